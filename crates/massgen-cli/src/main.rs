@@ -1,0 +1,2 @@
+//! The massgen command.
+fn main() {}

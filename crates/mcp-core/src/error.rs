@@ -1,0 +1,299 @@
+//! What can go wrong between asking for a tool and having its answer.
+
+use std::time::{Duration, Instant};
+
+use crate::{Catalogue, Refusal, ServerName};
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where a call was when it failed. It decides whether sending it again is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The server was being started or dialled: nothing was sent.
+    Connect,
+    /// The session was being opened (`initialize` or `server/discover`): no call was sent.
+    Handshake,
+    /// The tools were being listed: no call was sent.
+    List,
+    /// The call was in flight: it may or may not have taken effect.
+    Call,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Handshake => "opening the session",
+            Self::List => "listing the tools",
+            Self::Call => "calling the tool",
+        })
+    }
+}
+
+/// Who has to act on an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller: a wrong name, wrong arguments.
+    Caller,
+    /// The owner of the configuration: a command, an address, a limit, a credential.
+    Config,
+    /// The policy said no.
+    Denied,
+    /// The server or the way to it.
+    Server,
+    /// Nobody: the caller went away.
+    Cancelled,
+    /// Us.
+    Internal,
+}
+
+/// Why a tool did not answer.
+///
+/// # The exceptions of MassGen v0.0.15
+///
+/// | v0.0.15 | here |
+/// |---|---|
+/// | `MCPConnectionError` | [`ToolError::Start`], [`ToolError::Connection`] |
+/// | `MCPServerError` | [`ToolError::Server`], [`ToolError::Http`], [`ToolError::Malformed`] |
+/// | `MCPValidationError` | [`ToolError::InvalidArguments`], [`ToolError::UnknownTool`] |
+/// | `MCPTimeoutError` | [`ToolError::Timeout`] |
+/// | `MCPAuthenticationError` | [`ToolError::AuthRequired`], [`ToolError::Forbidden`] |
+/// | `MCPConfigurationError` | [`ToolError::Refused`], [`ToolError::Start`] |
+/// | `MCPResourceError` | [`ToolError::Server`] (a resource's error is the server's answer) |
+/// | `MCPError` (the base) | [`ToolError`] itself; its categories are [`ToolError::kind`] |
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToolError {
+    /// No tool has this name. The nearest known name, if any, is in `nearest`.
+    #[error("there is no tool {name:?}{}", nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
+    UnknownTool {
+        /// The name that was asked for.
+        name: String,
+        /// The nearest name that exists.
+        nearest: Option<String>,
+    },
+    /// The arguments do not fit the tool's schema or a limit. `problems` says where; correct them and call again.
+    #[error("the arguments of {tool} are not valid: {}", problems.join("; "))]
+    InvalidArguments {
+        /// The tool, by its exposed name.
+        tool: String,
+        /// What is wrong, one sentence each, with the place inside the arguments.
+        problems: Vec<String>,
+    },
+    /// The policy refused a command, an address or a call. The refusal carries rule and remedy.
+    #[error("server {server} was refused: {refusal}")]
+    Refused {
+        /// The server.
+        server: ServerName,
+        /// Rule, reason and remedy.
+        #[source]
+        refusal: Refusal,
+    },
+    /// The server's program did not start, or ended before it spoke. `stderr` holds its last words: they are the diagnosis.
+    #[error("server {server} did not start: {reason}{}", tail(stderr))]
+    Start {
+        /// The server.
+        server: ServerName,
+        /// What happened.
+        reason: String,
+        /// The last lines of its standard error.
+        stderr: Vec<String>,
+    },
+    /// The connection broke or could not be made.
+    #[error("the connection to server {server} failed while {phase}: {reason}{}", tail(stderr))]
+    Connection {
+        /// The server.
+        server: ServerName,
+        /// How far the call had come.
+        phase: Phase,
+        /// What happened.
+        reason: String,
+        /// The last lines of its standard error, for a child process.
+        stderr: Vec<String>,
+        /// The lower layer's error.
+        #[source]
+        source: Option<Source>,
+    },
+    /// The server answered with a protocol error.
+    #[error("server {server} answered with error {code}: {message}")]
+    Server {
+        /// The server.
+        server: ServerName,
+        /// The JSON-RPC error code.
+        code: i64,
+        /// The server's words.
+        message: String,
+    },
+    /// The server answered with an HTTP error status.
+    #[error("server {server} answered with HTTP status {status}{}", retry_after.map(|d| format!(" and asks to wait {} s", d.as_secs())).unwrap_or_default())]
+    Http {
+        /// The server.
+        server: ServerName,
+        /// The status code.
+        status: u16,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The server's answer could not be understood.
+    #[error("server {server} sent something that is not MCP: {reason}")]
+    Malformed {
+        /// The server.
+        server: ServerName,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A limit of time ran out.
+    #[error("server {server} took longer than {} s {phase}", limit.as_secs_f32())]
+    Timeout {
+        /// The server.
+        server: ServerName,
+        /// How far the call had come.
+        phase: Phase,
+        /// The limit that ran out.
+        limit: Duration,
+    },
+    /// The server wants a login. `massgen mcp auth SERVER` makes one.
+    #[error("server {server} requires authentication")]
+    AuthRequired {
+        /// The server.
+        server: ServerName,
+    },
+    /// The credentials do not allow this.
+    #[error("server {server} forbids this{}", scope.as_ref().map(|s| format!("; it needs the scope {s:?}")).unwrap_or_default())]
+    Forbidden {
+        /// The server.
+        server: ServerName,
+        /// The scope the server asks for.
+        scope: Option<String>,
+    },
+    /// The server is not to be used now: its circuit is open, it is full, or it is gone.
+    #[error("server {server} is not available: {reason}")]
+    Unavailable {
+        /// The server.
+        server: ServerName,
+        /// Why.
+        reason: String,
+        /// When to try again.
+        retry_at: Option<Instant>,
+    },
+    /// The call was sent and its answer lost: it may or may not have taken effect.
+    #[error("the outcome of {tool} on server {server} is unknown: {reason}")]
+    OutcomeUnknown {
+        /// The server.
+        server: ServerName,
+        /// The tool, by its exposed name.
+        tool: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The caller went away.
+    #[error("the call was cancelled")]
+    Cancelled,
+    /// A fault of ours. Please report it.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+fn tail(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\n  its last words:\n    {}", lines.join("\n    "))
+}
+
+impl ToolError {
+    /// An [`ToolError::UnknownTool`] that names the nearest tool of the catalogue.
+    pub fn unknown_tool(name: impl Into<String>, catalogue: &Catalogue) -> Self {
+        let name = name.into();
+        let nearest = catalogue
+            .iter()
+            .map(|entry| entry.exposed.as_str())
+            .map(|exposed| (distance(&name, exposed), exposed))
+            .min()
+            .filter(|(distance, exposed)| *distance <= exposed.len() / 3)
+            .map(|(_, exposed)| exposed.to_owned());
+        Self::UnknownTool { name, nearest }
+    }
+
+    /// Who has to act.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownTool { .. } | Self::InvalidArguments { .. } => ErrorKind::Caller,
+            Self::Start { .. } | Self::AuthRequired { .. } => ErrorKind::Config,
+            Self::Refused { .. } | Self::Forbidden { .. } => ErrorKind::Denied,
+            Self::Connection { .. }
+            | Self::Server { .. }
+            | Self::Http { .. }
+            | Self::Malformed { .. }
+            | Self::Timeout { .. }
+            | Self::Unavailable { .. }
+            | Self::OutcomeUnknown { .. } => ErrorKind::Server,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// What the user can do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused { refusal, .. } => Some(refusal.hint.clone()),
+            Self::Timeout { phase: Phase::Connect | Phase::Handshake, .. } => Some(
+                "raise startup_timeout for this server; a first start through npx or uvx downloads".into(),
+            ),
+            Self::Timeout { .. } => Some("raise timeout for this server".into()),
+            Self::AuthRequired { server } => Some(format!("run: massgen mcp auth {server}")),
+            Self::OutcomeUnknown { .. } => {
+                Some("check the state with a read-only tool before repeating the call".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Levenshtein distance in characters; names are short, so the quadratic way will do.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ToolFilter, ToolName, ToolSpec};
+
+    #[test]
+    fn an_unknown_tool_is_met_with_the_nearest_name() {
+        let server = ServerName::new("time").unwrap();
+        let tool = ToolSpec::new(server.clone(), ToolName::new("current_time").unwrap());
+        let catalogue = Catalogue::build([(server, vec![tool], ToolFilter::default())]).catalogue;
+        let error = ToolError::unknown_tool("mcp__time__curent_time", &catalogue).to_string();
+        assert_eq!(
+            error,
+            r#"there is no tool "mcp__time__curent_time"; did you mean "mcp__time__current_time"?"#
+        );
+        assert_eq!(ToolError::unknown_tool("rm", &catalogue).to_string(), r#"there is no tool "rm""#);
+    }
+
+    #[test]
+    fn a_server_that_dies_speaks_through_its_error() {
+        let error = ToolError::Start {
+            server: ServerName::new("papers").unwrap(),
+            reason: "it exited with code 1".into(),
+            stderr: vec!["ModuleNotFoundError: fastmcp".into()],
+        };
+        assert!(error.to_string().contains("ModuleNotFoundError"));
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+}

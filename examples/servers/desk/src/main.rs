@@ -1,0 +1,2 @@
+//! Example MCP server.
+fn main() {}
