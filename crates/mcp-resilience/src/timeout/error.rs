@@ -1,0 +1,16 @@
+use std::time::Duration;
+
+/// Why an attempt gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error<E> {
+    /// It took too long.
+    #[error("no answer within {} s", limit.as_secs_f32())]
+    Elapsed {
+        /// The limit of one attempt.
+        limit: Duration,
+    },
+    /// The inner service's own error.
+    #[error(transparent)]
+    Inner(E),
+}
