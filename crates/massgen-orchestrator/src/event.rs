@@ -212,6 +212,47 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// Hands every text that a person, a model, a tool or a server wrote to `change`: the place to take secrets out.
+    /// Ids, states and numbers are left alone.
+    pub fn for_each_text(&mut self, mut change: impl FnMut(&mut String)) {
+        match self {
+            Self::RunStarted { question, .. } => change(question),
+            Self::Server { detail, .. } => detail.iter_mut().for_each(change),
+            Self::Warning { message } | Self::LimitReached { message, .. } => change(message),
+            Self::Text { delta, .. } | Self::Reasoning { delta, .. } => change(delta),
+            Self::Builtin { detail, .. } => for_each_string(detail, &mut change),
+            Self::ToolStarted { arguments, .. } => for_each_string(arguments, &mut change),
+            Self::ToolFinished { result, .. } => change(result),
+            Self::Enforced { problem, .. } => change(problem),
+            Self::Answer { text, .. } | Self::FinalAnswer { text, .. } => change(text),
+            Self::Vote { reason, .. } => change(reason),
+            Self::AgentFailed { error, hint, .. } => {
+                change(error);
+                hint.iter_mut().for_each(change);
+            }
+            Self::RunFinished { agents, .. } => {
+                agents.iter_mut().filter_map(|agent| agent.failure.as_mut()).for_each(change);
+            }
+            Self::RoundStarted { .. }
+            | Self::TurnFinished { .. }
+            | Self::Restarted { .. }
+            | Self::Winner { .. }
+            | Self::PresentationStarted { .. } => {}
+        }
+    }
+}
+
+/// Every string value inside a JSON value; keys are left alone.
+fn for_each_string(value: &mut Value, change: &mut impl FnMut(&mut String)) {
+    match value {
+        Value::String(text) => change(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| for_each_string(item, change)),
+        Value::Object(entries) => entries.values_mut().for_each(|item| for_each_string(item, change)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// An agent, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentInfo {

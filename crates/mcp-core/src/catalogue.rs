@@ -94,6 +94,21 @@ impl Catalogue {
         merge
     }
 
+    /// Several catalogues as one; where two hold the same exposed name, the later one's tool is used.
+    pub fn union<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut union = Self::default();
+        for entry in parts.into_iter().flatten() {
+            match union.index.get(&entry.exposed) {
+                Some(&at) => union.entries[at] = entry.clone(),
+                None => {
+                    union.index.insert(entry.exposed.clone(), union.entries.len());
+                    union.entries.push(entry.clone());
+                }
+            }
+        }
+        union
+    }
+
     /// The tool of this exposed name.
     pub fn find(&self, exposed: &str) -> Option<&CatalogueEntry> {
         self.index.get(exposed).map(|&at| &self.entries[at])
@@ -169,6 +184,17 @@ mod tests {
         for entry in &merge.catalogue {
             assert_eq!(merge.catalogue.find(entry.exposed.as_str()), Some(entry), "{names:?}");
         }
+    }
+
+    #[test]
+    fn a_union_keeps_order_and_lets_the_later_part_win() {
+        let shared = Catalogue::build([server("a", &["x", "y"])]).catalogue;
+        let mut own = Catalogue::build([server("a", &["x"]), server("b", &["z"])]).catalogue;
+        own.entries[0].spec.description = Some("own".into());
+        let union = Catalogue::union([&shared, &own]);
+        let names: Vec<_> = union.iter().map(|entry| entry.exposed.as_str()).collect();
+        assert_eq!(names, ["mcp__a__x", "mcp__a__y", "mcp__b__z"]);
+        assert_eq!(union.find("mcp__a__x").unwrap().spec.description.as_deref(), Some("own"));
     }
 
     #[test]
