@@ -1,1 +1,42 @@
-//! massgen-testkit
+//! For tests only: the far ends of massgen's pipes and sockets, played from a script.
+//!
+//! ```
+//! use massgen_testkit::{Engine, ServerScript, Step, ToolScript};
+//! use serde_json::json;
+//!
+//! let script = ServerScript::new().tool(ToolScript::new("greet").text("Hello, {name}!"));
+//! let mut server = Engine::new(script);
+//! server.receive(&json!({"jsonrpc": "2.0", "id": 1, "method": "initialize",
+//!     "params": {"protocolVersion": "2025-11-25", "capabilities": {}}}));
+//! let steps = server.receive(&json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call",
+//!     "params": {"name": "greet", "arguments": {"name": "Ada"}}}));
+//! let Step::Send(answer) = &steps[0] else { unreachable!() };
+//! assert_eq!(answer["result"]["content"][0]["text"], "Hello, Ada!");
+//! ```
+//!
+//! - [`ServerScript`] with [`ServerScript::launch`]: an MCP server as a real child process, with every misbehaviour
+//!   seen in the wild as a [`Quirk`], and a [`Journal`] of what arrived.
+//! - [`process`]: what is still alive.
+
+// Test code: a panic is how it reports, and it starts the programs that tests are about.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
+
+pub mod engine;
+mod journal;
+mod launch;
+pub mod process;
+mod script;
+
+pub use engine::{Engine, Step};
+pub use journal::{Journal, PATIENCE};
+pub use launch::{ScriptedServer, scripted_server};
+pub use script::{
+    CallReply, Era, Grandchild, HandshakeVersion, LEGACY, MODERN, OnProbe, Outcome, Progress, Quirk, ReplyId,
+    ServerScript, ToolScript,
+};

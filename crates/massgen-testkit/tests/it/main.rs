@@ -1,0 +1,6 @@
+//! The far ends, tried by hand-written near ends.
+
+// These tests are about programs.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod stdio;
