@@ -1,0 +1,57 @@
+//! `ci`: everything a change must pass, on a machine that has only Rust, Node and Python.
+
+mod rehearsal;
+
+pub(crate) use rehearsal::without_keys;
+
+use anyhow::Result;
+
+use crate::args::Args;
+use crate::bench;
+use crate::check;
+use crate::demo;
+use crate::docs;
+use crate::process;
+use crate::project;
+use crate::steps::Steps;
+use crate::test;
+use crate::tools;
+
+pub(crate) const HELP: &str = "\
+everything a change must pass, with a table at the end
+
+Usage: cargo xtask ci
+
+Formatting, clippy, tidy, third-party tools, all tests, every crate alone, documentation, and a rehearsal with the
+release binary. Set CI=true to turn a skipped set of tools into a failure.
+";
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    args.finish()?;
+    let mut steps = Steps::default();
+    check::add_to(&mut steps);
+    steps.run("tools", tools::install_all);
+    // Tests start our own programs; built beforehand, no test waits for a compiler.
+    if steps.run("build", || process::run(project::cargo().args(["build", "--workspace", "--all-targets"]))) {
+        steps.run("test", || test::tests(&[]));
+        steps.run("crates", || process::run(xtask().arg("crates")));
+    } else {
+        steps.skip("test", "the workspace does not build");
+        steps.skip("crates", "the workspace does not build");
+    }
+    steps.run("docs", docs::check);
+    if steps.run("release build", demo::build) {
+        steps.run("rehearsal", rehearsal::check);
+        steps.run("benches run", bench::smoke);
+    } else {
+        steps.skip("rehearsal", "there is no release binary");
+    }
+    steps.finish()
+}
+
+/// Ourselves, for a command that prints a table of its own.
+fn xtask() -> std::process::Command {
+    let mut command = project::cargo();
+    command.args(["run", "--quiet", "--package", "xtask", "--"]);
+    command
+}

@@ -1,0 +1,118 @@
+//! `tools`: third-party programs that tests talk to, pinned, in the user's cache.
+
+mod cache;
+mod llama;
+mod npm;
+mod python;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::args::Args;
+use crate::project;
+
+pub(crate) const HELP: &str = "\
+installs the pinned servers and the small model that tests talk to
+
+Usage: cargo xtask tools [--list] [SET...]
+
+Sets: npm (server-everything, -filesystem, -memory, -sequential-thinking), mcp2 (mcp-server-time, -git, -fetch),
+mcp1 (mcp-server-sqlite), llama (llama-server and SmolLM2-135M-Instruct; Linux on x86-64 only).
+
+  --list   say what is there, install nothing
+
+The cache is $MASSGEN_CACHE, else $XDG_CACHE_HOME/massgen-dev, else ~/.cache/massgen-dev. A set that is there already
+costs nothing. Without Node or Python a set is skipped, and the output says so; with CI=true that is a failure.
+";
+
+/// One program that takes a minute or two at most gets ten.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// A set of programs that is installed as a whole.
+struct Set {
+    name: &'static str,
+    /// Its folder inside the cache.
+    folder: &'static str,
+    /// What is in it, exactly: the set is installed again when this changes.
+    pins: &'static [&'static str],
+    /// Why it cannot be installed here.
+    obstacle: fn() -> Option<Obstacle>,
+    /// Whether what is installed still starts.
+    works: fn(&Path) -> bool,
+    /// Installs it into its empty folder.
+    install: fn(&Path, &[&str]) -> Result<()>,
+}
+
+/// Why a set is skipped.
+enum Obstacle {
+    /// Something can be installed: a failure in CI.
+    Missing(String),
+    /// Not for this platform: never a failure.
+    Platform(String),
+}
+
+const SETS: &[Set] = &[npm::SET, python::MCP2, python::MCP1, llama::SET];
+
+pub(crate) fn run(mut args: Args) -> Result<()> {
+    let list = args.switch("--list");
+    let names = args.names()?;
+    if let Some(unknown) = names.iter().find(|name| SETS.iter().all(|set| set.name != **name)) {
+        let known: Vec<_> = SETS.iter().map(|set| set.name).collect();
+        bail!("no set {unknown:?}. There are: {}", known.join(", "));
+    }
+    let sets = SETS.iter().filter(|set| names.is_empty() || names.iter().any(|name| name == set.name));
+    let cache = cache::folder()?;
+    if list {
+        for set in sets {
+            let state = if is_ready(set, &cache) { "ready" } else { "not installed" };
+            println!("{:<6}{state}  {}", set.name, set.pins.join(" "));
+        }
+        return Ok(());
+    }
+    install(&cache, sets)
+}
+
+/// Installs all sets; what `ci` does.
+pub(crate) fn install_all() -> Result<()> {
+    install(&cache::folder()?, SETS.iter())
+}
+
+fn install<'a>(cache: &Path, sets: impl Iterator<Item = &'a Set>) -> Result<()> {
+    println!("cache: {}", cache.display());
+    let _lock = cache::lock(cache)?;
+    let mut missing = Vec::new();
+    for set in sets {
+        if is_ready(set, cache) {
+            println!("{:<6}ready", set.name);
+            continue;
+        }
+        match (set.obstacle)() {
+            Some(Obstacle::Platform(why)) => println!("{:<6}SKIPPED, not for this platform: {why}", set.name),
+            Some(Obstacle::Missing(why)) => {
+                println!("{:<6}SKIPPED: {why}", set.name);
+                missing.push(set.name);
+            }
+            None => {
+                println!("{:<6}installing {}", set.name, set.pins.join(" "));
+                let folder = cache.join(set.folder);
+                cache::clear(&folder)?;
+                (set.install)(&folder, set.pins)?;
+                cache::stamp(&folder, set.pins)?;
+            }
+        }
+    }
+    if !missing.is_empty() {
+        println!("\nTests that need {} will be skipped.", missing.join(", "));
+        if project::in_ci() {
+            bail!("skipped in CI: {}", missing.join(", "));
+        }
+    }
+    Ok(())
+}
+
+fn is_ready(set: &Set, cache: &Path) -> bool {
+    let folder = cache.join(set.folder);
+    cache::is_stamped(&folder, set.pins) && (set.works)(&folder)
+}

@@ -1,0 +1,73 @@
+//! Reference servers for Python: two virtual environments, because one server needs the older SDK.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{LIMIT, Obstacle, Set};
+use crate::process;
+
+pub(super) const MCP2: Set = Set {
+    name: "mcp2",
+    folder: "py/mcp2",
+    pins: &["mcp-server-time==2026.10.19", "mcp-server-git==2026.10.19", "mcp-server-fetch==2026.10.24"],
+    obstacle,
+    works,
+    install,
+};
+
+/// Started with SDK 2, this server ends in an `AttributeError`.
+pub(super) const MCP1: Set = Set {
+    name: "mcp1",
+    folder: "py/mcp1",
+    pins: &["mcp-server-sqlite==2025.4.25", "mcp<2"],
+    obstacle,
+    works,
+    install,
+};
+
+/// The Python of a virtual environment.
+pub(super) fn interpreter(environment: &Path) -> PathBuf {
+    environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })
+}
+
+pub(super) fn obstacle() -> Option<Obstacle> {
+    let why = match system() {
+        None => "neither python3 nor python is on PATH. Install Python 3.10 or later".to_owned(),
+        Some(python) if !process::succeeds(Command::new(&python).args(["-c", "import venv, ensurepip"])) => {
+            format!("{} has no venv. Install it (Debian, Ubuntu: python3-venv)", python.display())
+        }
+        Some(_) => return None,
+    };
+    Some(Obstacle::Missing(why))
+}
+
+/// The system's Python.
+fn system() -> Option<PathBuf> {
+    let recent = "import sys; sys.exit(sys.version_info < (3, 10))";
+    ["python3", "python"]
+        .into_iter()
+        .filter_map(process::find_program)
+        .find(|python| process::succeeds(Command::new(python).args(["-c", recent])))
+}
+
+/// An environment stops working when the Python it was made from goes away.
+fn works(folder: &Path) -> bool {
+    process::succeeds(Command::new(interpreter(folder)).args(["-c", "import mcp"]))
+}
+
+/// Makes a virtual environment.
+pub(super) fn environment(folder: &Path) -> Result<()> {
+    let python = system().context("Python is not on PATH")?;
+    process::run_within(LIMIT, Command::new(python).args(["-m", "venv"]).arg(folder))
+}
+
+fn install(folder: &Path, pins: &[&str]) -> Result<()> {
+    environment(folder)?;
+    process::retried("pip", || {
+        let mut pip = Command::new(interpreter(folder));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        process::run_within(LIMIT, pip.args(pins))
+    })
+}
