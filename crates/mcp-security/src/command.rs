@@ -23,8 +23,8 @@ const LAUNCHERS: &[&str] = &[
 ///
 /// # Errors
 ///
-/// A [`Refusal`] by one of the rules `empty-program`, `control-character`, `argv-limit`, `path-traversal`,
-/// `program-list`, `privilege`, `inline-program`, `runner-option`, `container-option`, `loader-variable`.
+/// A [`Refusal`] by one of the rules `empty-program`, `hidden-character`, `control-character`, `argv-limit`,
+/// `batch-arguments`, `path-traversal`, `program-list`, `privilege`, `not-a-server`, `inline-program`, `runner-option`, `container-option`, `loader-variable`.
 pub fn judge(program: &str, args: &[String], rules: &Rules) -> Result<(), Refusal> {
     if program.trim().is_empty() {
         return Err(refusal("empty-program", "the command is empty", "set command: to a program"));
@@ -32,6 +32,13 @@ pub fn judge(program: &str, args: &[String], rules: &Rules) -> Result<(), Refusa
     judge_size(program, args)?;
     for (at, item) in std::iter::once(program).chain(args.iter().map(String::as_str)).enumerate() {
         let place = if at == 0 { "the command".to_owned() } else { format!("argument {at}") };
+        if let Some(found) = item.chars().find(|c| is_hidden(*c)) {
+            return Err(refusal(
+                "hidden-character",
+                format!("{place} contains the invisible character {}", found.escape_unicode()),
+                "remove the character: what is shown to people would not be what runs",
+            ));
+        }
         // A newline is legal for the kernel, but no server needs one and every log line and dialogue is fooled by it.
         if let Some(found) = item.chars().find(|c| matches!(c, '\0' | '\n' | '\r')) {
             return Err(refusal(
@@ -41,6 +48,7 @@ pub fn judge(program: &str, args: &[String], rules: &Rules) -> Result<(), Refusa
             ));
         }
     }
+    judge_batch(program, args)?;
     if program.split(['/', '\\']).any(|part| part == "..") {
         return Err(refusal(
             "path-traversal",
@@ -54,6 +62,28 @@ pub fn judge(program: &str, args: &[String], rules: &Rules) -> Result<(), Refusa
     }
     let argv: Vec<&str> = args.iter().map(String::as_str).collect();
     grammar::judge(program, &argv)
+}
+
+/// Characters that show nothing, or turn round what follows.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
+/// Windows hands a batch file's arguments to its shell, which reads them once more.
+fn judge_batch(program: &str, args: &[String]) -> Result<(), Refusal> {
+    let name = program.trim_end_matches(['.', ' ']).to_ascii_lowercase();
+    let is_batch = name.ends_with(".bat") || name.ends_with(".cmd");
+    if is_batch && args.iter().any(|arg| arg.contains(['&', '|', '<', '>', '^', '%', '"'])) {
+        return Err(refusal(
+            "batch-arguments",
+            format!(
+                "{program:?} is a batch file, and its arguments contain characters that its shell would obey"
+            ),
+            "start the program itself instead of the batch file",
+        ));
+    }
+    Ok(())
 }
 
 fn judge_size(program: &str, args: &[String]) -> Result<(), Refusal> {

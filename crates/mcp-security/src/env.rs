@@ -68,7 +68,7 @@ const PASSED_ON_WINDOWS: &[&str] = &[
 
 /// Parts of inherited names that mark a credential, such as `UV_PUBLISH_TOKEN` or `PIP_INDEX_PASSWORD`.
 const CREDENTIAL_PARTS: &[&str] =
-    &["TOKEN", "PASSWORD", "SECRET", "_AUTH", "APIKEY", "API_KEY", "CREDENTIAL"];
+    &["TOKEN", "PASSWORD", "SECRET", "_AUTH", "APIKEY", "API_KEY", "CREDENTIAL", "_KEY"];
 
 /// The whole environment of a child: what it inherits from `ambient`, overlaid with what is `declared` for it.
 ///
@@ -199,6 +199,10 @@ const LOADERS: &[&str] = &[
     "CLASSPATH",
     "GCONV_PATH",
     "NODE_PATH",
+    "IFS",
+    "NPM_CONFIG_SCRIPT_SHELL",
+    "NPM_CONFIG_NODE_OPTIONS",
+    "NPM_CONFIG_SHELL",
 ];
 
 /// May this variable be set for a program? Some only with certain values.
@@ -208,6 +212,7 @@ pub(crate) fn judge_variable(name: &str, value: &str) -> Result<(), Refusal> {
         value.split_whitespace().any(|word| options.iter().any(|option| word.starts_with(option)))
     };
     let refused = match upper.as_str() {
+        _ if is_function(value) => true,
         name if LOADERS.contains(&name) => true,
         name if name.starts_with("BASH_FUNC_") || name.starts_with("GIT_CONFIG") => true,
         "NODE_OPTIONS" => {

@@ -30,7 +30,13 @@ pub fn parse(text: &str) -> Result<Url, Refusal> {
     if let Some(found) = trimmed.chars().find(|c| c.is_control() || *c == '\\') {
         return bad(format!("the URL contains {found:?}"));
     }
+    // "https:///x" would be mended to the host "x".
+    let after_scheme = trimmed.split_once(':').map(|(_, rest)| rest).unwrap_or_default();
+    if trimmed.to_ascii_lowercase().starts_with("http") && after_scheme.starts_with("///") {
+        return bad("the URL has no host".to_owned());
+    }
     match Url::parse(trimmed) {
+        Ok(url) if url.fragment().is_some() => bad("the URL contains a \"#\"".to_owned()),
         Ok(url) => Ok(url),
         Err(error) => bad(format!("the URL cannot be read: {error}")),
     }

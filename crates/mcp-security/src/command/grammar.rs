@@ -103,8 +103,47 @@ fn skip_options(args: &[&str], with_value: &[&str]) -> usize {
     at
 }
 
+/// Programs that fetch, install or start other things, and never speak the protocol themselves.
+const NOT_SERVERS: &[&str] = &[
+    "awk",
+    "gawk",
+    "mawk",
+    "nawk",
+    "sed",
+    "find",
+    "xargs",
+    "parallel",
+    "tar",
+    "curl",
+    "wget",
+    "nc",
+    "ncat",
+    "rundll32",
+    "mshta",
+    "regsvr32",
+    "certutil",
+    "wscript",
+    "cscript",
+    "ssh-keygen",
+    "crontab",
+    "at",
+];
+
 fn judge_program(program: &str, args: &[&str]) -> Result<(), Refusal> {
     let name = base_name(program);
+    let installs = matches!(name.as_str(), "npm" | "pnpm" | "yarn" | "pip" | "pip3" | "pipx" | "gem")
+        && args
+            .iter()
+            .find(|arg| !arg.starts_with('-'))
+            .is_some_and(|arg| matches!(*arg, "install" | "i" | "add"));
+    if installs || NOT_SERVERS.contains(&name.as_str()) {
+        let what = if installs { format!("{name} install") } else { name };
+        return Err(refusal(
+            "not-a-server",
+            format!("{what} is not a server: it fetches, installs or starts other things"),
+            "name the server's own program, or set security.level: permissive for this server",
+        ));
+    }
     let versionless = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     match versionless {
         "sh" | "bash" | "zsh" | "dash" | "ash" | "ksh" | "fish" | "busybox" | "csh" | "tcsh" => {

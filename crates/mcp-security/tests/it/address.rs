@@ -43,6 +43,8 @@ fn user_typed_urls_are_judged_by_where_they_lead() {
         ("https://a.example\\@127.0.0.1/", Some("url-syntax")),
         ("https://a.exa\nmple/", Some("url-syntax")),
         ("https://", Some("url-syntax")),
+        ("https:///mcp", Some("url-syntax")),
+        ("https://a.example#@evil.example/", Some("url-syntax")),
         ("mcp.example.com", Some("url-syntax")),
     ];
     for (text, rule) in cases {
