@@ -16,6 +16,9 @@
 //!
 //! - [`ServerScript`] with [`ServerScript::launch`]: an MCP server as a real child process, with every misbehaviour
 //!   seen in the wild as a [`Quirk`], and a [`Journal`] of what arrived.
+//! - [`ModelEndpoint`]: a model's HTTP endpoint on all four wires, from a [`ModelScript`] of [`Turn`]s or a function
+//!   of the [`ModelRequest`], strict about the shape of requests, with faults at any event or byte.
+//! - [`http`]: the server underneath, for anything else.
 //! - [`process`]: what is still alive.
 
 // Test code: a panic is how it reports, and it starts the programs that tests are about.
@@ -28,14 +31,19 @@
 )]
 
 pub mod engine;
+pub mod http;
 mod journal;
 mod launch;
+pub mod model;
 pub mod process;
 mod script;
 
 pub use engine::{Engine, Step};
 pub use journal::{Journal, PATIENCE};
 pub use launch::{ScriptedServer, scripted_server};
+pub use model::{
+    Ending, Finish, Item, ModelEndpoint, ModelOptions, ModelRequest, ModelScript, Reply, Turn, Usage, Wire,
+};
 pub use script::{
     CallReply, Era, Grandchild, HandshakeVersion, LEGACY, MODERN, OnProbe, Outcome, Progress, Quirk, ReplyId,
     ServerScript, ToolScript,

@@ -3,4 +3,6 @@
 // These tests are about programs.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod client;
 mod stdio;
+mod wires;
