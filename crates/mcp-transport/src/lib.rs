@@ -1,1 +1,58 @@
-//! mcp-transport
+//! Sessions with MCP servers: child processes over stdio, remote servers over streamable HTTP, services in memory;
+//! both generations of the protocol. And the other half: [`serve`] offers tools of one's own as an MCP server.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use mcp_core::*;
+//! use mcp_transport::{Session, SessionOptions};
+//!
+//! struct Greeter(Arc<Catalogue>);
+//!
+//! impl ToolService for Greeter {
+//!     fn catalogue(&self) -> Arc<Catalogue> {
+//!         self.0.clone()
+//!     }
+//!     fn call(&self, _: ToolCall) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
+//!         Box::pin(async { Ok(ToolOutput::text("hello")) })
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let server = ServerName::new("greeter")?;
+//! let hello = ToolSpec::new(server.clone(), ToolName::new("hello")?);
+//! let tools = Catalogue::build([(server.clone(), vec![hello], ToolFilter::default())]).catalogue;
+//!
+//! let session =
+//!     Session::in_memory(Arc::new(Greeter(Arc::new(tools))), server, SessionOptions::default()).await?;
+//! let list = session.list_tools().await?;
+//! let answer = session.call_tool(&list.tools[0].name, JsonObject::new(), None).await?;
+//! assert_eq!(answer.to_text(), "hello");
+//! session.close().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! What rmcp, the protocol library underneath, leaves to its users is done here: limits of time and size, servers
+//! that die of a question they do not know, results of which one item is malformed, the end of whole process trees,
+//! and errors that carry a server's last words. No type of rmcp is part of this crate's interface.
+//!
+//! # Features
+//!
+//! None.
+
+mod convert;
+mod era;
+mod framing;
+mod http;
+mod link;
+mod options;
+mod process;
+pub mod serve;
+mod session;
+mod stderr;
+
+pub use options::{
+    DroppedTool, EraPolicy, PeerInfo, Progress, ProgressSender, SessionOptions, StderrSink, ToolList,
+    TransportKind,
+};
+pub use session::Session;

@@ -1,0 +1,475 @@
+//! Between the protocol library's words and ours: the only file that knows both.
+//!
+//! Items are decoded one by one and leniently: what is wrong with one item costs that item.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcp_core::{
+    Annotations, CallId, CatalogueEntry, Content, JsonObject, Phase, Refusal, ServerName, ToolCall,
+    ToolError, ToolName, ToolOutput, ToolService, ToolSpec,
+};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+};
+use rmcp::service::{ClientInitializeError, RequestContext, ServerInitializeError, ServiceError};
+use rmcp::transport::streamable_http_client::{
+    AuthRequiredError, HttpStatusError, InsufficientScopeError, StreamableHttpError,
+};
+use rmcp::{RoleServer, ServerHandler, ServiceExt};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::framing::UNREADABLE;
+use crate::options::DroppedTool;
+use crate::serve::ServeError;
+
+/// What an error may need besides itself.
+pub(crate) struct Scene<'a> {
+    pub(crate) server: &'a ServerName,
+    pub(crate) phase: Phase,
+    /// Why the session is over, where that is known.
+    pub(crate) reason: Option<String>,
+    pub(crate) stderr: Vec<String>,
+}
+
+impl Scene<'_> {
+    fn connection(self, reason: String, source: Option<Box<dyn Error + Send + Sync>>) -> ToolError {
+        ToolError::Connection {
+            server: self.server.clone(),
+            phase: self.phase,
+            reason: self.reason.unwrap_or(reason),
+            stderr: self.stderr,
+            source,
+        }
+    }
+
+    fn malformed(self, reason: impl Into<String>) -> ToolError {
+        ToolError::Malformed { server: self.server.clone(), reason: reason.into() }
+    }
+
+    fn server(self, error: &ErrorData) -> ToolError {
+        if error.code == UNREADABLE {
+            return self.malformed(error.message.clone());
+        }
+        ToolError::Server {
+            server: self.server.clone(),
+            code: error.code.0.into(),
+            message: error.message.to_string(),
+        }
+    }
+}
+
+/// Whether this error says that the session is over or about to be.
+pub(crate) fn is_lost(error: &ServiceError) -> bool {
+    match error {
+        ServiceError::TransportClosed => true,
+        ServiceError::TransportSend(error) => error.error.is::<std::io::Error>(),
+        _ => false,
+    }
+}
+
+/// The error of a request.
+pub(crate) fn request_error(error: ServiceError, scene: Scene<'_>) -> ToolError {
+    match error {
+        ServiceError::McpError(error) => scene.server(&error),
+        ServiceError::TransportSend(error) => transport_error(error.error, scene),
+        ServiceError::TransportClosed => scene.connection("the connection was lost".to_owned(), None),
+        ServiceError::UnexpectedResponse => scene.malformed("an answer of another kind than was asked for"),
+        ServiceError::Cancelled { .. } => ToolError::Cancelled,
+        ServiceError::Timeout { timeout } => {
+            ToolError::Timeout { server: scene.server.clone(), phase: scene.phase, limit: timeout }
+        }
+        other => scene.connection(other.to_string(), None),
+    }
+}
+
+/// The error of opening a session. `None`: the stream ended, and whoever holds its other end knows more.
+pub(crate) fn open_error(error: ClientInitializeError, scene: Scene<'_>) -> Option<ToolError> {
+    Some(match error {
+        ClientInitializeError::ConnectionClosed(_) => return None,
+        ClientInitializeError::TransportError { error, .. } => {
+            if error.error.is::<std::io::Error>() {
+                return None;
+            }
+            transport_error(error.error, scene)
+        }
+        ClientInitializeError::JsonRpcError(error) => scene.server(&error),
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => return open_error(*fallback, scene),
+        ClientInitializeError::ExpectedInitResult(_) | ClientInitializeError::ExpectedInitResponse(_) => {
+            scene.malformed("its answer to the handshake lacks what the protocol requires")
+        }
+        ClientInitializeError::Cancelled => ToolError::Cancelled,
+        other => scene.malformed(other.to_string()),
+    })
+}
+
+fn transport_error(error: Box<dyn Error + Send + Sync>, scene: Scene<'_>) -> ToolError {
+    let server = scene.server.clone();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error.as_ref());
+    while let Some(current) = cause {
+        if let Some(refusal) = current.downcast_ref::<Refusal>() {
+            return ToolError::Refused { server, refusal: refusal.clone() };
+        }
+        if current.is::<AuthRequiredError>() {
+            return ToolError::AuthRequired { server };
+        }
+        if let Some(scope) = current.downcast_ref::<InsufficientScopeError>() {
+            return ToolError::Forbidden { server, scope: scope.required_scope.clone() };
+        }
+        if let Some(status) = current.downcast_ref::<HttpStatusError>() {
+            return http(server, status.status, retry_after(status.retry_after.as_deref()));
+        }
+        match current.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+            // `transparent` and `Display`-only variants hide what they hold from `source`.
+            Some(StreamableHttpError::HttpStatus(status)) => {
+                return http(server, status.status, retry_after(status.retry_after.as_deref()));
+            }
+            Some(StreamableHttpError::Client(client)) => {
+                if let Some(status) = client.status() {
+                    return http(server, status.as_u16(), None);
+                }
+                cause = Some(client);
+                continue;
+            }
+            Some(StreamableHttpError::UnexpectedServerResponse(text)) => {
+                if let Some(status) = stated_status(text) {
+                    return http(server, status, None);
+                }
+                return scene.malformed(text.chars().take(300).collect::<String>());
+            }
+            Some(
+                unusable @ (StreamableHttpError::UnexpectedContentType(_)
+                | StreamableHttpError::ResponseBodyTooLarge { .. }
+                | StreamableHttpError::Deserialize(_)
+                | StreamableHttpError::MissingSessionIdInResponse),
+            ) => return scene.malformed(unusable.to_string()),
+            Some(StreamableHttpError::ReinitializationFailed(error)) => return scene.server(error),
+            _ => {}
+        }
+        cause = current.source();
+    }
+    let reason = root(error.as_ref());
+    // The error as a whole is not kept: reqwest's names the URL, and that may hold a secret.
+    scene.connection(reason, None)
+}
+
+/// The innermost error's words: the layers above say where, and reqwest's name the URL.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut current = match error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+        Some(StreamableHttpError::Client(client)) => client,
+        _ => error,
+    };
+    while let Some(source) = current.source() {
+        current = source;
+    }
+    match current.downcast_ref::<reqwest::Error>() {
+        Some(error) if error.is_timeout() => "no connection in time".to_owned(),
+        Some(_) => "the HTTP request failed".to_owned(),
+        None => current.to_string(),
+    }
+}
+
+fn http(server: ServerName, status: u16, retry_after: Option<Duration>) -> ToolError {
+    match status {
+        401 => ToolError::AuthRequired { server },
+        403 => ToolError::Forbidden { server, scope: None },
+        _ => ToolError::Http { server, status, retry_after },
+    }
+}
+
+/// `Retry-After` in seconds. A date is not understood: without the server's clock it says little.
+fn retry_after(value: Option<&str>) -> Option<Duration> {
+    value?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The status in "HTTP 404 Not Found: ...", which is all that rmcp keeps of some answers.
+fn stated_status(text: &str) -> Option<u16> {
+    text.strip_prefix("HTTP ")?.get(..3)?.parse().ok()
+}
+
+/// One page of a tool list.
+pub(crate) struct Page {
+    pub(crate) tools: Vec<ToolSpec>,
+    pub(crate) dropped: Vec<DroppedTool>,
+    pub(crate) next: Option<String>,
+}
+
+/// Reads a page of `tools/list`; `offset` is the number of items on the pages before.
+pub(crate) fn page(server: &ServerName, result: Value, offset: usize) -> Result<Page, ToolError> {
+    let malformed = |reason: &str| ToolError::Malformed { server: server.clone(), reason: reason.to_owned() };
+    let Value::Object(mut result) = result else {
+        return Err(malformed("its tool list is not an object"));
+    };
+    let items = match result.remove("tools") {
+        Some(Value::Array(items)) => items,
+        _ => return Err(malformed("its tool list has no array \"tools\"")),
+    };
+    let next = match result.remove("nextCursor") {
+        Some(Value::String(cursor)) => Some(cursor),
+        _ => None,
+    };
+    let mut page = Page { tools: Vec::with_capacity(items.len()), dropped: Vec::new(), next };
+    for (at, item) in items.into_iter().enumerate() {
+        let name = match item.get("name") {
+            Some(Value::String(name)) => name.chars().take(128).collect(),
+            _ => format!("#{}", offset + at + 1),
+        };
+        match tool(server, item) {
+            Ok(tool) => page.tools.push(tool),
+            Err(reason) => page.dropped.push(DroppedTool { name, reason }),
+        }
+    }
+    Ok(page)
+}
+
+fn tool(server: &ServerName, item: Value) -> Result<ToolSpec, String> {
+    let Value::Object(mut item) = item else {
+        return Err("it is not an object".to_owned());
+    };
+    let name = match item.get("name") {
+        Some(Value::String(name)) => ToolName::new(name).map_err(|error| error.to_string())?,
+        Some(_) => return Err("its name is not text".to_owned()),
+        None => return Err("it has no name".to_owned()),
+    };
+    let mut spec = ToolSpec::new(server.clone(), name);
+    spec.input_schema = match item.remove("inputSchema") {
+        Some(schema @ Value::Object(_)) => Arc::new(schema),
+        Some(_) => return Err("its inputSchema is not an object".to_owned()),
+        None => return Err("it has no inputSchema".to_owned()),
+    };
+    spec.output_schema = item.remove("outputSchema").filter(Value::is_object).map(Arc::new);
+    spec.title = text(&mut item, "title");
+    spec.description = text(&mut item, "description");
+    if let Some(Value::Object(mut hints)) = item.remove("annotations") {
+        spec.annotations = Annotations {
+            title: text(&mut hints, "title"),
+            read_only_hint: hints.get("readOnlyHint").and_then(Value::as_bool),
+            destructive_hint: hints.get("destructiveHint").and_then(Value::as_bool),
+            idempotent_hint: hints.get("idempotentHint").and_then(Value::as_bool),
+            open_world_hint: hints.get("openWorldHint").and_then(Value::as_bool),
+        };
+    }
+    Ok(spec)
+}
+
+fn text(object: &mut JsonObject, key: &str) -> Option<String> {
+    match object.remove(key) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// Reads the result of `tools/call`.
+pub(crate) fn output(server: &ServerName, result: Value) -> Result<ToolOutput, ToolError> {
+    let malformed = |reason: String| ToolError::Malformed { server: server.clone(), reason };
+    let Value::Object(mut result) = result else {
+        return Err(malformed("the result of its tool is not an object".to_owned()));
+    };
+    match result.get("resultType").and_then(Value::as_str) {
+        None | Some("complete") => {}
+        Some("input_required") => {
+            return Err(malformed("its tool asks for input, which was not offered".to_owned()));
+        }
+        Some(other) => {
+            return Err(malformed(format!("its tool gave a result of the unknown kind {other:?}")));
+        }
+    }
+    let blocks = match result.remove("content") {
+        Some(Value::Array(blocks)) => blocks,
+        None | Some(Value::Null) => Vec::new(),
+        Some(_) => return Err(malformed("the content of its tool's result is not an array".to_owned())),
+    };
+    // Some servers put the flag inside a block; it means the same there.
+    let is_error = result.get("isError").and_then(Value::as_bool).unwrap_or(false)
+        || blocks.iter().any(|block| block.get("isError").and_then(Value::as_bool) == Some(true));
+    let content = blocks.into_iter().map(Content::from_value).collect();
+    Ok(ToolOutput::new(content, result.remove("structuredContent"), is_error))
+}
+
+/// Offers a service's tools by the names their servers gave them.
+pub(crate) struct Offer {
+    service: Arc<dyn ToolService>,
+    config: ServerConfig,
+}
+
+impl Offer {
+    pub(crate) fn new(
+        service: Arc<dyn ToolService>,
+        name: &str,
+        version: &str,
+        instructions: Option<String>,
+    ) -> Self {
+        let mut config = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
+        config.server_info = Implementation::new(name, version);
+        config.instructions = instructions;
+        Self { service, config }
+    }
+
+    /// Serves until the input ends. A client that goes away before it said anything is no error.
+    pub(crate) async fn serve_over<R, W>(self, read: R, write: W) -> Result<(), ServeError>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        let running = match self.serve((read, write)).await {
+            Ok(running) => running,
+            Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+            Err(error) => return Err(ServeError::Handshake(error.to_string())),
+        };
+        match running.waiting().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ServeError::Internal(error.to_string())),
+        }
+    }
+}
+
+impl ServerHandler for Offer {
+    fn get_info(&self) -> ServerConfig {
+        self.config.clone()
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tools = self.service.catalogue().iter().map(offered).collect();
+        Ok(ListToolsResult::with_all_items(tools))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let catalogue = self.service.catalogue();
+        let entry = catalogue.iter().find(|entry| entry.spec.name.as_str() == request.name);
+        let Some(entry) = entry else {
+            return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
+        };
+        let call = ToolCall::new(
+            CallId::new(context.id.to_string()),
+            entry.exposed.as_str(),
+            request.arguments.unwrap_or_default(),
+        );
+        let answer = tokio::select! {
+            answer = self.service.call(call) => answer,
+            // Dropping the call is how it is cancelled. Nobody reads what is said here.
+            () = context.ct.cancelled() => Err(ToolError::Cancelled),
+        };
+        // Whoever asked is to read why it failed, and only a result is read: a protocol error is for programs.
+        let output = answer.unwrap_or_else(|error| ToolOutput::error(error.to_string()));
+        Ok(CallToolResponse::Complete(result(output)))
+    }
+}
+
+fn offered(entry: &CatalogueEntry) -> Tool {
+    let spec = &entry.spec;
+    let schema = spec.input_schema.as_object().cloned().unwrap_or_default();
+    let description = spec.description.clone().map(Cow::Owned);
+    let mut tool = Tool::new_with_raw(spec.name.as_str().to_owned(), description, Arc::new(schema));
+    tool.title = spec.title.clone();
+    tool.output_schema =
+        spec.output_schema.as_ref().and_then(|schema| schema.as_object().cloned().map(Arc::new));
+    let hints = &spec.annotations;
+    if *hints != Annotations::default() {
+        tool.annotations = Some(ToolAnnotations::from_raw(
+            hints.title.clone(),
+            hints.read_only_hint,
+            hints.destructive_hint,
+            hints.idempotent_hint,
+            hints.open_world_hint,
+        ));
+    }
+    tool
+}
+
+fn result(output: ToolOutput) -> CallToolResult {
+    let content: Vec<ContentBlock> = output.content.iter().map(block).collect();
+    let mut result =
+        if output.is_error { CallToolResult::error(content) } else { CallToolResult::success(content) };
+    result.structured_content = output.structured;
+    result
+}
+
+fn block(content: &Content) -> ContentBlock {
+    // A block that the protocol does not know goes out as its own text.
+    serde_json::from_value(content.to_value()).unwrap_or_else(|_| ContentBlock::text(content.to_text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn server() -> ServerName {
+        ServerName::new("s").unwrap()
+    }
+
+    #[test]
+    fn a_bad_tool_costs_itself_only() {
+        let schema = json!({"type": "object"});
+        let items = json!({"tools": [
+            {"name": "good", "inputSchema": schema, "description": 7, "annotations": {"readOnlyHint": true, "title": 1}},
+            {"name": "no schema"},
+            {"name": "bad schema", "inputSchema": true},
+            {"name": "", "inputSchema": schema},
+            {"name": 7, "inputSchema": schema},
+            {"inputSchema": schema},
+            "text",
+            {"name": "search/items.v2", "inputSchema": schema, "outputSchema": {"type": "object"}, "extra": 1},
+        ], "nextCursor": "", "ttlMs": 1.5, "cacheScope": "shared"});
+        let page = page(&server(), items, 10).unwrap();
+        let names: Vec<_> = page.tools.iter().map(|tool| tool.name.as_str()).collect();
+        assert_eq!(names, ["good", "search/items.v2"]);
+        assert!(page.tools[0].annotations.is_read_only() && page.tools[0].description.is_none());
+        let dropped: Vec<_> = page.dropped.iter().map(|d| format!("{}: {}", d.name, d.reason)).collect();
+        assert_eq!(
+            dropped,
+            [
+                "no schema: it has no inputSchema",
+                "bad schema: its inputSchema is not an object",
+                ": tool name is empty",
+                "#15: its name is not text",
+                "#16: it has no name",
+                "#17: it is not an object",
+            ]
+        );
+        assert_eq!(page.next.as_deref(), Some(""), "an empty cursor is a cursor");
+    }
+
+    #[test]
+    fn results_are_read_leniently() {
+        let read = |value| output(&server(), value);
+        assert_eq!(read(json!({})).unwrap(), ToolOutput::default());
+        let odd = read(
+            json!({"content": [{"type": "hologram", "x": 1}, {"type": "text", "text": "t", "isError": true}]}),
+        );
+        let odd = odd.unwrap();
+        assert!(odd.is_error && odd.content.len() == 2);
+        assert_eq!(odd.content[1], Content::text("t"));
+        let structured = read(json!({"content": [], "structuredContent": [1], "isError": false})).unwrap();
+        assert_eq!(structured.structured, Some(json!([1])));
+        for bad in [
+            json!(7),
+            json!({"content": "text"}),
+            json!({"resultType": "input_required"}),
+            json!({"resultType": "?"}),
+        ] {
+            assert!(matches!(read(bad), Err(ToolError::Malformed { .. })));
+        }
+    }
+
+    #[test]
+    fn a_status_is_found_where_it_is_only_told() {
+        assert_eq!(stated_status("HTTP 404 Not Found: no such page"), Some(404));
+        assert_eq!(stated_status("nothing"), None);
+        assert_eq!(retry_after(Some(" 7 ")), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(Some("Fri, 31 Dec 1999 23:59:59 GMT")), None);
+    }
+}

@@ -1,0 +1,387 @@
+//! Child processes: the one place that starts them, and the one that sees to their end.
+//!
+//! A launcher such as `npx` starts a shell that starts the server: each child leads a process group of its own, and
+//! what is signalled is always the group.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mcp_core::{Admitted, LaunchSpec, ServerName, ToolError};
+use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::options::SessionOptions;
+use crate::stderr::{Drain, Tail};
+
+/// How long the remains of a group may take to end once its leader is gone.
+const SWEEP: Duration = Duration::from_millis(500);
+/// How often it is looked whether they have.
+const SWEEP_STEP: Duration = Duration::from_millis(10);
+/// How long the kernel may take to end a killed process.
+const KILL: Duration = Duration::from_secs(5);
+/// How long an error waits for the words and the exit code that explain it.
+const LAST_WORDS: Duration = Duration::from_millis(1000);
+
+/// A running child. Dropping it kills the whole group at once.
+pub(crate) struct Child {
+    group: Arc<Group>,
+    tail: Arc<Tail>,
+    drained: watch::Receiver<bool>,
+    exit: watch::Receiver<Option<String>>,
+    stop: watch::Sender<bool>,
+}
+
+/// The two ends of the child that the protocol uses.
+pub(crate) struct Pipes {
+    pub(crate) stdin: ChildStdin,
+    pub(crate) stdout: ChildStdout,
+}
+
+/// Starts a server. Its environment is the spec's and nothing else; the program is looked up on that `PATH`.
+pub(crate) async fn start(
+    server: &ServerName,
+    launch: &Admitted<LaunchSpec>,
+    options: &SessionOptions,
+) -> Result<(Child, Pipes), ToolError> {
+    let spec = launch.spec();
+    let failed = |reason: String| ToolError::Start { server: server.clone(), reason, stderr: Vec::new() };
+    if let Some(cwd) = &spec.cwd
+        && !is_folder(cwd).await
+    {
+        return Err(failed(format!("its working folder {} does not exist", cwd.display())));
+    }
+    let program = find(spec).await.map_err(failed)?;
+
+    let mut command = CommandWrap::with_new(&program, |command| {
+        command
+            .args(&spec.args)
+            .env_clear()
+            .envs(&spec.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(cwd) = &spec.cwd {
+            command.current_dir(cwd);
+        }
+    });
+    command.wrap(KillOnDrop);
+    // A session of its own, so that the terminal's Ctrl-C reaches us and not it, and nothing of it can read there.
+    #[cfg(unix)]
+    command.wrap(process_wrap::tokio::ProcessSession);
+    #[cfg(windows)]
+    command.wrap(process_wrap::tokio::JobObject);
+
+    let mut child =
+        command.spawn().map_err(|error| failed(format!("{} cannot be run: {error}", program.display())))?;
+    let group = Arc::new(Group::new(child.id()));
+    let (Some(stdin), Some(stdout), Some(stderr)) =
+        (child.stdin().take(), child.stdout().take(), child.stderr().take())
+    else {
+        group.kill();
+        return Err(ToolError::Internal("a child was started without pipes".to_owned()));
+    };
+    tracing::debug!(%server, pid = group.id, program = %program.display(), "started");
+
+    let tail = Arc::new(Tail::default());
+    let (done, drained) = watch::channel(false);
+    let drain = Drain {
+        server: server.clone(),
+        tail: tail.clone(),
+        sink: options.stderr.clone(),
+        secrets: secrets(spec),
+    };
+    tokio::spawn(drain.run(stderr, done));
+
+    let (exited, exit) = watch::channel(None);
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(supervise(child, KillGroup(group.clone()), stopped, options.close_grace, exited));
+    Ok((Child { group, tail, drained, exit, stop }, Pipes { stdin, stdout }))
+}
+
+impl Child {
+    /// The process id.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.group.id
+    }
+
+    /// The last lines of its standard error.
+    pub(crate) fn tail(&self) -> Vec<String> {
+        self.tail.lines()
+    }
+
+    /// How it ended, such as "it exited with code 1"; `None` while it runs.
+    pub(crate) fn exit(&self) -> Option<String> {
+        self.exit.borrow().clone()
+    }
+
+    /// Turns `Some` when it has ended, with how.
+    pub(crate) fn watch_exit(&self) -> watch::Receiver<Option<String>> {
+        self.exit.clone()
+    }
+
+    /// Resolves when it has ended, with how.
+    pub(crate) async fn ended(&self) -> String {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await {
+            Ok(how) => how.clone().unwrap_or_default(),
+            Err(_) => "it was ended".to_owned(),
+        }
+    }
+
+    /// Waits a moment for the child's end and its last words, which explain a stream that broke.
+    pub(crate) async fn last_words(&self) -> Option<String> {
+        let mut drained = self.drained.clone();
+        let _ = timeout(LAST_WORDS, async {
+            self.ended().await;
+            let _ = drained.wait_for(|done| *done).await;
+        })
+        .await;
+        self.exit()
+    }
+
+    /// Ends it politely, then less so: asks by signal once the end of its input did not do, then kills. Bounded.
+    /// Whoever closes its input does so first.
+    pub(crate) async fn close(&self) {
+        self.stop.send_replace(true);
+        self.ended().await;
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Synchronous: the runtime may be shutting down.
+        self.group.kill();
+    }
+}
+
+/// A process group, killed for good at most once.
+#[derive(Debug)]
+struct Group {
+    id: Option<u32>,
+    gone: AtomicBool,
+}
+
+impl Group {
+    fn new(id: Option<u32>) -> Self {
+        Self { id, gone: AtomicBool::new(id.is_none()) }
+    }
+
+    /// Says that the id may belong to somebody else from now on.
+    fn forget(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    #[cfg(unix)]
+    fn pid(&self) -> Option<rustix::process::Pid> {
+        if self.gone.load(Ordering::Acquire) {
+            return None;
+        }
+        self.id.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
+    }
+
+    #[cfg(unix)]
+    fn kill(&self) {
+        if let Some(pid) = self.pid() {
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+
+    #[cfg(unix)]
+    fn terminate(&self) {
+        if let Some(pid) = self.pid() {
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
+        }
+    }
+
+    #[cfg(unix)]
+    fn is_empty(&self) -> bool {
+        self.pid().is_none_or(|pid| rustix::process::test_kill_process_group(pid).is_err())
+    }
+
+    // A job object ends with its last handle, which the supervising task holds.
+    #[cfg(not(unix))]
+    fn kill(&self) {}
+
+    #[cfg(not(unix))]
+    fn terminate(&self) {}
+
+    #[cfg(not(unix))]
+    fn is_empty(&self) -> bool {
+        true
+    }
+}
+
+/// Kills the group where the supervising task ends early, as it does when the runtime shuts down.
+struct KillGroup(Arc<Group>);
+
+impl Drop for KillGroup {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+/// Waits for the child, ends it when asked to, reaps it, and clears away what is left of its group.
+async fn supervise(
+    mut child: Box<dyn ChildWrapper>,
+    group: KillGroup,
+    mut stopped: watch::Receiver<bool>,
+    grace: Duration,
+    exited: watch::Sender<Option<String>>,
+) {
+    let told = async {
+        // The other end is dropped with the session, which kills the group: the wait below sees it.
+        if stopped.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let status = tokio::select! {
+        status = child.wait() => Some(status),
+        () = told => None,
+    };
+    let status = match status {
+        Some(status) => Some(status),
+        None => end(&mut *child, &group.0, grace).await,
+    };
+    if !group.0.is_empty() {
+        group.0.terminate();
+        let swept = timeout(SWEEP, async {
+            while !group.0.is_empty() {
+                tokio::time::sleep(SWEEP_STEP).await;
+            }
+        });
+        if swept.await.is_err() {
+            group.0.kill();
+        }
+    }
+    group.0.forget();
+    let how = match status {
+        Some(Ok(status)) => describe(status),
+        Some(Err(error)) => format!("its end could not be seen: {error}"),
+        None => "it did not end when it was killed".to_owned(),
+    };
+    tracing::debug!(pid = group.0.id, how, "the server's process ended");
+    exited.send_replace(Some(how));
+}
+
+async fn end(
+    child: &mut dyn ChildWrapper,
+    group: &Group,
+    grace: Duration,
+) -> Option<std::io::Result<ExitStatus>> {
+    if let Ok(status) = timeout(grace, child.wait()).await {
+        return Some(status);
+    }
+    group.terminate();
+    if let Ok(status) = timeout(grace, child.wait()).await {
+        return Some(status);
+    }
+    let _ = child.start_kill();
+    timeout(KILL, child.wait()).await.ok()
+}
+
+fn describe(status: ExitStatus) -> String {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return format!("it was ended by signal {signal}");
+    }
+    match status.code() {
+        Some(code) => format!("it exited with code {code}"),
+        None => "it ended".to_owned(),
+    }
+}
+
+/// Finds the program as the child would: a path as it is, a name on the child's `PATH`.
+async fn find(spec: &LaunchSpec) -> Result<PathBuf, String> {
+    let program = Path::new(&spec.program);
+    if spec.program.is_empty() {
+        return Err("its command is empty. Set command: to a program".to_owned());
+    }
+    if program.components().count() > 1 || program.is_absolute() {
+        let path = match &spec.cwd {
+            Some(cwd) if program.is_relative() => cwd.join(program),
+            _ => program.to_owned(),
+        };
+        return match executable(&path).await {
+            Executable::Yes => Ok(path),
+            Executable::No => Err(format!("{} is not a program that may be run", path.display())),
+            Executable::Missing => Err(format!("{} does not exist", path.display())),
+        };
+    }
+    let path = spec.env.get("PATH").map(String::as_str).unwrap_or_default();
+    for folder in std::env::split_paths(path).filter(|folder| folder.is_absolute()) {
+        for name in names(&spec.program) {
+            let candidate = folder.join(name);
+            if matches!(executable(&candidate).await, Executable::Yes) {
+                return Ok(candidate);
+            }
+        }
+    }
+    let remedy = match spec.program.as_str() {
+        "npx" | "npm" | "node" => "Install Node.js, or set",
+        "uvx" | "uv" => "Install uv, or set",
+        "python" | "python3" | "pipx" => "Install Python, or set",
+        "docker" => "Install Docker, or set",
+        "deno" => "Install Deno, or set",
+        "bunx" | "bun" => "Install Bun, or set",
+        _ => "Install it, or set",
+    };
+    Err(format!("{:?} is not on PATH. {remedy} command: to its full path", spec.program))
+}
+
+fn names(program: &str) -> Vec<String> {
+    if cfg!(windows) {
+        ["", ".exe", ".cmd", ".bat"].iter().map(|suffix| format!("{program}{suffix}")).collect()
+    } else {
+        vec![program.to_owned()]
+    }
+}
+
+enum Executable {
+    Yes,
+    No,
+    Missing,
+}
+
+async fn executable(path: &Path) -> Executable {
+    match tokio::fs::metadata(path).await {
+        Ok(metadata) if metadata.is_file() && may_run(&metadata) => Executable::Yes,
+        Ok(_) => Executable::No,
+        Err(_) => Executable::Missing,
+    }
+}
+
+#[cfg(unix)]
+fn may_run(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+fn may_run(_: &std::fs::Metadata) -> bool {
+    true
+}
+
+async fn is_folder(path: &Path) -> bool {
+    tokio::fs::metadata(path).await.is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// The values of the environment that a server's words must not carry into errors and logs, judged by name.
+fn secrets(spec: &LaunchSpec) -> Vec<String> {
+    const MARKS: [&str; 7] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTH"];
+    let mut values: Vec<String> = spec
+        .env
+        .iter()
+        .filter(|(name, value)| {
+            let name = name.to_ascii_uppercase();
+            value.len() >= 8 && MARKS.iter().any(|mark| name.contains(mark))
+        })
+        .map(|(_, value)| value.clone())
+        .collect();
+    // A value may be part of another one: the longer first.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    values
+}

@@ -1,0 +1,480 @@
+//! One session with one server, whichever road leads to it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use mcp_core::{
+    Admitted, Guard, JsonObject, LaunchSpec, Phase, RemoteSpec, ServerName, ToolError, ToolName, ToolOutput,
+    ToolService,
+};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::convert::{self, Scene};
+use crate::framing::{LineTransport, Verdict};
+use crate::http;
+use crate::link::{Greeting, Link, OpenError, Stop};
+use crate::options::{EraPolicy, PeerInfo, ProgressSender, SessionOptions, ToolList, TransportKind};
+use crate::process::{self, Child};
+use crate::serve::{self, ServerInfo};
+
+/// Pages of a tool list.
+const PAGES: usize = 200;
+/// Bytes in flight in each direction of a session in memory.
+const PIPE: usize = 64 * 1024;
+/// How long a stream may stay open after its process ended: a descendant may hold it.
+const LINGER: Duration = Duration::from_millis(250);
+/// How long an error waits to learn why the session is over.
+const WHY: Duration = Duration::from_secs(2);
+/// How long the far end of an HTTP session may take to be told that it is over.
+const FAREWELL: Duration = Duration::from_secs(6);
+
+/// An open session with one server. Clones share it; when the last one is dropped the session ends, and with it the
+/// server's whole process tree.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    server: ServerName,
+    peer: PeerInfo,
+    link: Link,
+    stop: Arc<Mutex<Stop>>,
+    child: Option<Arc<Child>>,
+    options: SessionOptions,
+    /// Set once, when the session is over, to the reason.
+    over: watch::Receiver<Option<String>>,
+    closing: watch::Sender<bool>,
+    /// The serving half of a session in memory.
+    _serving: Option<AbortOnDrop>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        lock(&self.stop).now();
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("server", &self.inner.server).field("peer", &self.inner.peer).finish()
+    }
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn lock(stop: &Mutex<Stop>) -> std::sync::MutexGuard<'_, Stop> {
+    stop.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    /// Starts a server as a child process and opens a session with it over its standard input and output.
+    ///
+    /// # Errors
+    ///
+    /// [`ToolError::Start`] where the program is missing or ends too early (with its exit code and last words),
+    /// [`ToolError::Timeout`] where all of it takes longer than `startup_timeout`, [`ToolError::Server`] and
+    /// [`ToolError::Malformed`] where it answers the handshake wrongly.
+    pub async fn stdio(
+        server: ServerName,
+        launch: Admitted<LaunchSpec>,
+        options: SessionOptions,
+    ) -> Result<Self, ToolError> {
+        let opening = async {
+            let mut era = options.era;
+            loop {
+                let (child, pipes) = process::start(&server, &launch, &options).await?;
+                let transport = LineTransport::new(pipes.stdout, pipes.stdin, options.max_message_bytes);
+                let verdict = transport.verdict();
+                match Link::open(transport, era, &options).await {
+                    Ok(opened) => {
+                        let road = Road { child: Some(child), verdict, ..Road::new(TransportKind::Stdio) };
+                        return Ok(Self::assemble(server.clone(), opened, road, options.clone()));
+                    }
+                    Err(failure) if failure.died_of_probe => {
+                        // Servers of an earlier era may die of a question they do not know: ask a new one less.
+                        tracing::debug!(%server, "ended when asked by server/discover: starting it again");
+                        child.close().await;
+                        era = EraPolicy::Legacy;
+                    }
+                    Err(failure) => return Err(stdio_failure(&server, *failure, &child, &verdict).await),
+                }
+            }
+        };
+        bounded(&server, &options, opening).await
+    }
+
+    /// Opens a session with a remote server over streamable HTTP.
+    ///
+    /// The guard is asked about each address before it is dialled, also for those a name resolves to.
+    ///
+    /// # Errors
+    ///
+    /// [`ToolError::Refused`] where the guard says no, [`ToolError::AuthRequired`], [`ToolError::Forbidden`] and
+    /// [`ToolError::Http`] by the server's status, [`ToolError::Connection`] where it cannot be reached,
+    /// [`ToolError::Timeout`] where all of it takes longer than `startup_timeout`.
+    pub async fn http(
+        server: ServerName,
+        remote: Admitted<RemoteSpec>,
+        guard: Arc<dyn Guard>,
+        options: SessionOptions,
+    ) -> Result<Self, ToolError> {
+        let opening = async {
+            let endpoint = http::endpoint(&server, &remote, guard, &options)?;
+            let transport = http::transport(endpoint, &options);
+            match Link::open(transport, options.era, &options).await {
+                Ok(opened) => {
+                    let road = Road::new(TransportKind::Http);
+                    Ok(Self::assemble(server.clone(), opened, road, options.clone()))
+                }
+                Err(failure) => {
+                    let scene =
+                        Scene { server: &server, phase: Phase::Handshake, reason: None, stderr: Vec::new() };
+                    Err(convert::open_error(failure.error, scene).unwrap_or_else(|| {
+                        closed_early(&server, "it ended the connection before it answered".to_owned())
+                    }))
+                }
+            }
+        };
+        bounded(&server, &options, opening).await
+    }
+
+    /// Serves `service` inside this process and opens a session with it: the same protocol without a process.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Session::stdio`].
+    pub async fn in_memory(
+        service: Arc<dyn ToolService>,
+        server: ServerName,
+        options: SessionOptions,
+    ) -> Result<Self, ToolError> {
+        let opening = async {
+            let (ours, theirs) = tokio::io::duplex(PIPE);
+            let (read, write) = tokio::io::split(theirs);
+            let info = ServerInfo::new(server.as_str(), env!("CARGO_PKG_VERSION"));
+            let serving = tokio::spawn(async move {
+                if let Err(error) = serve::over(service, info, read, write).await {
+                    tracing::debug!(%error, "serving in memory ended");
+                }
+            });
+            let serving = AbortOnDrop(serving);
+            let (read, write) = tokio::io::split(ours);
+            let transport = LineTransport::new(read, write, options.max_message_bytes);
+            let verdict = transport.verdict();
+            match Link::open(transport, options.era, &options).await {
+                Ok(opened) => {
+                    let road = Road { serving: Some(serving), verdict, ..Road::new(TransportKind::Memory) };
+                    Ok(Self::assemble(server.clone(), opened, road, options.clone()))
+                }
+                Err(failure) => {
+                    let scene =
+                        Scene { server: &server, phase: Phase::Handshake, reason: None, stderr: Vec::new() };
+                    Err(convert::open_error(failure.error, scene)
+                        .unwrap_or_else(|| closed_early(&server, "it ended before it answered".to_owned())))
+                }
+            }
+        };
+        bounded(&server, &options, opening).await
+    }
+
+    fn assemble(
+        server: ServerName,
+        (link, greeting, stop): (Link, Greeting, Stop),
+        road: Road,
+        options: SessionOptions,
+    ) -> Self {
+        let child = road.child.map(Arc::new);
+        let peer = PeerInfo {
+            name: greeting.name,
+            version: greeting.version,
+            protocol_version: greeting.protocol_version,
+            instructions: greeting.instructions,
+            transport: road.kind,
+            pid: child.as_ref().and_then(|child| child.pid()),
+        };
+        tracing::debug!(%server, protocol = peer.protocol_version, transport = %peer.transport, "session open");
+        let stop = Arc::new(Mutex::new(stop));
+        let (ended, over) = watch::channel(None);
+        let (closing, asked) = watch::channel(false);
+        let watcher = Watcher {
+            child: child.as_ref().map(Arc::downgrade),
+            exit: child.as_ref().map(|child| child.watch_exit()),
+            stop: Arc::downgrade(&stop),
+            over: link.over(),
+            verdict: road.verdict,
+            asked,
+        };
+        tokio::spawn(watcher.run(ended));
+        Self {
+            inner: Arc::new(Inner {
+                server,
+                peer,
+                link,
+                stop,
+                child,
+                options,
+                over,
+                closing,
+                _serving: road.serving,
+            }),
+        }
+    }
+
+    /// The server's name in the configuration.
+    pub fn server(&self) -> &ServerName {
+        &self.inner.server
+    }
+
+    /// What the server said about itself.
+    pub fn peer(&self) -> &PeerInfo {
+        &self.inner.peer
+    }
+
+    /// Lists the server's tools, all pages. Invalid items are left out and named.
+    ///
+    /// # Errors
+    ///
+    /// [`ToolError::Timeout`] where a page takes longer than `list_timeout`, [`ToolError::Connection`] where the
+    /// session breaks, [`ToolError::Server`] and [`ToolError::Malformed`] by the server's answer.
+    pub async fn list_tools(&self) -> Result<ToolList, ToolError> {
+        let Inner { server, link, options, .. } = &*self.inner;
+        let mut list = ToolList::default();
+        let mut seen = HashSet::new();
+        let mut cursor = None;
+        for _ in 0..PAGES {
+            let result = match timeout(options.list_timeout, link.list(cursor)).await {
+                Ok(result) => result,
+                Err(_) => {
+                    return Err(ToolError::Timeout {
+                        server: server.clone(),
+                        phase: Phase::List,
+                        limit: options.list_timeout,
+                    });
+                }
+            };
+            let result = match result {
+                Ok(result) => result,
+                Err(error) => {
+                    let scene = self.scene(Phase::List, Lost(convert::is_lost(&error))).await;
+                    return Err(convert::request_error(error, scene));
+                }
+            };
+            let page = convert::page(server, result, list.tools.len() + list.dropped.len())?;
+            for dropped in &page.dropped {
+                tracing::warn!(%server, tool = dropped.name, reason = dropped.reason, "left out a tool that is not valid");
+            }
+            list.tools.extend(page.tools);
+            list.dropped.extend(page.dropped);
+            match page.next {
+                None => return Ok(list),
+                Some(next) if !seen.insert(next.clone()) => {
+                    list.truncated = Some("the server's pages repeat".to_owned());
+                    break;
+                }
+                Some(next) => cursor = Some(next),
+            }
+        }
+        let reason = list.truncated.get_or_insert_with(|| format!("the server has more than {PAGES} pages"));
+        tracing::warn!(%server, reason, "the list of tools ends early");
+        Ok(list)
+    }
+
+    /// Calls a tool and waits for its answer, without a limit of its own. Dropping the future tells the server that
+    /// the answer is no longer wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`ToolError::Connection`] where the session breaks, [`ToolError::Server`] where the server answers with a
+    /// protocol error, [`ToolError::Malformed`] where its answer cannot be understood, and for HTTP those of
+    /// [`Session::http`]. A tool that ran and failed is an output with `is_error`.
+    pub async fn call_tool(
+        &self,
+        tool: &ToolName,
+        arguments: JsonObject,
+        progress: Option<ProgressSender>,
+    ) -> Result<ToolOutput, ToolError> {
+        let Inner { server, link, .. } = &*self.inner;
+        match link.call(tool.as_str().to_owned(), arguments, progress).await {
+            Ok(result) => convert::output(server, result),
+            Err(error) => {
+                let scene = self.scene(Phase::Call, Lost(convert::is_lost(&error))).await;
+                Err(convert::request_error(error, scene))
+            }
+        }
+    }
+
+    /// Counts the server's notices that its tools changed. On revision 2026-07-28 they are subscribed to.
+    pub fn tools_changed(&self) -> watch::Receiver<u64> {
+        self.inner.link.tools_changed()
+    }
+
+    /// Resolves when the session is over, with the reason: closed by us, the process ended, the connection was lost.
+    pub async fn closed(&self) -> String {
+        let mut over = self.inner.over.clone();
+        match over.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "the session was closed".to_owned(),
+        }
+    }
+
+    /// The last lines (at most 20) of a child's standard error; none for other transports.
+    pub fn stderr_tail(&self) -> Vec<String> {
+        self.inner.child.as_ref().map(|child| child.tail()).unwrap_or_default()
+    }
+
+    /// Ends the session, and a child's whole process tree: end of its input, then a request to terminate, then a
+    /// kill, `close_grace` apart. Returns when all of it is over; calling it again does no harm.
+    pub async fn close(&self) {
+        let inner = &self.inner;
+        inner.closing.send_replace(true);
+        lock(&inner.stop).now();
+        match &inner.child {
+            Some(child) => child.close().await,
+            None => {
+                let _ = timeout(FAREWELL, self.closed()).await;
+            }
+        }
+    }
+
+    /// What an error is made of: of a session that is over, the reason too.
+    async fn scene(&self, phase: Phase, lost: Lost) -> Scene<'_> {
+        let reason = match lost {
+            // The requests of a session that ends fail a moment before it is known why.
+            Lost(true) => timeout(WHY, self.closed()).await.ok(),
+            Lost(false) => None,
+        };
+        Scene { server: &self.inner.server, phase, reason, stderr: self.stderr_tail() }
+    }
+}
+
+/// What differs between the roads.
+struct Road {
+    kind: TransportKind,
+    child: Option<Child>,
+    serving: Option<AbortOnDrop>,
+    verdict: Verdict,
+}
+
+impl Road {
+    fn new(kind: TransportKind) -> Self {
+        Self { kind, child: None, serving: None, verdict: Verdict::default() }
+    }
+}
+
+/// Whether a request failed because the session is over.
+struct Lost(bool);
+
+/// Runs beside a session: notices its end, whichever side it comes from, and says why.
+struct Watcher {
+    child: Option<Weak<Child>>,
+    exit: Option<watch::Receiver<Option<String>>>,
+    stop: Weak<Mutex<Stop>>,
+    over: watch::Receiver<bool>,
+    verdict: Verdict,
+    asked: watch::Receiver<bool>,
+}
+
+impl Watcher {
+    async fn run(mut self, ended: watch::Sender<Option<String>>) {
+        let exited = async {
+            match &mut self.exit {
+                // An error means that the supervising task is gone, and so is the child.
+                Some(exit) => drop(exit.wait_for(Option::is_some).await),
+                None => std::future::pending().await,
+            }
+        };
+        let exited = tokio::select! {
+            () = turned(&mut self.over) => false,
+            () = exited => true,
+        };
+        // What the server said last is still to be read; after that nothing more can come from a process that
+        // ended, although a descendant may hold the stream open.
+        if exited && timeout(LINGER, turned(&mut self.over)).await.is_err() {
+            if let Some(stop) = self.stop.upgrade() {
+                lock(&stop).now();
+            }
+            turned(&mut self.over).await;
+        }
+        let child = self.child.as_ref().and_then(Weak::upgrade);
+        let exit = match &child {
+            Some(child) => child.last_words().await,
+            None => self.exit.as_ref().and_then(|exit| exit.borrow().clone()),
+        };
+        let reason = if *self.asked.borrow() {
+            "the session was closed".to_owned()
+        } else if let Some(verdict) = self.verdict.reason() {
+            verdict
+        } else if let Some(exit) = exit {
+            exit
+        } else if self.exit.is_some() {
+            "it closed its output".to_owned()
+        } else {
+            "the connection was lost".to_owned()
+        };
+        tracing::debug!(reason, "session over");
+        ended.send_replace(Some(reason));
+        if let Some(child) = child {
+            // A server that stopped speaking but runs on is of no use to anybody.
+            child.close().await;
+        }
+    }
+}
+
+/// Resolves when the value is true, or nobody is left to make it so.
+async fn turned(value: &mut watch::Receiver<bool>) {
+    let _ = value.wait_for(|value| *value).await;
+}
+
+async fn bounded(
+    server: &ServerName,
+    options: &SessionOptions,
+    opening: impl Future<Output = Result<Session, ToolError>>,
+) -> Result<Session, ToolError> {
+    match timeout(options.startup_timeout, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(ToolError::Timeout {
+            server: server.clone(),
+            phase: Phase::Handshake,
+            limit: options.startup_timeout,
+        }),
+    }
+}
+
+fn closed_early(server: &ServerName, reason: String) -> ToolError {
+    ToolError::Connection {
+        server: server.clone(),
+        phase: Phase::Handshake,
+        reason,
+        stderr: Vec::new(),
+        source: None,
+    }
+}
+
+async fn stdio_failure(
+    server: &ServerName,
+    failure: OpenError,
+    child: &Child,
+    verdict: &Verdict,
+) -> ToolError {
+    let scene = Scene { server, phase: Phase::Handshake, reason: verdict.reason(), stderr: child.tail() };
+    if let Some(error) = convert::open_error(failure.error, scene) {
+        return error;
+    }
+    let exit = child.last_words().await;
+    let reason = match (verdict.reason(), exit) {
+        (Some(verdict), _) => verdict,
+        (None, Some(exit)) => format!("{exit} before it answered"),
+        (None, None) => "it closed its output before it answered".to_owned(),
+    };
+    ToolError::Start { server: server.clone(), reason, stderr: child.tail() }
+}

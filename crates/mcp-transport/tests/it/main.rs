@@ -1,0 +1,15 @@
+//! Real pipes, sockets and processes against [`mcp_transport`].
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::field_reassign_with_default,
+    reason = "a test says what it expects by failing"
+)]
+
+mod child;
+mod http;
+mod memory;
+mod support;
