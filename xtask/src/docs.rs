@@ -1,6 +1,8 @@
 //! `docs`: the pages that are made from the code, and whether all pages hold together.
 
-mod reference;
+mod command_line;
+mod configuration;
+mod page;
 
 use anyhow::{Result, bail};
 
@@ -15,7 +17,7 @@ builds the documentation; checks what is made from the code, and every link
 
 Usage: cargo xtask docs [--write]
 
-  --write   bring docs/reference up to date (the configuration's JSON Schema, the command line)
+  --write   bring docs/reference up to date (the configuration's JSON Schema and page, the command line)
 
 The book itself is built where mdbook is installed.
 ";
@@ -26,10 +28,12 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     let mut steps = Steps::default();
     if write {
         steps.run("schema", || schema(true));
-        steps.run("command line", reference::write);
+        steps.run("configuration", || configuration::PAGE.write());
+        steps.run("command line", || command_line::PAGE.write());
     } else {
         steps.run("schema", || schema(false));
-        steps.run("command line", reference::check);
+        steps.run("configuration", || configuration::PAGE.check());
+        steps.run("command line", || command_line::PAGE.check());
     }
     steps.run("API", api);
     steps.run("links", check_links);
@@ -45,7 +49,8 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
 /// What `ci` does; the schema is compared by the crate's own tests.
 pub(crate) fn check() -> Result<()> {
     api()?;
-    reference::check()?;
+    configuration::PAGE.check()?;
+    command_line::PAGE.check()?;
     check_links()
 }
 

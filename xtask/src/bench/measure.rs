@@ -17,6 +17,10 @@ use crate::project;
 /// Enough for a stable median of something that takes milliseconds.
 const STARTS: usize = 31;
 
+/// Agents and words of the run that nothing slows down.
+const AGENTS: u64 = 3;
+const WORDS: u64 = 99_999;
+
 /// Start-up, memory and size of the product.
 pub(super) fn processes() -> Result<Vec<Figure>> {
     let massgen = project::release_folder()?.join(project::program("massgen"));
@@ -31,6 +35,8 @@ pub(super) fn processes() -> Result<Vec<Figure>> {
     let first = median(first_event)?;
     println!("measuring the memory of one whole rehearsal");
     let memory = peak_memory()?;
+    println!("measuring a run of {} events", thousands(AGENTS * WORDS));
+    let rate = whole_run(&massgen)?;
 
     let mut figures = vec![
         Figure { what: "bare clap program, `--help`, whole process", value: millis(bare), target: "" },
@@ -45,6 +51,11 @@ pub(super) fn processes() -> Result<Vec<Figure>> {
             target: "30 MB",
         });
     }
+    figures.push(Figure {
+        what: "events per second, coordinator, journal and plain display",
+        value: thousands(rate),
+        target: "200,000",
+    });
     figures.push(Figure {
         what: "size of the stripped binary",
         value: format!("{:.1} MB", size as f64 / 1e6),
@@ -108,6 +119,35 @@ fn first_event() -> Result<Duration> {
     child.wait()?;
     serde_json::from_str::<Value>(&line).with_context(|| format!("the first line is no event: {line:?}"))?;
     Ok(took)
+}
+
+/// A team of scripted agents that say all their words without a pause: how many events a second pass through the
+/// coordinator, the journal and the plain display.
+fn whole_run(massgen: &Path) -> Result<u64> {
+    let folder = project::members()?.target_directory.join("xtask/whole-run").into_std_path_buf();
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    let words = "kilometres and miles, ".repeat(WORDS as usize / 3);
+    let turns = format!(
+        "chunk_delay: 0\nturns:\n  - {{ when: {{ candidates: none }}, text: \"{words}\", answer: \"17\" }}\n  \
+         - {{ when: {{ candidates: some, phase: coordination }}, vote: {{ for: first }}, repeat: true }}\n  \
+         - {{ when: {{ phase: presentation }}, text: \"17\" }}\n"
+    );
+    std::fs::write(folder.join("script.yaml"), turns)?;
+    let agents: String = (1..=AGENTS)
+        .map(|number| {
+            format!("  - {{ id: agent{number}, backend: {{ type: scripted, script: script.yaml }} }}\n")
+        })
+        .collect();
+    std::fs::write(folder.join("team.yaml"), format!("agents:\n{agents}"))?;
+    let mut command = Command::new(massgen);
+    command.current_dir(&folder).args(["--config", "team.yaml", "--no-display", "How far?"]);
+    let took = whole(&mut command)?;
+    let log = std::fs::read_dir(folder.join("massgen_logs"))?.next().context("no log directory")??.path();
+    let events = std::fs::read_to_string(log.join("events.jsonl"))?.lines().count();
+    Ok((events as f64 / took.as_secs_f64()) as u64)
 }
 
 /// The highest resident memory of one whole rehearsal, in KiB. `None` where the system does not tell.

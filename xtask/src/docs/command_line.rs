@@ -3,35 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
+use super::page::Page;
 use crate::process;
 use crate::project;
 
-const PAGE: &str = "docs/reference/cli.md";
 const HEAD: &str = "\
 # Command line
 
 What `--help` prints, command by command. This page is written by `cargo xtask docs --write`.
 ";
 
-pub(super) fn write() -> Result<()> {
-    let path = project::root().join(PAGE);
-    std::fs::write(&path, page()?).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("{PAGE} written");
-    Ok(())
-}
-
-pub(super) fn check() -> Result<()> {
-    let path = project::root().join(PAGE);
-    let committed =
-        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    if committed != page()? {
-        bail!("{PAGE} is out of date. Run: cargo xtask docs --write");
-    }
-    println!("{PAGE} is up to date");
-    Ok(())
-}
+pub(super) const PAGE: Page = Page { path: "docs/reference/cli.md", make: page };
 
 fn page() -> Result<String> {
     process::run(project::cargo().args(["build", "--package", "massgen-cli"]))?;
