@@ -1,1 +1,65 @@
-//! mcp-client
+//! An MCP client for programs: sessions, one catalogue, and one guarded pipeline for every tool call, over any number
+//! of servers. Useful without any agent.
+//!
+//! ```
+//! use std::{collections::BTreeMap, sync::Arc, time::Duration};
+//! use mcp_client::{ClientOptions, MultiMcpClient, ServerConfig, Target};
+//! use mcp_core::*;
+//! use mcp_security::Policy;
+//!
+//! /// A server of our own, in this process.
+//! struct Greeter(Arc<Catalogue>);
+//!
+//! impl ToolService for Greeter {
+//!     fn catalogue(&self) -> Arc<Catalogue> {
+//!         self.0.clone()
+//!     }
+//!     fn call(&self, call: ToolCall) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
+//!         Box::pin(async move { Ok(ToolOutput::text(format!("Hello, {}!", call.arguments["name"]))) })
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let name = ServerName::new("greeter")?;
+//! let tool = ToolSpec::new(name.clone(), ToolName::new("greet")?);
+//! let greeter = Greeter(Arc::new(Catalogue::build([(name.clone(), vec![tool], ToolFilter::default())]).catalogue));
+//!
+//! // A program (`Target::Stdio`) and an address (`Target::Http`) work the same.
+//! let servers = [ServerConfig::new(name, Target::InMemory(Arc::new(greeter)))];
+//! let client = MultiMcpClient::start(servers, Arc::new(Policy::default()), Arc::new(()), ClientOptions::default());
+//! client.ready(Duration::from_secs(10)).await;
+//!
+//! let tool = client.catalogue().iter().next().ok_or("no tool")?.exposed.to_string();
+//! let arguments = JsonObject::from_iter([("name".to_owned(), "Ada".into())]);
+//! let answer = client.call(ToolCall::new(CallId::new("1"), tool, arguments)).await?;
+//! assert_eq!(answer.to_text(), "Hello, \"Ada\"!");
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! None: what is not used costs nothing.
+
+mod audit;
+mod client;
+mod config;
+mod multi;
+mod observe;
+mod pipeline;
+mod server;
+mod state;
+mod validate;
+
+pub use audit::{AuditRecord, Outcome};
+pub use client::McpClient;
+pub use config::{ClientOptions, RestartPolicy, ServerConfig, Target};
+pub use multi::MultiMcpClient;
+pub use observe::Observer;
+pub use state::{ServerState, ServerStatus};
+pub use validate::{ARGUMENT_BYTES, ARGUMENT_DEPTH};
+// What a configuration of sessions is made of, so that callers need not name the transport.
+pub use mcp_resilience::backoff::Backoff;
+pub use mcp_transport::{EraPolicy, PeerInfo, SessionOptions, StderrSink, TransportKind};

@@ -1,0 +1,159 @@
+//! A client of one server.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mcp_core::{CallId, Guard, JsonObject, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec};
+use tokio::sync::{oneshot, watch};
+use tower::ServiceExt;
+
+use crate::audit::Trail;
+use crate::pipeline::{self, Pipeline, Request};
+use crate::server::{self, Shared, Task, ToolsHook};
+use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus};
+
+/// What remains of an end after all polite steps of the transport.
+const SLACK: Duration = Duration::from_secs(7);
+
+/// A client of one server: it keeps the session, follows changes of the tools, brings the server back when it died,
+/// and sends every call down the pipeline. Dropping it ends the session, and a child's whole process tree.
+pub struct McpClient {
+    shared: Arc<Shared>,
+    pipeline: Pipeline,
+    task: Mutex<Option<Task>>,
+}
+
+impl std::fmt::Debug for McpClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("McpClient").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl McpClient {
+    /// Starts or dials a server and opens a session with it. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The [`ToolError`] for which there is no session: refused by the guard, not started, too slow, not MCP.
+    pub async fn connect(
+        config: ServerConfig,
+        guard: Arc<dyn Guard>,
+        observer: Arc<dyn Observer>,
+        options: ClientOptions,
+    ) -> Result<Self, ToolError> {
+        let (client, first) = Self::spawn(config, guard, observer, options, Box::new(|_, _| Vec::new()));
+        match first.await {
+            Ok(Ok(())) => Ok(client),
+            Ok(Err(error)) => Err(error),
+            // The task can only be gone together with the runtime.
+            Err(_) => Err(ToolError::Cancelled),
+        }
+    }
+
+    /// Begins to connect and returns at once; the receiver hears how the first start ended.
+    pub(crate) fn spawn(
+        config: ServerConfig,
+        guard: Arc<dyn Guard>,
+        observer: Arc<dyn Observer>,
+        options: ClientOptions,
+        hook: ToolsHook,
+    ) -> (Self, oneshot::Receiver<Result<(), ToolError>>) {
+        let shared = Shared::new(config, guard, observer, options, hook);
+        let (first, ended) = oneshot::channel();
+        let task = Task::spawn(server::run(shared.clone(), first));
+        let pipeline = pipeline::build(&shared);
+        (Self { shared, pipeline, task: Mutex::new(Some(task)) }, ended)
+    }
+
+    /// The server's name.
+    pub fn name(&self) -> &ServerName {
+        &self.shared.config.name
+    }
+
+    /// The server as it is now.
+    pub fn status(&self) -> ServerStatus {
+        self.shared.status()
+    }
+
+    /// Follows the server's state.
+    pub fn state(&self) -> watch::Receiver<ServerState> {
+        self.shared.state()
+    }
+
+    /// The tools offered now, in the server's order; none while the server is away.
+    pub fn tools(&self) -> Vec<ToolSpec> {
+        let filter = &self.shared.config.filter;
+        let tools = self.shared.tools();
+        tools.iter().filter(|tool| filter.permits(&tool.server, &tool.name)).cloned().collect()
+    }
+
+    /// Calls a tool by the name that its server gives it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`McpClient::call`].
+    pub async fn call_tool(&self, tool: &str, arguments: JsonObject) -> Result<ToolOutput, ToolError> {
+        static COUNTER: AtomicU64 = AtomicU64::new(1);
+        let id = CallId::new(format!("call-{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
+        self.call(ToolCall::new(id, tool, arguments)).await
+    }
+
+    /// Makes a call whose `tool` is the name that the server gives it. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    ///
+    /// [`ToolError::UnknownTool`] for a tool that is not offered, [`ToolError::Unavailable`] while the server is away,
+    /// [`ToolError::InvalidArguments`], [`ToolError::Timeout`], and what the transport says. A tool that ran and
+    /// failed is an output with `is_error`.
+    pub async fn call(&self, call: ToolCall) -> Result<ToolOutput, ToolError> {
+        let tools = self.tools();
+        match tools.iter().find(|tool| tool.name.as_str() == call.tool) {
+            Some(spec) => self.send(Request { call, spec: spec.clone() }).await,
+            None => {
+                let trail = Trail::begin(self.shared.observer.clone(), &call, None);
+                let error = if matches!(self.status().state, ServerState::Ready { .. }) {
+                    let names = tools.iter().map(|tool| tool.name.as_str());
+                    ToolError::UnknownTool { nearest: nearest(&call.tool, names), name: call.tool }
+                } else {
+                    self.unavailable()
+                };
+                let result = Err(error);
+                trail.end(&result);
+                result
+            }
+        }
+    }
+
+    /// Ends the session: a child gets the end of its input, then a request to terminate, then a kill. Later calls are
+    /// answered with [`ToolError::Unavailable`]. Returns when all of it is over, in bounded time.
+    pub async fn close(&self) {
+        self.shared.stop();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut task) = task {
+            task.end(self.shared.close_grace() * 3 + SLACK).await;
+        }
+    }
+
+    pub(crate) async fn send(&self, request: Request) -> Result<ToolOutput, ToolError> {
+        self.pipeline.clone().oneshot(request).await
+    }
+
+    pub(crate) async fn settled(&self) {
+        self.shared.settled().await;
+    }
+
+    pub(crate) fn unavailable(&self) -> ToolError {
+        self.shared.unavailable()
+    }
+}
+
+impl Drop for McpClient {
+    fn drop(&mut self) {
+        self.shared.forget();
+    }
+}
+
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    names.filter(|known| known.eq_ignore_ascii_case(name) || known.contains(name)).map(str::to_owned).next()
+}

@@ -1,0 +1,265 @@
+//! A client of many servers, which is one service of all their tools.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use mcp_core::{
+    BoxFuture, Catalogue, ExposedName, Guard, Notice, ServerName, ToolCall, ToolError, ToolFilter, ToolName,
+    ToolOutput, ToolService, ToolSpec,
+};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::audit::Trail;
+use crate::pipeline::Request;
+use crate::{ClientOptions, McpClient, Observer, ServerConfig, ServerState, ServerStatus};
+
+/// A client of many servers. All are started at the same time; one that is slow joins later, one that fails costs only
+/// its own tools. Tools are called by the names of its [`Catalogue`] (`mcp__server__tool`).
+///
+/// Clones share it; when the last one is dropped, and the last [`ToolService`] made by [`MultiMcpClient::scoped`],
+/// everything ends: sessions, processes, tasks.
+#[derive(Clone)]
+pub struct MultiMcpClient {
+    fleet: Arc<Fleet>,
+}
+
+struct Fleet {
+    clients: BTreeMap<ServerName, McpClient>,
+    /// The names in the order of the configuration.
+    order: Vec<ServerName>,
+    table: Arc<Table>,
+    observer: Arc<dyn Observer>,
+}
+
+/// All tools, put together anew whenever those of a server change.
+#[derive(Default)]
+struct Table {
+    parts: Mutex<Vec<Part>>,
+    catalogue: RwLock<Arc<Catalogue>>,
+    /// Every name that was ever offered: a call to a tool that is away gets a better answer than "unknown".
+    known: Mutex<BTreeMap<ExposedName, (ServerName, ToolName)>>,
+    changes: watch::Sender<u64>,
+}
+
+struct Part {
+    server: ServerName,
+    filter: ToolFilter,
+    tools: Arc<[ToolSpec]>,
+}
+
+impl Table {
+    /// Takes a server's tools and tells what is worth telling about them.
+    fn replace(&self, server: &ServerName, tools: &Arc<[ToolSpec]>) -> Vec<String> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = parts.iter_mut().find(|part| part.server == *server) {
+            part.tools = tools.clone();
+        }
+        let merge = Catalogue::build(
+            parts.iter().map(|part| (part.server.clone(), part.tools.to_vec(), part.filter.clone())),
+        );
+        {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            for entry in merge.catalogue.iter().filter(|entry| entry.spec.server == *server) {
+                known.insert(entry.exposed.clone(), (server.clone(), entry.spec.name.clone()));
+            }
+        }
+        // Still under the lock of the parts, so that the newest catalogue is the one that stays.
+        *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(merge.catalogue);
+        drop(parts);
+        self.changes.send_modify(|count| *count += 1);
+        let about = |notice: &Notice| match notice {
+            Notice::Duplicate { server, .. } | Notice::IdlePattern { server, .. } => Some(server.clone()),
+            _ => None,
+        };
+        let own = merge.notices.iter().filter(|notice| about(notice).as_ref() == Some(server));
+        own.map(ToString::to_string).collect()
+    }
+
+    fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn known(&self, exposed: &str) -> Option<(ServerName, ToolName)> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(exposed).cloned()
+    }
+}
+
+impl std::fmt::Debug for MultiMcpClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MultiMcpClient").field("servers", &self.servers()).finish()
+    }
+}
+
+impl MultiMcpClient {
+    /// Begins to start all servers and returns at once. Must be called on a tokio runtime.
+    ///
+    /// Of two servers with one name the first is used; the second is reported as a notice.
+    pub fn start(
+        servers: impl IntoIterator<Item = ServerConfig>,
+        guard: Arc<dyn Guard>,
+        observer: Arc<dyn Observer>,
+        options: ClientOptions,
+    ) -> Self {
+        let mut configs: Vec<ServerConfig> = Vec::new();
+        for config in servers {
+            if configs.iter().any(|known| known.name == config.name) {
+                tracing::warn!(server = %config.name, "named twice; the first is used");
+                observer.notice(&config.name, "the configuration names this server twice; the first is used");
+            } else {
+                configs.push(config);
+            }
+        }
+        let part = |config: &ServerConfig| Part {
+            server: config.name.clone(),
+            filter: config.filter.clone(),
+            tools: Arc::default(),
+        };
+        let parts = configs.iter().map(part).collect();
+        let table = Arc::new(Table { parts: Mutex::new(parts), ..Table::default() });
+        let order = configs.iter().map(|config| config.name.clone()).collect();
+        let clients = configs.into_iter().map(|config| {
+            let table = table.clone();
+            let hook =
+                Box::new(move |server: &ServerName, tools: &Arc<[ToolSpec]>| table.replace(server, tools));
+            let name = config.name.clone();
+            let (client, _) =
+                McpClient::spawn(config, guard.clone(), observer.clone(), options.clone(), hook);
+            (name, client)
+        });
+        let clients = clients.collect();
+        Self { fleet: Arc::new(Fleet { clients, order, table, observer }) }
+    }
+
+    /// Waits until the first start of every server has ended, well or not, but at most `wait`; then says how they all
+    /// are. A server that is still starting joins later.
+    pub async fn ready(&self, wait: Duration) -> Vec<ServerStatus> {
+        let all = async {
+            // One after the other is as good as all at once: each only reports what happens elsewhere.
+            for client in self.fleet.clients.values() {
+                client.settled().await;
+            }
+        };
+        let _ = timeout(wait, all).await;
+        self.servers()
+    }
+
+    /// All servers as they are now, in the order of the configuration.
+    pub fn servers(&self) -> Vec<ServerStatus> {
+        self.fleet.order.iter().filter_map(|name| self.client(name.as_str())).map(McpClient::status).collect()
+    }
+
+    /// The client of one server.
+    pub fn client(&self, server: &str) -> Option<&McpClient> {
+        self.fleet.clients.get(server)
+    }
+
+    /// Counts the changes of the catalogue.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.fleet.table.changes.subscribe()
+    }
+
+    /// The same service restricted to some servers and tools, for one agent. `servers: None` means all of them.
+    pub fn scoped(&self, servers: Option<BTreeSet<ServerName>>, filter: ToolFilter) -> Arc<dyn ToolService> {
+        Arc::new(Scoped { client: self.clone(), servers, filter, cached: Mutex::default() })
+    }
+
+    /// Ends all sessions at the same time. Later calls are answered with [`ToolError::Unavailable`].
+    pub async fn close(&self) {
+        let mut closing = tokio::task::JoinSet::new();
+        for name in &self.fleet.order {
+            let (name, fleet) = (name.clone(), self.fleet.clone());
+            closing.spawn(async move {
+                if let Some(client) = fleet.clients.get(&name) {
+                    client.close().await;
+                }
+            });
+        }
+        while closing.join_next().await.is_some() {}
+    }
+
+    /// Ends a call that reaches no server, in the record too.
+    fn refuse(
+        &self,
+        call: &ToolCall,
+        target: Option<(ServerName, ToolName)>,
+        error: ToolError,
+    ) -> Result<ToolOutput, ToolError> {
+        let trail = Trail::begin(self.fleet.observer.clone(), call, target);
+        let result = Err(error);
+        trail.end(&result);
+        result
+    }
+}
+
+impl ToolService for MultiMcpClient {
+    fn catalogue(&self) -> Arc<Catalogue> {
+        self.fleet.table.catalogue()
+    }
+
+    fn call(&self, call: ToolCall) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
+        Box::pin(async move {
+            let catalogue = self.catalogue();
+            if let Some(entry) = catalogue.find(&call.tool) {
+                let Some(client) = self.client(entry.spec.server.as_str()) else {
+                    let error = ToolError::Internal(format!("server {} has no client", entry.spec.server));
+                    return self.refuse(&call, None, error);
+                };
+                return client.send(Request { call, spec: entry.spec.clone() }).await;
+            }
+            // Away with its server, or gone for good?
+            let target = self.fleet.table.known(&call.tool);
+            let client = target.as_ref().and_then(|(server, _)| self.client(server.as_str()));
+            let error = match client {
+                Some(client) if !matches!(client.status().state, ServerState::Ready { .. }) => {
+                    client.unavailable()
+                }
+                _ => ToolError::unknown_tool(call.tool.clone(), &catalogue),
+            };
+            self.refuse(&call, target, error)
+        })
+    }
+}
+
+/// Some tools of a client.
+struct Scoped {
+    client: MultiMcpClient,
+    servers: Option<BTreeSet<ServerName>>,
+    filter: ToolFilter,
+    /// The catalogue of the client, and what this scope makes of it.
+    cached: Mutex<Option<(Arc<Catalogue>, Arc<Catalogue>)>>,
+}
+
+impl Scoped {
+    fn permits(&self, server: &ServerName, tool: &ToolName) -> bool {
+        self.servers.as_ref().is_none_or(|servers| servers.contains(server))
+            && self.filter.permits(server, tool)
+    }
+}
+
+impl ToolService for Scoped {
+    fn catalogue(&self) -> Arc<Catalogue> {
+        let whole = self.client.catalogue();
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, scoped)) = &*cached
+            && Arc::ptr_eq(of, &whole)
+        {
+            return scoped.clone();
+        }
+        let scoped = Arc::new(whole.filtered(|entry| self.permits(&entry.spec.server, &entry.spec.name)));
+        *cached = Some((whole, scoped.clone()));
+        scoped
+    }
+
+    fn call(&self, call: ToolCall) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
+        // By the table of all names: a tool that is away now is still this agent's, or still is not.
+        match self.client.fleet.table.known(&call.tool) {
+            Some((server, tool)) if self.permits(&server, &tool) => self.client.call(call),
+            target => Box::pin(async move {
+                let error = ToolError::unknown_tool(call.tool.clone(), &self.catalogue());
+                self.client.refuse(&call, target, error)
+            }),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Who is told what happens.
+
+use mcp_core::ServerName;
+
+use crate::{AuditRecord, ServerState};
+
+/// Hears what happens to servers and calls. Methods are called where it happens: they must return at once and not
+/// call back into the client.
+///
+/// `()` hears nothing.
+pub trait Observer: Send + Sync {
+    /// A server's state changed, or the number of its tools.
+    fn server_changed(&self, _server: &ServerName, _state: &ServerState) {}
+
+    /// A call ended, whatever became of it: answered, failed, refused, or dropped by its caller.
+    fn call_finished(&self, _record: &AuditRecord) {}
+
+    /// Something about a server that the user should know and that stops nothing: a tool that is not valid, a
+    /// pattern that matches none.
+    fn notice(&self, _server: &ServerName, _message: &str) {}
+}
+
+impl Observer for () {}

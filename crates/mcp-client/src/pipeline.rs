@@ -1,0 +1,95 @@
+//! The one road of every tool call, outermost first. Read from the top: this is the order in which a call meets what
+//! may stop it, and why each stands where it does.
+
+use std::sync::Arc;
+
+use mcp_core::{Phase, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec};
+use mcp_resilience::deadline::{self, DeadlineLayer, HasDeadline};
+use mcp_resilience::timeout::{self, TimeoutLayer};
+use tokio::time::Instant;
+use tower::ServiceBuilder;
+use tower::util::BoxCloneSyncService;
+
+use crate::audit::AuditLayer;
+use crate::server::{SessionService, Shared};
+use crate::validate::ValidateLayer;
+
+/// A call that has found its tool.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) call: ToolCall,
+    pub(crate) spec: ToolSpec,
+}
+
+impl HasDeadline for Request {
+    fn deadline(&self) -> Option<Instant> {
+        self.call.deadline.map(Instant::from_std)
+    }
+
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.call.deadline = Some(deadline.into_std());
+    }
+}
+
+/// The road to the tools of one server.
+pub(crate) type Pipeline = BoxCloneSyncService<Request, ToolOutput, ToolError>;
+
+pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
+    let name = &server.config.name;
+    let stack = ServiceBuilder::new()
+        // Audit: outermost, so that it sees every outcome, refusals and dropped calls included.
+        .layer(AuditLayer::new(server.observer.clone()))
+        // Permission stands here: before anything that costs or leaks, and outside the cache, so that no cached answer
+        // bypasses a permission that was taken back.
+        //
+        // Validate: before anything is planned, written down or sent. A model learns at once which argument is wrong,
+        // and the server never sees it.
+        .layer(ValidateLayer::new(server.validators.clone()))
+        // The effects gate stands here: it plans calls whose arguments are known to be good.
+        //
+        // The ledger stands here: what is sent for good is written down first.
+        //
+        // The cache stands here: a hit costs no time limit, no try and no place in a queue.
+        //
+        // Total deadline: around all attempts and the waits between them.
+        .map_err(after_deadline(name))
+        .layer(DeadlineLayer::new(server.config.total_timeout))
+        // Retry stands here: outside the breaker, so that the breaker counts every attempt and an open one ends them.
+        //
+        // The breaker stands here: outside the bulkhead, so that a dead server's queue empties at once.
+        //
+        // The bulkhead stands here: waiting for a place is not the attempt's time.
+        //
+        // Attempt timeout: innermost. On expiry the session's future is dropped, and with that the server is told.
+        .map_err(after_timeout(name))
+        .layer(TimeoutLayer::new(server.config.call_timeout))
+        // Session.
+        .service(SessionService::new(server.clone()));
+    BoxCloneSyncService::new(stack)
+}
+
+fn after_deadline(
+    server: &ServerName,
+) -> impl Fn(deadline::Error<ToolError>) -> ToolError + Clone + Send + Sync + use<> {
+    let server = server.clone();
+    move |error| match error {
+        deadline::Error::Inner(error) => error,
+        deadline::Error::Exceeded { limit } => {
+            ToolError::Timeout { server: server.clone(), phase: Phase::Call, limit }
+        }
+        other => ToolError::Internal(other.to_string()),
+    }
+}
+
+fn after_timeout(
+    server: &ServerName,
+) -> impl Fn(timeout::Error<ToolError>) -> ToolError + Clone + Send + Sync + use<> {
+    let server = server.clone();
+    move |error| match error {
+        timeout::Error::Inner(error) => error,
+        timeout::Error::Elapsed { limit } => {
+            ToolError::Timeout { server: server.clone(), phase: Phase::Call, limit }
+        }
+        other => ToolError::Internal(other.to_string()),
+    }
+}

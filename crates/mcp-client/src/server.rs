@@ -1,0 +1,405 @@
+//! One server over its whole life: opening the session, listing, following changes, noticing its death, bringing it
+//! back. A task per server does that; everyone else only looks at what it publishes.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use mcp_core::{ErrorKind, Guard, ServerName, ToolError, ToolOutput, ToolSpec};
+use mcp_resilience::backoff::Schedule;
+use mcp_transport::{DroppedTool, Session};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tower::Service;
+
+use crate::pipeline::Request;
+use crate::validate::Validators;
+use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target};
+
+/// What happens when the tools of a server change; called before anyone hears of the new state. Answers with what is
+/// worth telling about the tools.
+pub(crate) type ToolsHook = Box<dyn Fn(&ServerName, &Arc<[ToolSpec]>) -> Vec<String> + Send + Sync>;
+
+/// What the task of a server publishes, and what calls need.
+pub(crate) struct Shared {
+    pub(crate) config: ServerConfig,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) validators: Validators,
+    guard: Arc<dyn Guard>,
+    options: ClientOptions,
+    hook: ToolsHook,
+    state: watch::Sender<ServerState>,
+    /// Whether the first start has ended, well or not.
+    settled: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    live: RwLock<Live>,
+    /// Problems that were told; each is told once.
+    told: Mutex<HashSet<String>>,
+}
+
+/// What there is to call.
+#[derive(Default)]
+struct Live {
+    session: Option<Session>,
+    tools: Arc<[ToolSpec]>,
+    /// When a server that is away is tried again.
+    retry_at: Option<Instant>,
+    restarts: u32,
+}
+
+/// How the row of events after a session goes on.
+enum Next {
+    Stop,
+    Died(String),
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: ServerConfig,
+        guard: Arc<dyn Guard>,
+        observer: Arc<dyn Observer>,
+        options: ClientOptions,
+        hook: ToolsHook,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            observer,
+            validators: Validators::default(),
+            guard,
+            options,
+            hook,
+            state: watch::Sender::new(ServerState::Starting),
+            settled: watch::Sender::new(false),
+            stop: watch::Sender::new(false),
+            live: RwLock::default(),
+            told: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<ServerState> {
+        self.state.subscribe()
+    }
+
+    /// Waits until the first start has ended, well or not.
+    pub(crate) async fn settled(&self) {
+        // The sender lives as long as `self`: the wait cannot fail.
+        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
+    }
+
+    pub(crate) fn close_grace(&self) -> Duration {
+        self.options.session.close_grace
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    pub(crate) fn tools(&self) -> Arc<[ToolSpec]> {
+        self.read().tools.clone()
+    }
+
+    /// Lets the session go at once. For clients that are dropped: the task that owns it ends a moment later.
+    pub(crate) fn forget(&self) {
+        self.write().session = None;
+    }
+
+    pub(crate) fn status(&self) -> ServerStatus {
+        let live = self.read();
+        ServerStatus {
+            name: self.config.name.clone(),
+            state: self.state.borrow().clone(),
+            required: self.config.required,
+            peer: live.session.as_ref().map(|session| session.peer().clone()),
+            restarts: live.restarts,
+        }
+    }
+
+    /// Why the server cannot be called now.
+    pub(crate) fn unavailable(&self) -> ToolError {
+        let reason = match &*self.state.borrow() {
+            // The whole story was told when it happened; a model needs the first line.
+            ServerState::Failed { reason, .. } => reason.lines().next().unwrap_or_default().to_owned(),
+            ServerState::Ready { .. } => "it is just going away".to_owned(),
+            other => other.to_string(),
+        };
+        let retry_at = self.read().retry_at.map(Instant::into_std);
+        ToolError::Unavailable { server: self.config.name.clone(), reason, retry_at }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Live> {
+        self.live.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, session: Option<Session>, tools: Vec<ToolSpec>, retry_at: Option<Instant>) {
+        let tools: Arc<[ToolSpec]> = tools.into();
+        {
+            let mut live = self.write();
+            live.session = session;
+            live.tools = tools.clone();
+            live.retry_at = retry_at;
+        }
+        for notice in (self.hook)(&self.config.name, &tools) {
+            self.tell(notice);
+        }
+    }
+
+    fn enter(&self, state: ServerState) {
+        let name = &self.config.name;
+        match &state {
+            ServerState::Failed { reason, .. } => tracing::warn!(server = %name, reason, "server failed"),
+            state => tracing::debug!(server = %name, ?state, "server state"),
+        }
+        self.observer.server_changed(name, &state);
+        self.state.send_replace(state);
+    }
+
+    /// Tells a problem that stops nothing, once.
+    pub(crate) fn tell(&self, message: String) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < 1000 && told.insert(message.clone()) {
+            drop(told);
+            tracing::warn!(server = %self.config.name, message, "notice");
+            self.observer.notice(&self.config.name, &message);
+        }
+    }
+
+    async fn open(&self) -> Result<(Session, Vec<ToolSpec>, watch::Receiver<u64>), ToolError> {
+        let name = self.config.name.clone();
+        let mut options = self.options.session.clone();
+        options.startup_timeout = self.config.startup_timeout;
+        options.era = self.config.era;
+        let refused = |refusal| ToolError::Refused { server: name.clone(), refusal };
+        let session = match &self.config.target {
+            Target::Stdio(spec) => {
+                // Judged again at each start: a restart is when a swapped program would be started.
+                let spec = self.guard.admit_command(&name, spec.clone()).map_err(refused)?;
+                Session::stdio(name, spec, options).await?
+            }
+            Target::Http(spec) => {
+                let spec = self.guard.admit_url(&name, spec.clone()).map_err(refused)?;
+                Session::http(name, spec, self.guard.clone(), options).await?
+            }
+            Target::InMemory(service) => Session::in_memory(service.clone(), name, options).await?,
+        };
+        let changed = session.tools_changed();
+        let tools = self.list(&session).await?;
+        Ok((session, tools, changed))
+    }
+
+    /// The tools that the filter lets through.
+    async fn list(&self, session: &Session) -> Result<Vec<ToolSpec>, ToolError> {
+        let list = session.list_tools().await?;
+        for DroppedTool { name, reason, .. } in &list.dropped {
+            self.tell(format!("its tool {name:?} is not valid and is left out: {reason}"));
+        }
+        if let Some(reason) = &list.truncated {
+            self.tell(format!("its list of tools ends early: {reason}"));
+        }
+        Ok(list.tools)
+    }
+
+    fn offered(&self, tools: &[ToolSpec]) -> usize {
+        tools.iter().filter(|tool| self.config.filter.permits(&tool.server, &tool.name)).count()
+    }
+
+    fn ready(&self, session: Session, tools: Vec<ToolSpec>) {
+        let offered = self.offered(&tools);
+        self.publish(Some(session), tools, None);
+        self.enter(ServerState::Ready { tools: offered });
+    }
+
+    fn failed(&self, reason: String, hint: Option<String>, retry_in: Option<Duration>) {
+        self.publish(None, Vec::new(), retry_in.map(|delay| Instant::now() + delay));
+        self.enter(ServerState::Failed { reason, hint, retry_in });
+    }
+
+    async fn stopping(&self) {
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// Follows an open session until it is over. `changed` is older than the first listing, so that no change is lost.
+    async fn follow(&self, session: &Session, mut changed: watch::Receiver<u64>) -> Next {
+        loop {
+            let listed = Instant::now();
+            let change = async {
+                // The sender is gone when the session is; who ended it is told by the other branches.
+                if changed.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                // A server that announces a change with each breath is listed at most once per interval.
+                sleep_until(listed + self.options.relist_interval).await;
+            };
+            tokio::select! {
+                // A stop that coincides with the end it causes is a stop.
+                biased;
+                () = self.stopping() => return Next::Stop,
+                reason = session.closed() => return Next::Died(reason),
+                () = change => {}
+            }
+            changed.borrow_and_update();
+            let listing = async {
+                match self.list(session).await {
+                    Ok(tools) => self.ready(session.clone(), tools),
+                    Err(error) => {
+                        self.tell(format!("its tools changed but could not be listed again: {error}"))
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.stopping() => return Next::Stop,
+                reason = session.closed() => return Next::Died(reason),
+                () = listing => {}
+            }
+        }
+    }
+}
+
+/// The life of a server. `first` hears how the first start ended.
+pub(crate) async fn run(shared: Arc<Shared>, first: oneshot::Sender<Result<(), ToolError>>) {
+    {
+        let life = std::pin::pin!(live(&shared, first));
+        tokio::select! {
+            // The life of an open session sees the stop itself, and closes the session in order.
+            biased;
+            () = life => {}
+            // A start or a wait for the next one is simply dropped; what it began is killed with it.
+            () = async {
+                shared.stopping().await;
+                if shared.read().session.is_some() {
+                    std::future::pending::<()>().await;
+                }
+            } => {}
+        }
+    }
+    shared.publish(None, Vec::new(), None);
+    shared.enter(ServerState::Stopped);
+    shared.settled.send_replace(true);
+}
+
+async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
+    let policy = &shared.options.restart;
+    let mut first = Some(first);
+    let mut schedule: Schedule = policy.backoff.schedule();
+    let mut was_ready = false;
+    shared.enter(ServerState::Starting);
+    loop {
+        let delay = match shared.open().await {
+            Ok((session, tools, changed)) => {
+                if was_ready {
+                    shared.write().restarts += 1;
+                }
+                was_ready = true;
+                shared.ready(session.clone(), tools);
+                shared.settled.send_replace(true);
+                if let Some(first) = first.take() {
+                    let _ = first.send(Ok(()));
+                }
+                let since = Instant::now();
+                match shared.follow(&session, changed).await {
+                    Next::Stop => return session.close().await,
+                    Next::Died(reason) => {
+                        if since.elapsed() >= policy.reset_after {
+                            schedule = policy.backoff.schedule();
+                        }
+                        let delay = schedule.next();
+                        shared.failed(
+                            died(&shared.config.name, &reason, &session.stderr_tail()),
+                            None,
+                            delay,
+                        );
+                        // The process may be gone and its children not.
+                        session.close().await;
+                        delay
+                    }
+                }
+            }
+            Err(error) => {
+                // What never started, by nobody's passing trouble, will not start by being tried again.
+                let worth_a_try = was_ready || error.kind() == ErrorKind::Server;
+                let delay = if worth_a_try { schedule.next() } else { None };
+                shared.failed(error.to_string(), error.hint(), delay);
+                shared.settled.send_replace(true);
+                if let Some(first) = first.take() {
+                    let _ = first.send(Err(error));
+                }
+                delay
+            }
+        };
+        let Some(delay) = delay else {
+            // Given up. The task stays to answer a stop.
+            return std::future::pending().await;
+        };
+        sleep(delay).await;
+        shared.enter(ServerState::Starting);
+    }
+}
+
+/// A death in words for people.
+fn died(server: &ServerName, reason: &str, stderr: &[String]) -> String {
+    let mut text = format!("server {server} is gone: {reason}");
+    if !stderr.is_empty() {
+        text.push_str("\n  its last words:\n    ");
+        text.push_str(&stderr.join("\n    "));
+    }
+    text
+}
+
+/// Ends a task when it is dropped.
+pub(crate) struct Task(tokio::task::JoinHandle<()>);
+
+impl Task {
+    pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(future))
+    }
+
+    /// Waits for its end, at most so long.
+    pub(crate) async fn end(&mut self, at_most: Duration) {
+        if !self.0.is_finished() && timeout(at_most, &mut self.0).await.is_err() {
+            self.0.abort();
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The innermost service: hands a call to the open session.
+#[derive(Clone)]
+pub(crate) struct SessionService {
+    server: Arc<Shared>,
+}
+
+impl SessionService {
+    pub(crate) fn new(server: Arc<Shared>) -> Self {
+        Self { server }
+    }
+}
+
+impl Service<Request> for SessionService {
+    type Response = ToolOutput;
+    type Error = ToolError;
+    type Future = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let server = self.server.clone();
+        Box::pin(async move {
+            let session = server.read().session.clone();
+            let Some(session) = session else { return Err(server.unavailable()) };
+            session.call_tool(&request.spec.name, request.call.arguments, None).await
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! The states of a server.
+
+use std::fmt;
+use std::time::Duration;
+
+use mcp_core::ServerName;
+use mcp_transport::PeerInfo;
+
+/// The state of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerState {
+    /// It is being started or dialled.
+    Starting,
+    /// Its tools can be used.
+    Ready {
+        /// How many tools it offers, those that the filter hides left out.
+        tools: usize,
+    },
+    /// It failed; its tools are away.
+    Failed {
+        /// What happened, with the last words of a child process.
+        reason: String,
+        /// What the user can do about it, where there is something.
+        hint: Option<String>,
+        /// How long until it is tried again; `None`: it is given up.
+        retry_in: Option<Duration>,
+    },
+    /// It was stopped on purpose.
+    Stopped,
+}
+
+impl fmt::Display for ServerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting => f.write_str("it is starting"),
+            Self::Ready { tools } => write!(f, "it is ready with {tools} tools"),
+            Self::Failed { reason, .. } => f.write_str(reason),
+            Self::Stopped => f.write_str("it was stopped"),
+        }
+    }
+}
+
+/// A server as it is now.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: ServerName,
+    /// Its state.
+    pub state: ServerState,
+    /// Whether its configuration calls it required.
+    pub required: bool,
+    /// What it said about itself, while it is ready.
+    pub peer: Option<PeerInfo>,
+    /// How often it was started again after it had been ready.
+    pub restarts: u32,
+}

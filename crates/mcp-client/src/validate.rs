@@ -1,0 +1,355 @@
+//! Arguments against the tool's JSON Schema, before anything is sent.
+//!
+//! A schema is the server's word: one that cannot be compiled switches the check off for its tool, with a warning,
+//! and never fails a call. Nothing is fetched for a schema.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use jsonschema::{PatternOptions, Validator};
+use mcp_core::{ExposedName, JsonObject, ToolError, ToolName, ToolOutput, ToolSpec};
+use serde_json::Value;
+use tower::{Layer, Service};
+
+use crate::pipeline::Request;
+
+/// The largest arguments of a call, bytes as JSON.
+pub const ARGUMENT_BYTES: usize = 10 * 1024 * 1024;
+/// The deepest arguments of a call, levels of objects and arrays, the arguments themselves included.
+pub const ARGUMENT_DEPTH: usize = 64;
+/// The largest schema that is compiled, bytes as JSON.
+const SCHEMA_BYTES: usize = 256 * 1024;
+/// The deepest schema that is compiled.
+const SCHEMA_DEPTH: usize = 64;
+/// How many problems a model is told at once.
+const PROBLEMS: usize = 8;
+/// The length of one problem, characters; a schema's `enum` or `pattern` can be of any size.
+const PROBLEM_CHARS: usize = 300;
+/// Steps of a regular expression with look-around or references before it is given up.
+const BACKTRACKING: usize = 100_000;
+
+/// The compiled schemas of one server, each compiled once, when its tool is first called.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Validators(Arc<Mutex<HashMap<ToolName, Compiled>>>);
+
+#[derive(Debug, Clone)]
+struct Compiled {
+    schema: Arc<Value>,
+    /// `None`: the schema is no use.
+    validator: Option<Arc<Validator>>,
+}
+
+impl Validators {
+    /// Checks the arguments of a call.
+    pub(crate) fn check(&self, tool: &ToolSpec, arguments: &JsonObject) -> Result<(), ToolError> {
+        let invalid = |problems| {
+            let tool = ExposedName::for_tool(&tool.server, &tool.name).into();
+            Err(ToolError::InvalidArguments { tool, problems })
+        };
+        // Limits first: neither the validator nor the writer is asked to walk something endless.
+        if depth(arguments.values(), ARGUMENT_DEPTH).is_none() {
+            return invalid(vec![format!(
+                "they are nested deeper than {ARGUMENT_DEPTH} levels; flatten them"
+            )]);
+        }
+        if !fits(arguments, ARGUMENT_BYTES) {
+            return invalid(vec![format!("they are larger than {} MiB; send less", ARGUMENT_BYTES >> 20)]);
+        }
+        let Some(validator) = self.compiled(tool) else { return Ok(()) };
+        let arguments = Value::Object(arguments.clone());
+        let problems: Vec<String> = validator
+            .iter_errors(&arguments)
+            // A pattern that takes too long says nothing about the value.
+            .filter(|error| {
+                !matches!(error.kind(), jsonschema::error::ValidationErrorKind::BacktrackLimitExceeded { .. })
+            })
+            .take(PROBLEMS)
+            .map(|error| {
+                // Masked: the value itself may be a secret, and whoever wrote it knows it.
+                let place = error.instance_path().as_str();
+                let message = error.masked().to_string();
+                match place {
+                    "" => cut(message),
+                    place => cut(format!("at {place}: {message}")),
+                }
+            })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { invalid(problems) }
+    }
+
+    fn compiled(&self, tool: &ToolSpec) -> Option<Arc<Validator>> {
+        let known = {
+            let compiled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            compiled.get(&tool.name).filter(|known| Arc::ptr_eq(&known.schema, &tool.input_schema)).cloned()
+        };
+        if let Some(known) = known {
+            return known.validator;
+        }
+        let validator = match compile(&tool.input_schema) {
+            Ok(validator) => Some(Arc::new(validator)),
+            Err(reason) => {
+                tracing::warn!(
+                    server = %tool.server,
+                    tool = %tool.name,
+                    reason = %cut(reason.escape_debug().to_string()),
+                    "the tool's schema is no use; its arguments are not checked"
+                );
+                None
+            }
+        };
+        let compiled = Compiled { schema: tool.input_schema.clone(), validator: validator.clone() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tool.name.clone(), compiled);
+        validator
+    }
+}
+
+fn compile(schema: &Value) -> Result<Validator, String> {
+    if depth([schema], SCHEMA_DEPTH).is_none() {
+        return Err(format!("it is nested deeper than {SCHEMA_DEPTH} levels"));
+    }
+    if !fits(schema, SCHEMA_BYTES) {
+        return Err(format!("it is larger than {} KiB", SCHEMA_BYTES >> 10));
+    }
+    jsonschema::options()
+        .offline()
+        .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(BACKTRACKING).size_limit(1 << 20))
+        .build(schema)
+        .map_err(|error| error.to_string())
+}
+
+/// How many levels of objects and arrays there are, the one that holds `values` included; `None`: more than `limit`.
+fn depth<'a>(values: impl IntoIterator<Item = &'a Value>, limit: usize) -> Option<usize> {
+    // A stack of our own: the depth of a value from outside must not be ours.
+    let mut open: Vec<(&Value, usize)> = values.into_iter().map(|value| (value, 1)).collect();
+    let mut deepest = 1;
+    while let Some((value, level)) = open.pop() {
+        let inner = level + 1;
+        match value {
+            Value::Array(items) => open.extend(items.iter().map(|item| (item, inner))),
+            Value::Object(fields) => open.extend(fields.values().map(|field| (field, inner))),
+            _ => continue,
+        }
+        if inner > limit {
+            return None;
+        }
+        deepest = deepest.max(inner);
+    }
+    Some(deepest)
+}
+
+/// Whether a value is at most `limit` bytes long as JSON, without writing it anywhere.
+fn fits(value: &impl serde::Serialize, limit: usize) -> bool {
+    struct Counter {
+        left: usize,
+    }
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.left = self.left.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    serde_json::to_writer(Counter { left: limit }, value).is_ok()
+}
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(PROBLEM_CHARS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// Puts [`Validate`] around a service.
+#[derive(Clone)]
+pub(crate) struct ValidateLayer {
+    validators: Validators,
+}
+
+impl ValidateLayer {
+    pub(crate) fn new(validators: Validators) -> Self {
+        Self { validators }
+    }
+}
+
+impl<S> Layer<S> for ValidateLayer {
+    type Service = Validate<S>;
+
+    fn layer(&self, inner: S) -> Validate<S> {
+        Validate { inner, validators: self.validators.clone() }
+    }
+}
+
+/// Lets only calls with valid arguments through.
+#[derive(Clone)]
+pub(crate) struct Validate<S> {
+    inner: S,
+    validators: Validators,
+}
+
+impl<S> Service<Request> for Validate<S>
+where
+    S: Service<Request, Response = ToolOutput, Error = ToolError>,
+{
+    type Response = ToolOutput;
+    type Error = ToolError;
+    type Future = ValidateFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        match self.validators.check(&request.spec, &request.call.arguments) {
+            Ok(()) => ValidateFuture::Inner { inner: self.inner.call(request) },
+            Err(error) => ValidateFuture::Refused { error: Some(error) },
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    #[project = ValidateProjection]
+    pub(crate) enum ValidateFuture<F> {
+        Inner { #[pin] inner: F },
+        Refused { error: Option<ToolError> },
+    }
+}
+
+impl<F: Future<Output = Result<ToolOutput, ToolError>>> Future for ValidateFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ValidateProjection::Inner { inner } => inner.poll(cx),
+            ValidateProjection::Refused { error } => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                // Polled after its end; no answer will come.
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_core::ServerName;
+    use serde_json::json;
+
+    use super::*;
+
+    fn tool(schema: Value) -> ToolSpec {
+        ToolSpec::new(ServerName::new("srv").unwrap(), ToolName::new("do").unwrap()).with_input_schema(schema)
+    }
+
+    fn problems(schema: Value, arguments: Value) -> Vec<String> {
+        let Value::Object(arguments) = arguments else { panic!("not an object") };
+        match Validators::default().check(&tool(schema), &arguments) {
+            Ok(()) => Vec::new(),
+            Err(ToolError::InvalidArguments { tool, problems }) => {
+                assert_eq!(tool, "mcp__srv__do");
+                problems
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn problems_name_the_place_and_hide_the_value() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "query": {"type": "string"},
+                "filter": {"type": "object", "properties": {"years": {"type": "array", "items": {"type": "integer"}}}},
+            },
+            "required": ["query"],
+        });
+        let found = problems(schema.clone(), json!({"filter": {"years": [2020, "s3cret"]}}));
+        assert_eq!(found.len(), 2, "{found:?}");
+        let all = found.join("\n");
+        assert!(
+            all.contains("at /filter/years/1:") && all.contains("\"query\" is a required property"),
+            "{all}"
+        );
+        assert!(!all.contains("s3cret"), "{all}");
+        assert!(problems(schema, json!({"query": "mcp", "filter": {"years": [2020]}})).is_empty());
+    }
+
+    #[test]
+    fn drafts_are_taken_at_their_word_and_the_newest_is_the_default() {
+        // "prefixItems" came with 2020-12; a draft-07 schema does not know it.
+        let with = |draft: Option<&str>| {
+            let mut schema =
+                json!({"type": "object", "properties": {"a": {"prefixItems": [{"type": "string"}]}}});
+            if let Some(draft) = draft {
+                schema["$schema"] = json!(draft);
+            }
+            problems(schema, json!({"a": [1]})).len()
+        };
+        assert_eq!(with(None), 1);
+        assert_eq!(with(Some("https://json-schema.org/draft/2020-12/schema")), 1);
+        assert_eq!(with(Some("http://json-schema.org/draft-07/schema#")), 0);
+    }
+
+    #[test]
+    fn a_schema_that_is_no_use_costs_the_check_and_not_the_call() {
+        let mut deep = json!({"type": "object"});
+        for _ in 0..200 {
+            deep = json!({"properties": {"a": deep}});
+        }
+        for schema in [
+            json!({"type": 5}),
+            json!({"$ref": "#/nowhere"}),
+            json!({"$ref": "https://schemas.example/tool.json"}),
+            json!({"$ref": "file:///etc/passwd"}),
+            json!({"$schema": "https://schemas.example/own", "type": 5}),
+            json!({"properties": {"a": {"pattern": "("}}}),
+            json!({"description": "x".repeat(SCHEMA_BYTES)}),
+            json!(5),
+            deep,
+        ] {
+            let shown: String = schema.to_string().chars().take(60).collect();
+            assert!(problems(schema, json!({"a": 1})).is_empty(), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_never_ends_is_given_up() {
+        let schema = json!({"properties": {"a": {"type": "string", "pattern": "^(?=(a+)+$)(a|aa)+b$"}}});
+        // Given up or found wrong, but soon.
+        let _ = problems(schema, json!({"a": "a".repeat(5000)}));
+    }
+
+    #[test]
+    fn limits_hold_to_the_level_and_the_byte() {
+        let nested = |levels: usize| {
+            let inner = (2..levels).fold(json!([]), |inner, _| json!([inner]));
+            problems(json!({}), json!({"a": inner}))
+        };
+        assert!(nested(ARGUMENT_DEPTH).is_empty());
+        assert_eq!(nested(ARGUMENT_DEPTH + 1).len(), 1);
+        let sized = |bytes: usize| problems(json!({}), json!({"a": "x".repeat(bytes - r#"{"a":""}"#.len())}));
+        assert!(sized(ARGUMENT_BYTES).is_empty());
+        assert_eq!(sized(ARGUMENT_BYTES + 1).len(), 1);
+    }
+
+    #[test]
+    fn many_and_long_problems_are_cut() {
+        let schema = json!({"additionalProperties": {"enum": ["x".repeat(10_000)]}});
+        let arguments: JsonObject = (0..100).map(|n| (format!("k{n}"), json!(1))).collect();
+        let found = problems(schema, Value::Object(arguments));
+        assert_eq!(found.len(), PROBLEMS);
+        assert!(found.iter().all(|problem| problem.chars().count() <= PROBLEM_CHARS + 1), "{found:?}");
+    }
+
+    #[test]
+    fn a_schema_is_compiled_once_until_it_changes() {
+        let validators = Validators::default();
+        let spec = tool(json!({"type": "object"}));
+        let first = validators.compiled(&spec).unwrap();
+        assert!(Arc::ptr_eq(&first, &validators.compiled(&spec.clone()).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &validators.compiled(&tool(json!({"type": "object"}))).unwrap()));
+    }
+}

@@ -1,0 +1,9 @@
+//! The client against services in memory, real child processes and servers that nobody here wrote.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so at once")]
+
+mod calls;
+mod children;
+mod fleet;
+mod real_servers;
+mod support;
