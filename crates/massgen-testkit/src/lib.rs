@@ -16,9 +16,11 @@
 //!
 //! - [`ServerScript`] with [`ServerScript::launch`]: an MCP server as a real child process, with every misbehaviour
 //!   seen in the wild as a [`Quirk`], and a [`Journal`] of what arrived.
+//! - [`McpHttpServer`]: the same script over streamable HTTP, with sessions, streams, resumption and faults.
 //! - [`ModelEndpoint`]: a model's HTTP endpoint on all four wires, from a [`ModelScript`] of [`Turn`]s or a function
 //!   of the [`ModelRequest`], strict about the shape of requests, with faults at any event or byte.
-//! - [`http`]: the server underneath, for anything else.
+//! - [`http`]: the server underneath, for anything else; [`faults`]: TCP that is not HTTP.
+//! - [`tools`]: real third-party programs, and a loud word where they are missing.
 //! - [`process`]: what is still alive.
 
 // Test code: a panic is how it reports, and it starts the programs that tests are about.
@@ -31,16 +33,20 @@
 )]
 
 pub mod engine;
+pub mod faults;
 pub mod http;
 mod journal;
 mod launch;
+mod mcp_http;
 pub mod model;
 pub mod process;
 mod script;
+pub mod tools;
 
 pub use engine::{Engine, Step};
 pub use journal::{Journal, PATIENCE};
 pub use launch::{ScriptedServer, scripted_server};
+pub use mcp_http::{Answers, HttpFault, McpHttpOptions, McpHttpServer};
 pub use model::{
     Ending, Finish, Item, ModelEndpoint, ModelOptions, ModelRequest, ModelScript, Reply, Turn, Usage, Wire,
 };

@@ -4,5 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client;
+mod ground;
+mod mcp_http;
 mod stdio;
 mod wires;
