@@ -348,3 +348,164 @@ where
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::{CallToolRequest, CallToolRequestParams};
+    use serde_json::json;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn transport(input: &[u8], limit: usize) -> LineTransport<&[u8], tokio::io::Sink> {
+        LineTransport::new(input, tokio::io::sink(), limit)
+    }
+
+    /// Waits for the answers to calls with the ids 0 and up.
+    async fn asked<R: AsyncRead + Send + Unpin>(
+        transport: &mut LineTransport<R, tokio::io::Sink>,
+        calls: i64,
+    ) {
+        for id in 0..calls {
+            let call = ClientRequest::CallToolRequest(CallToolRequest::new(CallToolRequestParams::new("t")));
+            transport.send(JsonRpcMessage::request(call, NumberOrString::Number(id))).await.unwrap();
+        }
+    }
+
+    async fn all<R: AsyncRead + Send + Unpin>(
+        transport: &mut LineTransport<R, tokio::io::Sink>,
+    ) -> Vec<Value> {
+        let mut messages = Vec::new();
+        while let Some(message) = transport.receive().await {
+            messages.push(serde_json::to_value(message).unwrap());
+        }
+        messages
+    }
+
+    #[tokio::test]
+    async fn results_of_tools_pass_undecoded() {
+        let line = br#"{"jsonrpc":"2.0","id":0,"result":{"content":[{"type":"hologram"}],"resultType":7,"z":1,"a":1.5}}"#;
+        let input = [line.as_slice(), b"\r\n"].concat();
+        let mut transport = transport(&input, 1000);
+        asked(&mut transport, 1).await;
+        let messages = all(&mut transport).await;
+        assert_eq!(messages.len(), 1);
+        assert_eq!(
+            messages[0]["result"],
+            json!({"content":[{"type":"hologram"}],"resultType":7,"z":1,"a":1.5})
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_is_passed_over() {
+        let input = concat!(
+            "Server listening\n\n   \n\u{feff}\n{\"half\": \n[1,2]\n[\n7\nnull\n{}\n",
+            "{\"jsonrpc\":\"2.0\",\"method\":\"log\",\"params\":{\"m\":1}}\n",
+            "\u{feff}{\"jsonrpc\":\"2.0\",\"id\":\"0\",\"result\":{}}\n",
+            "{\"jsonrpc\":\"2.0\",\"id\":9,\"result\":{}} and the rest of a line that never ends",
+        );
+        let mut transport = transport(input.as_bytes(), 1000);
+        asked(&mut transport, 1).await;
+        let messages = all(&mut transport).await;
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        assert_eq!(messages[0]["method"], "log");
+        assert_eq!(messages[1]["id"], 0);
+    }
+
+    #[tokio::test]
+    async fn an_array_is_several_messages() {
+        let input = br#"[{"jsonrpc":"2.0","id":1,"result":{"a":1}},{"jsonrpc":"2.0","id":0,"error":{"code":-1,"message":"m"}}]
+"#;
+        let mut transport = transport(input, 1000);
+        asked(&mut transport, 2).await;
+        let messages = all(&mut transport).await;
+        assert_eq!((&messages[0]["result"], &messages[1]["error"]["code"]), (&json!({"a": 1}), &json!(-1)));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_json_rpc_still_ends_its_request() {
+        for answer in [r#"{"id":0}"#, r#"{"id":0,"result":null}"#, r#"{"id":0,"error":"text"}"#] {
+            let input = format!("{answer}\n");
+            let mut transport = transport(input.as_bytes(), 1000);
+            asked(&mut transport, 1).await;
+            let messages = all(&mut transport).await;
+            assert_eq!(messages.len(), 1, "{answer}");
+            assert_eq!(messages[0]["error"]["code"], UNREADABLE.0, "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_too_long_fails_the_request_it_answers() {
+        let text = "x".repeat(5000);
+        let first = format!(r#"{{"jsonrpc":"2.0", "id": 1, "result":{{"text":"{text}"}}}}"#);
+        let last = format!(r#"{{"result":{{"text":"{text}","id":0}},"jsonrpc":"2.0","id":1}}"#);
+        for line in [first, last] {
+            let input = format!("{line}\n{{\"id\":0,\"jsonrpc\":\"2.0\",\"result\":{{}}}}\n");
+            let mut transport = transport(input.as_bytes(), 1000);
+            asked(&mut transport, 2).await;
+            let messages = all(&mut transport).await;
+            assert_eq!(messages.len(), 2);
+            assert_eq!(
+                (&messages[0]["id"], &messages[0]["error"]["code"]),
+                (&json!(1), &json!(UNREADABLE.0))
+            );
+            assert_eq!(messages[1]["id"], 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_too_long_that_answers_nobody_ends_the_stream_with_the_reason() {
+        let input = format!("{}\n{{\"id\":0,\"jsonrpc\":\"2.0\",\"result\":{{}}}}\n", "x".repeat(5000));
+        let mut transport = transport(input.as_bytes(), 1000);
+        asked(&mut transport, 2).await;
+        assert!(all(&mut transport).await.is_empty());
+        let reason = transport.verdict().reason().unwrap();
+        assert_eq!(reason, "the server sent a message of 5000 bytes; at most 1000 are accepted");
+    }
+
+    #[tokio::test]
+    async fn it_does_not_matter_where_the_stream_is_cut() {
+        let mut input = Vec::new();
+        for id in 0..20 {
+            let message = json!({"jsonrpc": "2.0", "id": id, "result": {"text": "ä".repeat(id), "n": id}});
+            input.extend_from_slice(message.to_string().as_bytes());
+            input.push(b'\n');
+        }
+        for chunk in [1, 2, 3, 7, 64] {
+            let (mut far, near) = tokio::io::duplex(chunk);
+            let mut transport = LineTransport::new(near, tokio::io::sink(), 1000);
+            asked(&mut transport, 20).await;
+            let writing = input.clone();
+            let writer = tokio::spawn(async move { far.write_all(&writing).await });
+            let mut texts = Vec::new();
+            // Dropping a receive that is under way must lose nothing: the service does so all the time.
+            while texts.len() < 20 {
+                tokio::select! {
+                    biased;
+                    () = tokio::task::yield_now() => {}
+                    message = transport.receive() => {
+                        texts.push(serde_json::to_value(message.unwrap()).unwrap()["result"]["n"].clone());
+                    }
+                }
+            }
+            assert_eq!(texts, (0..20).map(|n| json!(n)).collect::<Vec<_>>());
+            writer.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn closing_ends_the_far_side_s_input_and_a_write_that_is_stuck() {
+        let (mut far, near) = tokio::io::duplex(8);
+        let (read, write) = tokio::io::split(near);
+        let mut transport = LineTransport::new(read, write, 1000);
+        let call = ClientRequest::CallToolRequest(CallToolRequest::new(CallToolRequestParams::new(
+            "long".repeat(99),
+        )));
+        let stuck = tokio::spawn(transport.send(JsonRpcMessage::request(call, NumberOrString::Number(0))));
+        far.read_exact(&mut [0; 4]).await.unwrap();
+        transport.close().await.unwrap();
+        assert_eq!(stuck.await.unwrap().unwrap_err().kind(), io::ErrorKind::NotConnected);
+        drop(transport);
+        far.read_to_end(&mut Vec::new()).await.unwrap();
+    }
+}

@@ -114,6 +114,11 @@ impl Child {
         self.tail.lines()
     }
 
+    /// The same lines, for who outlives the child.
+    pub(crate) fn shared_tail(&self) -> Arc<Tail> {
+        self.tail.clone()
+    }
+
     /// How it ended, such as "it exited with code 1"; `None` while it runs.
     pub(crate) fn exit(&self) -> Option<String> {
         self.exit.borrow().clone()

@@ -19,6 +19,7 @@ use crate::link::{Greeting, Link, OpenError, Stop};
 use crate::options::{EraPolicy, PeerInfo, ProgressSender, SessionOptions, ToolList, TransportKind};
 use crate::process::{self, Child};
 use crate::serve::{self, ServerInfo};
+use crate::stderr::Tail;
 
 /// Pages of a tool list.
 const PAGES: usize = 200;
@@ -89,10 +90,13 @@ impl Session {
         launch: Admitted<LaunchSpec>,
         options: SessionOptions,
     ) -> Result<Self, ToolError> {
+        // What a server says that does not come up, such as that it is downloading, is worth telling.
+        let said: Mutex<Option<Arc<Tail>>> = Mutex::default();
         let opening = async {
             let mut era = options.era;
             loop {
                 let (child, pipes) = process::start(&server, &launch, &options).await?;
+                *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(child.shared_tail());
                 let transport = LineTransport::new(pipes.stdout, pipes.stdin, options.max_message_bytes);
                 let verdict = transport.verdict();
                 match Link::open(transport, era, &options).await {
@@ -110,7 +114,13 @@ impl Session {
                 }
             }
         };
-        bounded(&server, &options, opening).await
+        let opened = bounded(&server, &options, opening).await;
+        if let Err(ToolError::Timeout { .. }) = &opened {
+            let said = said.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let stderr = said.map(|tail| tail.lines()).unwrap_or_default();
+            tracing::warn!(%server, ?stderr, "the server did not come up in time");
+        }
+        opened
     }
 
     /// Opens a session with a remote server over streamable HTTP.
@@ -348,11 +358,15 @@ impl Session {
 
     /// What an error is made of: of a session that is over, the reason too.
     async fn scene(&self, phase: Phase, lost: Lost) -> Scene<'_> {
-        let reason = match lost {
-            // The requests of a session that ends fail a moment before it is known why.
-            Lost(true) => timeout(WHY, self.closed()).await.ok(),
-            Lost(false) => None,
+        let mut over = self.inner.link.over();
+        let is_over = match (lost, self.inner.peer.transport) {
+            (Lost(false), _) => false,
+            // A broken stream is one request's; the session may well live on.
+            (_, TransportKind::Http) => *over.borrow(),
+            // The requests of a session that ends fail a moment before the end itself is known, and the reason.
+            _ => timeout(LINGER, turned(&mut over)).await.is_ok(),
         };
+        let reason = if is_over { timeout(WHY, self.closed()).await.ok() } else { None };
         Scene { server: &self.inner.server, phase, reason, stderr: self.stderr_tail() }
     }
 }

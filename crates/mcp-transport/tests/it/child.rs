@@ -186,6 +186,36 @@ async fn a_message_too_long_costs_its_own_call_only() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_reading_does_not_keep_the_session_open() {
+    let (tethers, quirk) = Tethers::new().await;
+    let mut hurried = options();
+    hurried.close_grace = Duration::from_millis(100);
+    let session = soon(start(server!("stubborn", &quirk), hurried)).await.unwrap();
+    let held = tethers.accept(1).await;
+    soon(session.call_tool(&tool("deaf"), JsonObject::new(), None)).await.unwrap();
+    // More than the pipe holds: the writing of it never ends.
+    let huge = object(json!({"text": "x".repeat(1_000_000)}));
+    let echo = tool("echo");
+    let (answer, ()) = soon(async {
+        tokio::join!(session.call_tool(&echo, huge, None), async {
+            tokio::task::yield_now().await;
+            session.close().await;
+        })
+    })
+    .await;
+    assert!(matches!(answer, Err(ToolError::Connection { .. })), "{answer:?}");
+    gone(held).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_notices_drowns_no_answer() {
+    let session = soon(start(server!(), options())).await.unwrap();
+    let answer = soon(session.call_tool(&tool("flood"), JsonObject::new(), None)).await.unwrap();
+    assert_eq!(answer.to_text(), "done");
+    soon(session.close()).await;
+}
+
+#[tokio::test]
 async fn death_ends_every_call_and_is_noticed() {
     let session = soon(start(server!(), options())).await.unwrap();
     let hang = tool("hang");

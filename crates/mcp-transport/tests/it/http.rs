@@ -113,6 +113,10 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     Some(Request { method, path, headers, body })
 }
 
+fn events(body: String) -> Response {
+    Response("200 OK", vec![("content-type", "text/event-stream".into())], body)
+}
+
 /// A server of before 2026-07-28, without sessions.
 fn legacy(request: &Request) -> Option<Response> {
     Some(match (request.method.as_str(), request.rpc()) {
@@ -143,6 +147,15 @@ fn legacy(request: &Request) -> Option<Response> {
             }
             Some("page") => {
                 Response("200 OK", vec![("content-type", "text/html".into())], "<html>hello</html>".into())
+            }
+            Some("stream") => {
+                let message = json!({"jsonrpc": "2.0", "id": request.body["id"], "result": {"content": []}});
+                events(format!(": hello\n\nevent: message\ndata: {message}\n\n"))
+            }
+            Some("cut") => events(": hello\n\n".into()),
+            Some("half") => events("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id".into()),
+            Some("huge") => {
+                answer(request, json!({"content": [{"type": "text", "text": "x".repeat(200_000)}]}))
             }
             Some("odd") => answer(request, json!({"content": [{"type": "hologram", "x": 1}]})),
             _ => answer(
@@ -343,6 +356,59 @@ async fn a_modern_server_is_spoken_to_without_a_handshake() {
         }
     }
     soon(web.left.notified()).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_ends_its_call() {
+    for script in [legacy, modern] {
+        let web = web(script).await;
+        let session = dial(&web).await.unwrap();
+        soon(session.call_tool(&tool("stream"), JsonObject::new(), None)).await.unwrap();
+        for name in ["cut", "half"] {
+            let error = soon(session.call_tool(&tool(name), JsonObject::new(), None)).await.unwrap_err();
+            assert!(matches!(error, ToolError::Connection { phase: Phase::Call, .. }), "{name}: {error:?}");
+        }
+        soon(session.call_tool(&tool("stream"), JsonObject::new(), None)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_too_long_costs_its_own_call_only() {
+    let web = web(legacy).await;
+    let mut options = SessionOptions::default();
+    options.max_message_bytes = 100_000;
+    let guard = Arc::new(Gatekeeper::default());
+    let session = soon(Session::http(name(), remote(&web, "127.0.0.1", &[]), guard, options)).await.unwrap();
+    let error = soon(session.call_tool(&tool("huge"), JsonObject::new(), None)).await.unwrap_err();
+    assert!(matches!(error, ToolError::Malformed { .. }), "{error:?}");
+    soon(session.call_tool(&tool("echo"), JsonObject::new(), None)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_that_expired_is_opened_again() {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let web = web(move |request| {
+        use std::sync::atomic::Ordering;
+        if request.rpc() == "initialize" {
+            let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+            let mut response = legacy(request)?;
+            response.1.push(("mcp-session-id", format!("session-{number}")));
+            return Some(response);
+        }
+        let session = request.headers.get("mcp-session-id").map(String::as_str);
+        if request.rpc() == "tools/call" && session == Some("session-1") {
+            return Some(status("404 Not Found"));
+        }
+        legacy(request)
+    })
+    .await;
+    let session = dial(&web).await.unwrap();
+    let answer = soon(session.call_tool(&tool("echo"), object(json!({"a": 1})), None)).await.unwrap();
+    assert_eq!(answer.to_text(), r#"{"a":1}"#);
+    soon(session.close()).await;
+    let seen = web.seen.lock().unwrap();
+    let ended = seen.iter().find(|request| request.method == "DELETE").expect("the session is ended");
+    assert_eq!(ended.headers["mcp-session-id"], "session-2");
 }
 
 #[tokio::test]

@@ -93,6 +93,15 @@ def call(request):
             write(json.dumps({"result": result, "jsonrpc": "2.0", "id": request["id"]}) + "\n")
         else:
             reply(request, result)
+    elif name == "deaf":
+        text(request, "deaf from now on")
+        while True:
+            signal.pause()
+    elif name == "flood":
+        for number in range(5000):
+            params = {"level": "info", "data": f"line {number}"}
+            send({"method": "notifications/message" if number % 2 else "log", "params": params})
+        text(request, "done")
     elif name == "change":
         send({"method": "notifications/tools/list_changed"})
         text(request, "changed")
