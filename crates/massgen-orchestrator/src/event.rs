@@ -331,18 +331,23 @@ pub struct Emitter(Arc<Mutex<Inner>>);
 
 struct Inner {
     seq: u64,
+    finished: bool,
     sink: Box<dyn FnMut(&Event) + Send>,
 }
 
 impl Emitter {
     /// Hands every event to `sink`, one at a time. The sink is called where the event happens: it must not wait.
     pub fn new(sink: impl FnMut(&Event) + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Inner { seq: 0, sink: Box::new(sink) })))
+        Self(Arc::new(Mutex::new(Inner { seq: 0, finished: false, sink: Box::new(sink) })))
     }
 
-    /// Says that something happened.
+    /// Says that something happened. Nothing follows [`EventKind::RunFinished`]: what comes later is dropped.
     pub fn emit(&self, kind: EventKind) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.finished {
+            return;
+        }
+        inner.finished = matches!(kind, EventKind::RunFinished { .. });
         inner.seq += 1;
         let event = Event { v: VERSION, seq: inner.seq, at: jiff::Timestamp::now(), kind };
         (inner.sink)(&event);
