@@ -1,0 +1,299 @@
+//! `${...}` in values: environment variables, files, folders.
+
+use std::path::{Path, PathBuf};
+
+use mcp_core::Environment;
+
+use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::load::FileReader;
+use crate::mask::is_secret_name;
+use crate::node::{Node, Value};
+use crate::read::{KeyPath, Reader};
+
+/// Where values come from.
+pub(crate) struct Interpolator<'a> {
+    pub environment: &'a Environment,
+    /// What `${cwd}` is outside a backend.
+    pub cwd: &'a Path,
+    /// What `${config_dir}` is, and where relative `${file:...}` paths start.
+    pub dir: &'a Path,
+    pub files: &'a dyn FileReader,
+    /// Every value that came from outside and has to stay out of sight.
+    pub secrets: Vec<String>,
+}
+
+/// What a value is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Anything.
+    Plain,
+    /// Written for a model to read: `${...}` may be meant literally.
+    Prose,
+    /// `api_key`, and everything under `env` and `headers`.
+    Secret,
+    /// Arguments of a program: everybody on the machine can read them.
+    Arguments,
+}
+
+/// What stands between `${` and `}`.
+enum Reference<'t> {
+    Variable { name: &'t str, default: Option<&'t str> },
+    File(&'t str),
+    Keyring,
+    Cwd,
+    ConfigDir,
+    Unknown,
+}
+
+impl<'t> Reference<'t> {
+    fn read(inner: &'t str) -> Self {
+        match inner {
+            "cwd" => return Self::Cwd,
+            "config_dir" => return Self::ConfigDir,
+            _ => {}
+        }
+        if let Some(path) = inner.strip_prefix("file:") {
+            return Self::File(path.trim());
+        }
+        if inner.starts_with("keyring:") {
+            return Self::Keyring;
+        }
+        let inner = inner.strip_prefix("env:").unwrap_or(inner);
+        let (name, default) =
+            inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
+        let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if legal { Self::Variable { name, default } } else { Self::Unknown }
+    }
+}
+
+impl Interpolator<'_> {
+    /// Replaces every reference in the tree. Top-level keys that begin with `x-` are left alone: they are places for
+    /// anchors, and an alias is replaced where it is used.
+    pub(crate) fn run(&mut self, root: &mut Node, reader: &mut Reader<'_>) {
+        let cwd = self.cwd.to_path_buf();
+        self.walk(root, &KeyPath::default(), Use::Plain, &cwd, reader);
+    }
+
+    fn walk(&mut self, node: &mut Node, path: &KeyPath, usage: Use, cwd: &Path, reader: &mut Reader<'_>) {
+        match &mut node.value {
+            Value::Text(text) => {
+                if text.contains("${") {
+                    let place = node.place;
+                    *text = self.expand(text, place, path, usage, cwd, reader);
+                }
+            }
+            Value::List(items) => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    self.walk(item, &path.index(i), usage, cwd, reader);
+                }
+            }
+            Value::Map(entries) => {
+                let top = *path == KeyPath::default();
+                for entry in entries {
+                    if top && entry.key.starts_with("x-") {
+                        continue;
+                    }
+                    let at = path.key(&entry.key);
+                    let inner = match entry.key.as_str() {
+                        "api_key" | "env" | "headers" => Use::Secret,
+                        "args" | "extra_args" | "command" => Use::Arguments,
+                        "system_message" | "system_prompt" | "append_system_prompt" | "description" => {
+                            Use::Prose
+                        }
+                        _ => usage,
+                    };
+                    let own = if entry.key == "backend" {
+                        self.folder(&mut entry.node, &at, cwd, reader)
+                    } else {
+                        None
+                    };
+                    self.walk(&mut entry.node, &at, inner, own.as_deref().unwrap_or(cwd), reader);
+                }
+            }
+            Value::Null | Value::Bool(..) | Value::Number(..) => {}
+        }
+    }
+
+    /// A backend's own working folder: what `${cwd}` is inside it.
+    fn folder(
+        &mut self,
+        backend: &mut Node,
+        path: &KeyPath,
+        cwd: &Path,
+        reader: &mut Reader<'_>,
+    ) -> Option<PathBuf> {
+        let Value::Map(entries) = &mut backend.value else { return None };
+        let entry = entries.iter_mut().rev().find(|entry| entry.key == "cwd")?;
+        self.walk(&mut entry.node, &path.key("cwd"), Use::Plain, cwd, reader);
+        entry.node.as_text().map(|folder| cwd.join(folder))
+    }
+
+    fn expand(
+        &mut self,
+        text: &str,
+        place: Place,
+        path: &KeyPath,
+        usage: Use,
+        cwd: &Path,
+        reader: &mut Reader<'_>,
+    ) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            let (before, after) = (&rest[..at], &rest[at + 2..]);
+            if let Some(escaped) = before.strip_suffix('$') {
+                out.push_str(escaped);
+                out.push_str("${");
+                rest = after;
+                continue;
+            }
+            out.push_str(before);
+            let Some(end) = after.find('}') else {
+                out.push_str("${");
+                rest = after;
+                let problem = Problem::new("\"${\" has no \"}\"", "close it, or write $${ for a literal ${");
+                self.report(problem, "${", place, path, usage, reader);
+                continue;
+            };
+            let inner = &after[..end];
+            let whole = &rest[at..at + 2 + end + 1];
+            rest = &after[end + 1..];
+            match self.value(inner, usage, cwd) {
+                Ok(value) => {
+                    self.in_arguments(inner, usage, place, whole, path, reader);
+                    out.push_str(&value);
+                }
+                Err(problem) => {
+                    out.push_str(whole);
+                    self.report(problem, whole, place, path, usage, reader);
+                }
+            }
+        }
+        out.push_str(rest);
+        out
+    }
+
+    fn value(&mut self, inner: &str, usage: Use, cwd: &Path) -> Result<String, Problem> {
+        match Reference::read(inner) {
+            Reference::Cwd => Ok(cwd.display().to_string()),
+            Reference::ConfigDir => Ok(self.cwd.join(self.dir).display().to_string()),
+            Reference::Variable { name, default } => {
+                let secret = usage == Use::Secret || is_secret_name(name);
+                match (self.environment.non_empty(name), default) {
+                    (Some(value), _) => {
+                        if secret {
+                            self.secrets.push(value.to_owned());
+                        }
+                        Ok(value.to_owned())
+                    }
+                    (None, Some(default)) => Ok(default.to_owned()),
+                    (None, None) => {
+                        let state =
+                            if self.environment.get(name).is_some() { "is empty" } else { "is not set" };
+                        Err(Problem::new(
+                            format!("the environment variable {name} {state}"),
+                            format!("set it, or give a default: ${{{name}:-default}}"),
+                        ))
+                    }
+                }
+            }
+            Reference::File(file) => {
+                let path = expand_home(file, self.environment).unwrap_or_else(|| self.dir.join(file));
+                let read = self.files.read(&path).map_err(|error| {
+                    let reason = crate::load::reason(&error);
+                    Problem::new(
+                        format!("the file {} cannot be read: {reason}", path.display()),
+                        "check the path; it starts from the folder of the configuration file",
+                    )
+                })?;
+                let value = read.trim().to_owned();
+                self.secrets.push(value.clone());
+                Ok(value)
+            }
+            Reference::Keyring => Err(Problem::new(
+                "${keyring:...} is not supported by this build",
+                "put the value into an environment variable and write ${NAME}, or into a file and write ${file:PATH}",
+            )),
+            Reference::Unknown => Err(Problem::new(
+                format!("{} is no reference", crate::read::short(&format!("${{{inner}}}"))),
+                "write ${NAME}, ${NAME:-default}, ${file:PATH}, ${cwd} or ${config_dir}; a literal ${ is $${",
+            )),
+        }
+    }
+
+    fn in_arguments(
+        &self,
+        inner: &str,
+        usage: Use,
+        place: Place,
+        whole: &str,
+        path: &KeyPath,
+        reader: &mut Reader<'_>,
+    ) {
+        if let Reference::Variable { name, .. } = Reference::read(inner)
+            && usage == Use::Arguments
+            && is_secret_name(name)
+        {
+            let place = precise(place, whole, &reader.source.text);
+            let message = format!(
+                "{path} puts {name} on a command line, where every process of this machine can read it"
+            );
+            reader.warn(place, path, message, "give it to the server in env, if it takes it there");
+        }
+    }
+
+    fn report(
+        &self,
+        problem: Problem,
+        whole: &str,
+        place: Place,
+        path: &KeyPath,
+        usage: Use,
+        reader: &mut Reader<'_>,
+    ) {
+        let value_place = place;
+        let place = precise(place, whole, &reader.source.text);
+        let (severity, message) = match usage {
+            Use::Prose => (Severity::Warning, format!("{}; the text is left as it is", problem.message)),
+            _ => (Severity::Error, problem.message),
+        };
+        let diagnostic: Diagnostic = reader.source.diagnostic(severity, place, path.to_string(), message);
+        reader.diagnostics.push(diagnostic.with_help(problem.help));
+        if severity == Severity::Error && value_place != Place::default() {
+            reader.broken.push(value_place);
+        }
+    }
+}
+
+struct Problem {
+    message: String,
+    help: String,
+}
+
+impl Problem {
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), help: help.into() }
+    }
+}
+
+/// `~/...` by the `HOME` that the caller's environment names.
+pub(crate) fn expand_home(path: &str, environment: &Environment) -> Option<PathBuf> {
+    let rest = path.strip_prefix("~/")?;
+    let home = environment.non_empty("HOME").or_else(|| environment.non_empty("USERPROFILE"))?;
+    Some(Path::new(home).join(rest))
+}
+
+/// The place of a reference inside its value, where it can be found in the value's line.
+fn precise(place: Place, reference: &str, text: &str) -> Place {
+    let find = || {
+        let line = text.lines().nth(usize::try_from(place.line.checked_sub(1)?).ok()?)?;
+        let skip = usize::try_from(place.column.checked_sub(1)?).ok()?;
+        let start = line.char_indices().nth(skip)?.0;
+        let at = line.get(start..)?.find(reference)?;
+        let column = skip + line.get(start..start + at)?.chars().count() + 1;
+        let length = u32::try_from(reference.chars().count()).ok()?;
+        Some(Place { line: place.line, column: u32::try_from(column).ok()?, length })
+    };
+    find().unwrap_or(place)
+}

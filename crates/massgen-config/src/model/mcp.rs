@@ -1,0 +1,180 @@
+//! One MCP server (`mcp_servers`).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mcp_core::ServerName;
+use serde::Serialize;
+
+use crate::Secret;
+
+/// A server, how it is reached, and what may be done with it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct McpServerConfig {
+    /// Its name: the mapping's key, or `name` in the list form.
+    pub name: ServerName,
+    /// How it is reached.
+    pub transport: McpTransport,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Bounds one tool call (`timeout`).
+    pub timeout: Option<Duration>,
+    /// Bounds start and handshake (`startup_timeout`); the first start of an `npx` or `uvx` server downloads it.
+    pub startup_timeout: Option<Duration>,
+    /// Bounds silence on an HTTP stream (`http_read_timeout`).
+    pub http_read_timeout: Option<Duration>,
+    /// Globs over this server's tools; `None`: the backend's list, else all.
+    pub allowed_tools: Option<Vec<String>>,
+    /// Globs over this server's tools; wins over `allowed_tools` and adds to the backend's.
+    pub exclude_tools: Vec<String>,
+    /// Whether a run may start without it; false unless said otherwise.
+    pub required: bool,
+    /// Whether agents share one session.
+    pub isolation: Isolation,
+    /// When calls that may change the world are executed.
+    pub effects: Effects,
+    /// What the security policy is told.
+    pub security: SecurityConfig,
+    /// `max_retries`: further attempts of calls that are safe to repeat.
+    pub max_retries: Option<u32>,
+    /// `circuit_breaker.enabled`.
+    pub circuit_breaker: Option<bool>,
+}
+
+impl McpServerConfig {
+    /// A server with defaults.
+    pub fn new(name: ServerName, transport: McpTransport) -> Self {
+        Self {
+            name,
+            transport,
+            description: None,
+            timeout: None,
+            startup_timeout: None,
+            http_read_timeout: None,
+            allowed_tools: None,
+            exclude_tools: Vec::new(),
+            required: false,
+            isolation: Isolation::default(),
+            effects: Effects::default(),
+            security: SecurityConfig::default(),
+            max_retries: None,
+            circuit_breaker: None,
+        }
+    }
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum McpTransport {
+    /// A child process.
+    Stdio {
+        /// The program. A command given as a list, or as one line with arguments, is split into program and `args`.
+        command: String,
+        /// Its arguments.
+        args: Vec<String>,
+        /// Added to the clean environment it gets. Values may be secret.
+        env: BTreeMap<String, Secret>,
+        /// Its working folder.
+        cwd: Option<PathBuf>,
+    },
+    /// Streamable HTTP (`streamable-http` or `http`).
+    StreamableHttp {
+        /// The endpoint; `http` or `https`.
+        url: String,
+        /// Added to every request. Values may be secret.
+        headers: BTreeMap<String, Secret>,
+    },
+    /// HTTP with server-sent events, which streamable HTTP replaced (`sse`).
+    Sse {
+        /// The endpoint; `http` or `https`.
+        url: String,
+        /// Added to every request. Values may be secret.
+        headers: BTreeMap<String, Secret>,
+    },
+}
+
+/// Whether agents share one session with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// One session for the team.
+    #[default]
+    Shared,
+    /// One session for each agent.
+    PerAgent,
+}
+
+/// When calls that may change the world are executed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Effects {
+    /// For every tool that no pattern matches; `None`: the team's default (planned for a team of two or more).
+    pub default: Option<ToolEffects>,
+    /// Globs over tool names, in the order of the file; the first that matches decides.
+    pub tools: Vec<(String, ToolEffects)>,
+}
+
+/// When a call that may change the world is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolEffects {
+    /// It is recorded, and executed if the agent's answer wins.
+    Planned,
+    /// At once.
+    Immediate,
+}
+
+/// `security` of a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SecurityConfig {
+    /// `level`; `None`: the policy's default.
+    pub level: Option<SecurityLevel>,
+    /// `allow_localhost`.
+    pub allow_localhost: bool,
+    /// `allow_private_ips`.
+    pub allow_private_ips: bool,
+    /// `allowed_hostnames`; `None`: any host.
+    pub allowed_hostnames: Option<Vec<String>>,
+    /// `resolve_dns`; `None`: the policy's default.
+    pub resolve_dns: Option<bool>,
+    /// `allowed_executables`: programs that may be started beside the policy's own.
+    pub allowed_executables: Vec<String>,
+    /// `env`: which variables may be set.
+    pub env: SecurityEnvConfig,
+}
+
+/// How strict the policy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityLevel {
+    /// For servers of others.
+    Strict,
+    /// In between.
+    Moderate,
+    /// For servers you wrote yourself.
+    Permissive,
+}
+
+/// `security.env`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SecurityEnvConfig {
+    /// `level`; `None`: the server's.
+    pub level: Option<SecurityLevel>,
+    /// `mode`; `None`: the policy's default.
+    pub mode: Option<SecurityEnvMode>,
+    /// `allowed_vars`.
+    pub allowed_vars: Vec<String>,
+    /// `denied_vars`.
+    pub denied_vars: Vec<String>,
+}
+
+/// `security.env.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityEnvMode {
+    /// Everything but `denied_vars`.
+    Denylist,
+    /// Nothing but `allowed_vars`.
+    Allowlist,
+}
