@@ -56,10 +56,45 @@ const PART: [&str; 13] = [
     "partMetadata",
 ];
 
+/// The body with its own keys in camel case: the service reads `generation_config` as well. What belongs to the
+/// caller (arguments, results, schemas) stays.
+fn camel(value: &Value) -> Value {
+    const FOREIGN: [&str; 7] = [
+        "args",
+        "response",
+        "parameters",
+        "parametersJsonSchema",
+        "responseJsonSchema",
+        "responseSchema",
+        "labels",
+    ];
+    match value {
+        Value::Array(all) => all.iter().map(camel).collect(),
+        Value::Object(object) => {
+            let entry = |(key, value): (&String, &Value)| {
+                let mut words = key.split('_');
+                let mut name = words.next().unwrap_or_default().to_owned();
+                for word in words {
+                    name.extend(
+                        word.chars()
+                            .enumerate()
+                            .map(|(i, c)| if i == 0 { c.to_ascii_uppercase() } else { c }),
+                    );
+                }
+                let value = if FOREIGN.contains(&name.as_str()) { value.clone() } else { camel(value) };
+                (name, value)
+            };
+            Value::Object(object.iter().map(entry).collect())
+        }
+        other => other.clone(),
+    }
+}
+
 pub(super) fn check(body: &Value, http: &HttpRequest) -> Result<(), String> {
     if http.path.ends_with(":streamGenerateContent") && !http.query.split('&').any(|pair| pair == "alt=sse") {
         return Err("without alt=sse the stream is a JSON array, not events".into());
     }
+    let body = &camel(body);
     only_keys("the request", body, &KEYS)?;
     if let Some(config) = body.get("generationConfig") {
         only_keys("generationConfig", config, &GENERATION)?;
@@ -168,6 +203,7 @@ pub(super) fn check(body: &Value, http: &HttpRequest) -> Result<(), String> {
 }
 
 pub(super) fn read(body: &Value, draft: &mut Draft) {
+    let body = &camel(body);
     let system = content_text(&body["systemInstruction"]["parts"]);
     if !system.is_empty() {
         draft.system.push(system);

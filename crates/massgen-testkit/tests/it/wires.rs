@@ -494,8 +494,8 @@ fn requests_of_the_wrong_shape_are_refused() {
             b["messages"][1]["content"].as_array_mut().unwrap().insert(0, thinking);
         }),
         (Wire::Gemini, "messages", |b| b["messages"] = json!([])),
-        (Wire::Gemini, "function_declarations", |b| b["tools"][0] = json!({"function_declarations": []})),
-        (Wire::Gemini, "max_tokens", |b| b["generationConfig"] = json!({"max_tokens": 5})),
+        (Wire::Gemini, "unknown key in a tool", |b| b["tools"] = first(Wire::Messages)["tools"].clone()),
+        (Wire::Gemini, "maxTokens", |b| b["generationConfig"] = json!({"max_tokens": 5})),
         (Wire::Gemini, "number of function response", |b| {
             drop(b["contents"][2]["parts"].as_array_mut().unwrap().pop())
         }),
@@ -535,6 +535,10 @@ fn requests_of_the_wrong_shape_are_refused() {
     assert_eq!(plain("/v1/messages", Wire::Messages).status, 400, "no anthropic-version");
     assert_eq!(plain("/v1beta/models/m:streamGenerateContent", Wire::Gemini).status, 400, "no alt=sse");
     assert_eq!(plain("/v2/other", Wire::Chat).status, 404);
+    let mut snake = second(Wire::Gemini);
+    snake["generation_config"] = json!({"max_output_tokens": 5});
+    let endpoint = ModelEndpoint::start(ModelScript::new().turn(Reply::text("ok")));
+    assert_eq!(ask(&endpoint, Wire::Gemini, &snake).status, 200, "Gemini reads snake case too");
     let mut unsigned = second(Wire::Gemini);
     unsigned["contents"][1]["parts"][0].as_object_mut().unwrap().remove("thoughtSignature");
     let path = "/v1beta/models/gemini-3-pro:streamGenerateContent?alt=sse";
