@@ -109,7 +109,7 @@ impl McpClient {
     pub async fn call(&self, call: ToolCall) -> Result<ToolOutput, ToolError> {
         let tools = self.tools();
         match tools.iter().find(|tool| tool.name.as_str() == call.tool) {
-            Some(spec) => self.send(Request { call, spec: spec.clone() }).await,
+            Some(spec) => self.send(Request::new(call, spec.clone())).await,
             None => {
                 let trail = Trail::begin(self.shared.observer.clone(), &call, None);
                 let error = if matches!(self.status().state, ServerState::Ready { .. }) {
@@ -155,5 +155,9 @@ impl Drop for McpClient {
 }
 
 fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
-    names.filter(|known| known.eq_ignore_ascii_case(name) || known.contains(name)).map(str::to_owned).next()
+    names
+        .map(|known| (strsim::levenshtein(name, known), known))
+        .min()
+        .filter(|(distance, known)| *distance <= known.len() / 3)
+        .map(|(_, known)| known.to_owned())
 }

@@ -40,7 +40,7 @@ pub struct ServerConfig {
     pub target: Target,
     /// Which of its tools are offered. Default: all.
     pub filter: ToolFilter,
-    /// How long one attempt of a call may take. Default 60 s.
+    /// How long one attempt of a call may take, counted anew from each progress that the server reports. Default 60 s.
     pub call_timeout: Duration,
     /// How long a call may take, all attempts together. Default 300 s.
     pub total_timeout: Duration,

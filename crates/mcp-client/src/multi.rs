@@ -206,7 +206,7 @@ impl ToolService for MultiMcpClient {
                     let error = ToolError::Internal(format!("server {} has no client", entry.spec.server));
                     return self.refuse(&call, None, error);
                 };
-                return client.send(Request { call, spec: entry.spec.clone() }).await;
+                return client.send(Request::new(call, entry.spec.clone())).await;
             }
             // Away with its server, or gone for good?
             let target = self.fleet.table.known(&call.tool);

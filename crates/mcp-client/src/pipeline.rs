@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mcp_core::{Phase, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec};
 use mcp_resilience::deadline::{self, DeadlineLayer, HasDeadline};
-use mcp_resilience::timeout::{self, TimeoutLayer};
+use mcp_resilience::timeout::{self, HasPulse, Pulse, TimeoutLayer};
 use tokio::time::Instant;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
@@ -19,6 +19,20 @@ use crate::validate::ValidateLayer;
 pub(crate) struct Request {
     pub(crate) call: ToolCall,
     pub(crate) spec: ToolSpec,
+    /// Where the session reports progress of the attempt.
+    pub(crate) pulse: Pulse,
+}
+
+impl Request {
+    pub(crate) fn new(call: ToolCall, spec: ToolSpec) -> Self {
+        Self { call, spec, pulse: Pulse::default() }
+    }
+}
+
+impl HasPulse for Request {
+    fn set_pulse(&mut self, pulse: &Pulse) {
+        self.pulse = pulse.clone();
+    }
 }
 
 impl HasDeadline for Request {
@@ -60,7 +74,8 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
         //
         // The bulkhead stands here: waiting for a place is not the attempt's time.
         //
-        // Attempt timeout: innermost. On expiry the session's future is dropped, and with that the server is told.
+        // Attempt timeout: innermost. On expiry the session's future is dropped, and with that the server is told. Progress
+        // that the server reports pushes it back; the total deadline stays where it is.
         .map_err(after_timeout(name))
         .layer(TimeoutLayer::new(server.config.call_timeout))
         // Session.

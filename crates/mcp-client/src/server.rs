@@ -2,6 +2,7 @@
 //! back. A task per server does that; everyone else only looks at what it publishes.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
@@ -9,14 +10,18 @@ use std::time::Duration;
 
 use mcp_core::{ErrorKind, Guard, ServerName, ToolError, ToolOutput, ToolSpec};
 use mcp_resilience::backoff::Schedule;
-use mcp_transport::{DroppedTool, Session};
-use tokio::sync::{oneshot, watch};
+use mcp_resilience::timeout::Pulse;
+use mcp_transport::{DroppedTool, Progress, Session};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::Service;
 
 use crate::pipeline::Request;
 use crate::validate::Validators;
 use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target};
+
+/// Reports of progress on their way from the session; what does not fit is dropped, the next one says more.
+const PROGRESS: usize = 8;
 
 /// What happens when the tools of a server change; called before anyone hears of the new state. Answers with what is
 /// worth telling about the tools.
@@ -120,7 +125,14 @@ impl Shared {
     pub(crate) fn unavailable(&self) -> ToolError {
         let reason = match &*self.state.borrow() {
             // The whole story was told when it happened; a model needs the first line.
-            ServerState::Failed { reason, .. } => reason.lines().next().unwrap_or_default().to_owned(),
+            ServerState::Failed { reason, .. } => {
+                let line = reason.lines().next().unwrap_or_default();
+                // The error names the server itself.
+                match line.strip_prefix(&format!("server {} ", self.config.name)) {
+                    Some(rest) => format!("it {rest}"),
+                    None => line.to_owned(),
+                }
+            }
             ServerState::Ready { .. } => "it is just going away".to_owned(),
             other => other.to_string(),
         };
@@ -373,6 +385,18 @@ impl Drop for Task {
     }
 }
 
+/// Takes every report that says more than the one before for a sign of life.
+async fn follow_progress(mut reports: mpsc::Receiver<Progress>, pulse: Pulse) -> Infallible {
+    let mut furthest = f64::NEG_INFINITY;
+    while let Some(report) = reports.recv().await {
+        if report.progress > furthest {
+            furthest = report.progress;
+            pulse.beat();
+        }
+    }
+    std::future::pending().await
+}
+
 /// The innermost service: hands a call to the open session.
 #[derive(Clone)]
 pub(crate) struct SessionService {
@@ -399,7 +423,13 @@ impl Service<Request> for SessionService {
         Box::pin(async move {
             let session = server.read().session.clone();
             let Some(session) = session else { return Err(server.unavailable()) };
-            session.call_tool(&request.spec.name, request.call.arguments, None).await
+            let (sender, reports) = mpsc::channel(PROGRESS);
+            let call = session.call_tool(&request.spec.name, request.call.arguments, Some(sender));
+            tokio::select! {
+                biased;
+                result = call => result,
+                never = follow_progress(reports, request.pulse) => match never {},
+            }
         })
     }
 }

@@ -1,6 +1,9 @@
 //! An attempt timeout: how long one attempt may take. On expiry the attempt's future is dropped, which is how
 //! whatever it had begun learns that nobody waits any more.
 //!
+//! An attempt that shows signs of life may take longer: a request that carries a [`Pulse`] is given up only when the
+//! limit has passed since the last beat. What bounds such an attempt as a whole is a [`crate::deadline`].
+//!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
 //! use mcp_resilience::timeout::{Error, TimeoutLayer};
@@ -9,8 +12,8 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() {
 //! let limit = Duration::from_secs(60);
-//! let silent = service_fn(|()| std::future::pending::<Result<(), Infallible>>());
-//! let error = TimeoutLayer::new(limit).layer(silent).oneshot(()).await.unwrap_err();
+//! let silent = service_fn(|_: &str| std::future::pending::<Result<(), Infallible>>());
+//! let error = TimeoutLayer::new(limit).layer(silent).oneshot("hello?").await.unwrap_err();
 //! assert_eq!(error, Error::Elapsed { limit });
 //! # }
 //! ```
@@ -23,10 +26,12 @@ use tower::Service;
 mod error;
 mod future;
 mod layer;
+mod pulse;
 
 pub use error::Error;
 pub use future::ResponseFuture;
 pub use layer::TimeoutLayer;
+pub use pulse::{HasPulse, Pulse};
 
 /// Bounds one attempt of the inner service.
 #[derive(Debug, Clone)]
@@ -45,6 +50,7 @@ impl<S> Timeout<S> {
 impl<S, R> Service<R> for Timeout<S>
 where
     S: Service<R>,
+    R: HasPulse,
 {
     type Response = S::Response;
     type Error = Error<S::Error>;
@@ -54,7 +60,10 @@ where
         self.inner.poll_ready(cx).map_err(Error::Inner)
     }
 
-    fn call(&mut self, request: R) -> Self::Future {
-        ResponseFuture::new(self.inner.call(request), self.limit)
+    fn call(&mut self, mut request: R) -> Self::Future {
+        // A pulse of its own for each attempt: the last beat of the one before says nothing about this one.
+        let pulse = Pulse::default();
+        request.set_pulse(&pulse);
+        ResponseFuture::new(self.inner.call(request), self.limit, pulse)
     }
 }

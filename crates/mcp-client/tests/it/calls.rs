@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use massgen_testkit::{Outcome as Plays, ServerScript, ToolScript};
+use massgen_testkit::{CallReply, Outcome as Plays, Progress, ServerScript, ToolScript};
 use mcp_client::{ClientOptions, McpClient};
 use mcp_core::{AgentId, Phase, ToolError, ToolService};
 use mcp_security::Policy;
@@ -16,11 +16,6 @@ const SECOND: Duration = Duration::from_secs(1);
 const ALL: &[(&str, Does)] =
     &[("echo", Does::Echo), ("fail", Does::Fail), ("hang", Does::Hang), ("checked", Does::Echo)];
 
-/// The exposed name of a tool of a client, by the end of its own name.
-fn named(service: &dyn ToolService, tool: &str) -> String {
-    tools(service).into_iter().find(|name| name.ends_with(tool)).unwrap()
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_observer_sees_every_outcome_and_no_argument() {
     let service = Memory::new(ALL);
@@ -31,25 +26,24 @@ async fn the_observer_sees_every_outcome_and_no_argument() {
     let secret = json!({"text": "hunter2-hunter2"});
 
     let scout = AgentId::new("scout").unwrap();
-    let answer = client.call(call(&named(&client, "echo"), secret.clone()).by(scout.clone())).await.unwrap();
+    let answer = client.call(call("mcp__srv__echo", secret.clone()).by(scout.clone())).await.unwrap();
     assert_eq!(answer.to_text(), r#"{"text":"hunter2-hunter2"}"#);
-    assert!(client.call(call(&named(&client, "fail"), secret.clone())).await.unwrap().is_error);
+    assert!(client.call(call("mcp__srv__fail", secret.clone())).await.unwrap().is_error);
     for (tool, arguments) in [
-        (named(&client, "hang"), secret.clone()),
-        (named(&client, "checked"), json!({"count": "hunter2-hunter2"})),
-        ("mcp__srv__nothing".to_owned(), secret.clone()),
+        ("mcp__srv__hang", secret.clone()),
+        ("mcp__srv__checked", json!({"count": "hunter2-hunter2"})),
+        ("mcp__srv__nothing", secret.clone()),
     ] {
-        client.call(call(&tool, arguments)).await.unwrap_err();
+        client.call(call(tool, arguments)).await.unwrap_err();
     }
-    drop(client.call(call(&named(&client, "echo"), secret.clone())));
-    let hang = named(&client, "hang");
+    let hang = "mcp__srv__hang";
     tokio::select! {
         biased;
-        _ = client.call(call(&hang, secret.clone())) => unreachable!(),
+        _ = client.call(call(hang, secret.clone())) => unreachable!(),
         () = std::future::ready(()) => {}
     }
     client.close().await;
-    client.call(call(&hang, secret)).await.unwrap_err();
+    client.call(call(hang, secret)).await.unwrap_err();
 
     assert_eq!(
         recorder.outcomes(),
@@ -68,14 +62,14 @@ async fn invalid_arguments_never_reach_the_server() {
     let service = Memory::new(ALL);
     let (client, _) = start([memory("srv", &service)], ClientOptions::default());
     client.ready(SECOND * 30).await;
-    let tool = named(&client, "checked");
-    let error = client.call(call(&tool, json!({"count": "five"}))).await.unwrap_err();
+    let tool = "mcp__srv__checked";
+    let error = client.call(call(tool, json!({"count": "five"}))).await.unwrap_err();
     assert!(
         matches!(&error, ToolError::InvalidArguments { problems, .. } if problems[0].contains("/count")),
         "{error}"
     );
     assert_eq!(service.calls.load(Ordering::SeqCst), 0);
-    client.call(call(&tool, json!({"count": 5}))).await.unwrap();
+    client.call(call(tool, json!({"count": 5}))).await.unwrap();
     assert_eq!(service.calls.load(Ordering::SeqCst), 1);
 }
 
@@ -90,7 +84,7 @@ async fn the_lesser_limit_ends_an_attempt_and_the_server_hears_of_it() {
         (config.call_timeout, config.total_timeout) = (attempt * SECOND, total * SECOND);
         let (client, _) = start([config], ClientOptions::default());
         client.ready(SECOND * 30).await;
-        let mut request = call(&named(&client, "hang"), json!({}));
+        let mut request = call("mcp__srv__hang", json!({}));
         if let Some(seconds) = callers {
             request = request.until((Instant::now() + seconds * SECOND).into_std());
         }
@@ -110,7 +104,7 @@ async fn a_child_is_told_that_nobody_waits_any_more() {
     let script = ServerScript::new().tool(ToolScript::new("hang").replies(Plays::Hang));
     let scripted = script.launch();
     let mut config = child("srv", &scripted);
-    config.call_timeout = Duration::from_millis(50);
+    config.call_timeout = Duration::from_millis(500);
     let (client, _) = start([config], ClientOptions::default());
     client.ready(massgen_testkit::PATIENCE).await;
     let error = client.call(call("mcp__srv__hang", json!({}))).await.unwrap_err();
@@ -118,6 +112,26 @@ async fn a_child_is_told_that_nobody_waits_any_more() {
     let sent = scripted.journal().await_method("tools/call").await;
     let cancelled = scripted.journal().await_method("notifications/cancelled").await;
     assert_eq!(cancelled["params"]["requestId"], sent["id"]);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn progress_pushes_the_attempt_timeout_back() {
+    // 1.2 s with reports outlast a limit of 1 s.
+    let reports =
+        CallReply::new(Plays::Text("at last".into())).progress(Progress { count: 24, every_ms: 50 });
+    let silence = CallReply::new(Plays::Text("too late".into())).delay_ms(60_000);
+    let script = ServerScript::new()
+        .tool(ToolScript::new("reports").replies(reports))
+        .tool(ToolScript::new("silence").replies(silence));
+    let scripted = script.launch();
+    let mut config = child("srv", &scripted);
+    config.call_timeout = SECOND;
+    let (client, _) = start([config], ClientOptions::default());
+    client.ready(massgen_testkit::PATIENCE).await;
+    assert_eq!(client.call(call("mcp__srv__reports", json!({}))).await.unwrap().to_text(), "at last");
+    let error = client.call(call("mcp__srv__silence", json!({}))).await.unwrap_err();
+    assert!(matches!(error, ToolError::Timeout { .. }), "{error}");
     client.close().await;
 }
 
@@ -138,7 +152,7 @@ async fn dropping_a_call_cancels_it() {
     let service = Memory::new(ALL);
     let (client, recorder) = start([memory("srv", &service)], ClientOptions::default());
     client.ready(SECOND * 30).await;
-    let request = call(&named(&client, "hang"), json!({}));
+    let request = call("mcp__srv__hang", json!({}));
     tokio::select! {
         _ = client.call(request) => unreachable!(),
         () = service.begun.notified() => {}
@@ -151,7 +165,7 @@ async fn dropping_a_call_cancels_it() {
 async fn an_unknown_tool_is_met_with_the_nearest_name() {
     let (client, _) = start([memory("srv", &Memory::new(ALL))], ClientOptions::default());
     client.ready(SECOND * 30).await;
-    let right = named(&client, "checked");
+    let right = "mcp__srv__checked";
     let error = client.call(call(&right.replace("checked", "cheked"), json!({}))).await.unwrap_err();
     assert!(matches!(error, ToolError::UnknownTool { nearest: Some(nearest), .. } if nearest == right));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use massgen_testkit::{Outcome as Plays, PATIENCE, Quirk, ServerScript, ToolScript};
+use massgen_testkit::{McpHttpServer, Outcome as Plays, PATIENCE, Quirk, ServerScript, ToolScript};
 use mcp_client::{ClientOptions, McpClient, ServerConfig, ServerState, Target};
 use mcp_core::{LaunchSpec, RemoteSpec, ToolError, ToolFilter, ToolService};
 use mcp_security::Policy;
@@ -231,5 +231,35 @@ async fn an_environment_is_what_was_declared() {
         "{:?}",
         environment.keys()
     );
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_remote_server_is_used_like_a_local_one() {
+    let remote = McpHttpServer::start(ServerScript::new().tool(ToolScript::echo("echo")));
+    let target = Target::Http(RemoteSpec { url: remote.url().parse().unwrap(), headers: Default::default() });
+    let (client, recorder) = start([ServerConfig::new(name("remote"), target)], restarts(100));
+    client.ready(PATIENCE).await;
+    assert_eq!(tools(&client), ["mcp__remote__echo"]);
+    client.call(call("mcp__remote__echo", json!({"a": 1}))).await.unwrap();
+    client.close().await;
+    assert_eq!(recorder.states("remote"), ["starting", "ready", "stopped"]);
+}
+
+#[tokio::test]
+async fn a_remote_server_that_is_down_is_tried_again_and_given_up() {
+    // Nobody listens there any more.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let url = format!("http://{address}/mcp").parse().unwrap();
+    let target = Target::Http(RemoteSpec { url, headers: Default::default() });
+    let (client, _) = start([ServerConfig::new(name("remote"), target)], restarts(3));
+    let status = client.ready(PATIENCE).await;
+    assert!(is_failed(&status[0].state) || status[0].state == ServerState::Starting, "{:?}", status[0].state);
+    let given_up = |state: &ServerState| matches!(state, ServerState::Failed { retry_in: None, .. });
+    until(client.client("remote").unwrap(), given_up).await;
+    let error = client.client("remote").unwrap().call_tool("echo", object(json!({}))).await.unwrap_err();
+    assert!(matches!(error, ToolError::Unavailable { .. }), "{error}");
     client.close().await;
 }

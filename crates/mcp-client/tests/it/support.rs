@@ -62,10 +62,7 @@ impl Memory {
         };
         let specs: Vec<_> = tools.iter().map(spec).collect();
         let catalogue = Catalogue::build([(server, specs, ToolFilter::default())]).catalogue;
-        // Keyed by both names: which of the two arrives is the transport's affair.
-        let does = catalogue.iter().zip(tools).flat_map(|(entry, (_, does))| {
-            [(entry.exposed.to_string(), *does), (entry.spec.name.to_string(), *does)]
-        });
+        let does = catalogue.iter().zip(tools).map(|(entry, (_, does))| (entry.exposed.to_string(), *does));
         Arc::new(Self {
             does: does.collect(),
             catalogue: Arc::new(catalogue),

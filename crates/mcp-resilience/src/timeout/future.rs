@@ -5,7 +5,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
-use super::Error;
+use super::{Error, Pulse};
 
 pin_project! {
     /// The answer of one attempt, or the end of the wait for it.
@@ -16,12 +16,13 @@ pin_project! {
         #[pin]
         sleep: Sleep,
         limit: Duration,
+        pulse: Pulse,
     }
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, limit: Duration) -> Self {
-        Self { inner: Some(inner), sleep: tokio::time::sleep(limit), limit }
+    pub(super) fn new(inner: F, limit: Duration, pulse: Pulse) -> Self {
+        Self { inner: Some(inner), sleep: tokio::time::sleep(limit), limit, pulse }
     }
 }
 
@@ -38,7 +39,15 @@ where
         {
             return Poll::Ready(answer.map_err(Error::Inner));
         }
-        ready!(this.sleep.poll(cx));
+        loop {
+            ready!(this.sleep.as_mut().poll(cx));
+            // Beats are only looked at when the time is up, so that they cost next to nothing.
+            let end = this.pulse.last().and_then(|last| last.checked_add(*this.limit));
+            match end {
+                Some(end) if end > this.sleep.deadline() => this.sleep.as_mut().reset(end),
+                _ => break,
+            }
+        }
         // The drop is the cancellation, and it must not wait for whoever holds this future.
         this.inner.set(None);
         Poll::Ready(Err(Error::Elapsed { limit: *this.limit }))

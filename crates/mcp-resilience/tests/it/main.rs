@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mcp_resilience::deadline::{self, DeadlineLayer, HasDeadline};
-use mcp_resilience::timeout::{self, TimeoutLayer};
+use mcp_resilience::timeout::{self, HasPulse, Pulse, TimeoutLayer};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -16,6 +16,10 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Request {
     takes: Duration,
     deadline: Option<Instant>,
+}
+
+impl HasPulse for Request {
+    fn set_pulse(&mut self, _: &Pulse) {}
 }
 
 impl HasDeadline for Request {
@@ -131,4 +135,35 @@ async fn dropping_the_future_ends_the_work() {
     assert_eq!(counts.alive.load(Ordering::SeqCst), 1);
     drop(call);
     assert_eq!(counts.alive.load(Ordering::SeqCst), 0);
+}
+
+/// Beats every second, so many times, then says nothing more; or answers in time.
+#[derive(Clone, Default)]
+struct Beating {
+    beats: u32,
+    answers: bool,
+    pulse: Pulse,
+}
+
+impl HasPulse for Beating {
+    fn set_pulse(&mut self, pulse: &Pulse) {
+        self.pulse = pulse.clone();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_shows_signs_of_life_may_take_longer() {
+    let service = service_fn(|request: Beating| async move {
+        for _ in 0..request.beats {
+            tokio::time::sleep(SECOND).await;
+            request.pulse.beat();
+        }
+        if request.answers { Ok::<_, Infallible>(()) } else { std::future::pending().await }
+    });
+    let service = TimeoutLayer::new(2 * SECOND).layer(service);
+    for (beats, answers, took) in [(10, true, 10), (10, false, 12), (0, false, 2)] {
+        let begin = Instant::now();
+        let outcome = service.clone().oneshot(Beating { beats, answers, ..Beating::default() }).await;
+        assert_eq!((outcome.is_ok(), begin.elapsed()), (answers, took * SECOND), "{beats} beats");
+    }
 }
