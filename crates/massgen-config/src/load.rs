@@ -72,6 +72,18 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// What `config check --json` prints: `ok`, `errors` and `warnings` (how many), `diagnostics`, and `summary`
+    /// (`null` where there is no configuration).
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "ok": self.config.is_some(),
+            "errors": self.diagnostics.errors().count(),
+            "warnings": self.diagnostics.warnings().count(),
+            "diagnostics": self.diagnostics,
+            "summary": self.config.as_ref().map(Config::summary),
+        })
+    }
+
     fn failed(diagnostic: Diagnostic) -> Self {
         Self { config: None, diagnostics: diagnostic.into() }
     }

@@ -73,6 +73,19 @@ fn only_what_never_had_an_effect_is_warned_about() {
 }
 
 #[test]
+fn what_loads_without_a_warning_fits_the_json_schema() {
+    let Some(corpus) = corpus() else { return };
+    let validator = jsonschema::validator_for(&massgen_config::json_schema()).unwrap();
+    for (file, ..) in EXPECTED {
+        let path = corpus.join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let value = massgen_config::from_yaml_str::<serde_json::Value>(&text, file).unwrap();
+        let clean = load(&path, &options(&[])).diagnostics.is_empty();
+        assert_eq!(validator.is_valid(&value), clean, "{file}");
+    }
+}
+
+#[test]
 fn options_arrive_where_they_are_used() {
     let Some(config) = loaded("creative_team.yaml") else { return };
     let params: Vec<_> = config.agents.iter().map(|agent| &agent.backend.params).collect();

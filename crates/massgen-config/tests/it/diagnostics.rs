@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use expect_test::{Expect, expect};
-use massgen_config::{Severity, load};
+use massgen_config::load;
 
 use crate::{load_text, options};
 
@@ -722,20 +722,52 @@ fn a_file_that_is_not_there_has_neighbours() {
 }
 
 #[test]
-fn diagnostics_are_json_too() {
-    let loaded = load_text("agent: { backend: { model: gpt-5, modl: x } }", &[]);
+fn a_check_is_json_too() {
+    let json = |text: &str| serde_json::to_string_pretty(&load_text(text, &[]).to_json()).unwrap();
     expect![[r#"
-        [
-          {
-            "severity": "warning",
-            "file": "conf/team.yaml",
-            "line": 1,
-            "column": 35,
-            "key": "agent.backend.modl",
-            "message": "unknown key agent.backend.modl; it is ignored",
-            "help": "did you mean model?"
+        {
+          "ok": true,
+          "errors": 0,
+          "warnings": 1,
+          "diagnostics": [
+            {
+              "severity": "warning",
+              "file": "conf/team.yaml",
+              "line": 1,
+              "column": 35,
+              "key": "agent.backend.modl",
+              "message": "unknown key agent.backend.modl; it is ignored",
+              "help": "did you mean model?"
+            }
+          ],
+          "summary": {
+            "agents": [
+              {
+                "id": "agent1",
+                "type": "openai",
+                "model": "gpt-5",
+                "mcp_servers": []
+              }
+            ],
+            "mcp_servers": []
           }
-        ]"#]]
-    .assert_eq(&serde_json::to_string_pretty(&loaded.diagnostics).unwrap());
-    assert_eq!(loaded.diagnostics.iter().next().unwrap().severity, Severity::Warning);
+        }"#]].assert_eq(&json("agent: { backend: { model: gpt-5, modl: x } }"));
+    expect![[r#"
+        {
+          "ok": false,
+          "errors": 1,
+          "warnings": 0,
+          "diagnostics": [
+            {
+              "severity": "error",
+              "file": "conf/team.yaml",
+              "line": 1,
+              "column": 27,
+              "key": "agent.backend.type",
+              "message": "there is no backend type \"x\"",
+              "help": "it is one of openai, claude, gemini, grok, chatcompletion, zai, lmstudio, claude_code, azure_openai, scripted"
+            }
+          ],
+          "summary": null
+        }"#]].assert_eq(&json("agent: { backend: { type: x } }"));
 }

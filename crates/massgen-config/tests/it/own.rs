@@ -34,7 +34,7 @@ const VARIABLES: [(&str, &str); 9] = [
     ("BRAVE_API_KEY", "brave"),
     ("SEMANTIC_SCHOLAR_API_KEY", "s2"),
     ("TRACKER_TOKEN", "tt"),
-    ("NOTES_DIR", "/tmp/notes"),
+    ("NOTES_DIR", "notes"),
     ("HOME", "/home/me"),
 ];
 
