@@ -41,8 +41,14 @@ pub enum Step {
     StderrFlood(usize),
     /// Let so many milliseconds pass.
     Wait(u64),
+    /// Write these bytes one by one, with so many milliseconds between.
+    Drip(Vec<u8>, u64),
     /// Never answer; keep the connection.
     Hang,
+    /// Close stdout.
+    CloseStdout,
+    /// Stop by SIGSTOP.
+    Stop,
     /// End the process with this code.
     Exit(i32),
     /// End the process by SIGABRT.
@@ -155,6 +161,13 @@ impl Engine {
     fn request(&mut self, method: &str, id: &Value, params: &Value) -> Vec<Step> {
         let handshake = matches!(method, "initialize" | "server/discover");
         let answer = match method {
+            _ if self.script.results.contains_key(method) => {
+                if handshake && !self.stateless {
+                    self.settled =
+                        Some(if method == "initialize" { Settled::Legacy } else { Settled::Modern });
+                }
+                vec![Step::Send(success(id, self.script.results[method].clone()))]
+            }
             "initialize" => self.initialize(id, params),
             "server/discover" => self.discover(id, params),
             _ => match self.admit(method, params) {
@@ -417,7 +430,14 @@ fn outcome(id: &Value, reply: &CallReply, arguments: &Value, number: u64, modern
         }
         Outcome::RpcError { code, message } => return vec![Step::Send(failure(id, *code, message, None))],
         Outcome::Result(value) => return vec![Step::Send(success(id, value.clone()))],
+        Outcome::Drip { text: template, every_ms } => {
+            let result = complete(text(fill(template, arguments, number)), modern);
+            let line = format!("{}\n", success(id, result));
+            return vec![Step::Drip(line.into_bytes(), *every_ms)];
+        }
         Outcome::Hang => return vec![Step::Hang],
+        Outcome::CloseStdout => return vec![Step::CloseStdout, Step::Hang],
+        Outcome::Stop => return vec![Step::Stop, Step::Hang],
         Outcome::Exit(code) => return vec![Step::Exit(*code)],
         Outcome::Abort => return vec![Step::Abort],
         Outcome::RawLine(line) => return vec![Step::Line(line.clone().into_bytes())],

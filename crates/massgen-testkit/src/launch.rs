@@ -54,10 +54,9 @@ impl Place {
         let inside: Vec<String> =
             exe.strip_prefix(target).ok()?.iter().map(|part| part.to_string_lossy().into_owned()).collect();
         let (triple, profile) = match inside.as_slice() {
+            [profile, _] => (None, profile),
             [profile, place, ..] if matches!(place.as_str(), "deps" | "examples") => (None, profile),
-            [triple, profile, place, ..] if matches!(place.as_str(), "deps" | "examples") => {
-                (Some(triple.clone()), profile)
-            }
+            [triple, profile, ..] => (Some(triple.clone()), profile),
             _ => return None,
         };
         Some(Self { target: target.into(), triple, profile: profile.clone() })
@@ -150,6 +149,11 @@ impl ScriptedServer {
         vec!["--script".into(), file("script.json"), "--journal".into(), file("journal.jsonl")]
     }
 
+    /// The entry of `mcp_servers` in a configuration file, which is YAML as well as JSON.
+    pub fn config(&self, name: &str) -> serde_json::Value {
+        serde_json::json!({"name": name, "type": "stdio", "command": self.command(), "args": self.args()})
+    }
+
     /// What arrived.
     pub fn journal(&self) -> Journal {
         Journal::at(self.folder.path().join("journal.jsonl"))
@@ -158,5 +162,27 @@ impl ScriptedServer {
     /// A folder of its own, for what a test wants to put beside the script.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_is_read_out_of_the_path_of_the_test() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("CACHEDIR.TAG"), "").unwrap();
+        for (path, triple, profile) in [
+            ("debug/deps/it-1", None, "debug"),
+            ("debug/massgen", None, "debug"),
+            ("ci/examples/e", None, "ci"),
+            ("x86_64-unknown-linux-gnu/release/deps/it-1", Some("x86_64-unknown-linux-gnu"), "release"),
+        ] {
+            let place = Place::around(&folder.path().join(path)).unwrap();
+            assert_eq!((place.triple.as_deref(), place.profile.as_str()), (triple, profile), "{path}");
+            assert!(place.program().starts_with(folder.path()));
+        }
+        assert!(Place::around(Path::new("/nowhere/rustdoctest/rust_out")).is_none());
     }
 }

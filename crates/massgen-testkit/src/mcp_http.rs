@@ -143,6 +143,11 @@ impl McpHttpServer {
         self.server.url("/mcp")
     }
 
+    /// The entry of `mcp_servers` in a configuration file, which is YAML as well as JSON.
+    pub fn config(&self, name: &str) -> Value {
+        json!({"name": name, "type": "streamable-http", "url": self.url()})
+    }
+
     /// The HTTP server underneath, with every request.
     pub fn http(&self) -> &HttpServer {
         &self.server
@@ -378,7 +383,7 @@ impl State {
                 Step::Send(message) if message.get("method").is_none() && message["id"] != Value::Null => {
                     reply = Some(HttpReply::json(200, &message));
                 }
-                Step::Line(bytes) | Step::Bytes(bytes) => {
+                Step::Line(bytes) | Step::Bytes(bytes) | Step::Drip(bytes, _) => {
                     reply = Some(HttpReply::new(200, "application/json", bytes));
                 }
                 Step::Announce(message) => self.announce(&message),
@@ -503,6 +508,15 @@ impl Stream {
                     }
                 }
                 Step::Line(bytes) | Step::Bytes(bytes) => self.event(&String::from_utf8_lossy(&bytes)),
+                Step::Drip(bytes, every_ms) => {
+                    let event = [b"event: message\ndata: ", bytes.trim_ascii_end(), b"\n\n"].concat();
+                    for byte in event {
+                        self.part(Part::Bytes(vec![byte]));
+                        if self.wait(every_ms, &key).await || !self.is_wanted() {
+                            break;
+                        }
+                    }
+                }
                 Step::Wait(ms) => {
                     self.wait(ms, &key).await;
                 }

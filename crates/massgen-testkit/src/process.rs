@@ -8,6 +8,11 @@ pub fn is_alive(pid: u32) -> bool {
     state(pid).is_some_and(|(_, state)| state != 'Z' && state != 'X')
 }
 
+/// Whether a process is stopped, as by SIGSTOP.
+pub fn is_stopped(pid: u32) -> bool {
+    state(pid).is_some_and(|(_, state)| state == 'T')
+}
+
 /// All living descendants of a process, children before grandchildren.
 pub fn descendants(pid: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
@@ -41,6 +46,41 @@ pub fn with_argument(text: &str) -> Vec<u32> {
         })
         .collect()
 }
+
+/// A signal that tests send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT, as Ctrl-C does.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP.
+    Stop,
+    /// SIGCONT.
+    Continue,
+}
+
+/// Sends a signal. A process that is gone already is no failure.
+#[cfg(unix)]
+pub fn signal(pid: u32, signal: Signal) {
+    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let signal = match signal {
+        Signal::Interrupt => rustix::process::Signal::INT,
+        Signal::Terminate => rustix::process::Signal::TERM,
+        Signal::Kill => rustix::process::Signal::KILL,
+        Signal::Stop => rustix::process::Signal::STOP,
+        Signal::Continue => rustix::process::Signal::CONT,
+    };
+    if let Some(pid) = raw {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Sends a signal: there are none here.
+#[cfg(not(unix))]
+pub fn signal(_pid: u32, _signal: Signal) {}
 
 /// Waits until a process is gone, looking again every few milliseconds. True: it is.
 pub async fn wait_until_gone(pid: u32, at_most: Duration) -> bool {

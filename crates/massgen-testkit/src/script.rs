@@ -37,6 +37,8 @@ pub struct ServerScript {
     pub cursor_loop: bool,
     /// The misbehaviour.
     pub quirks: Vec<Quirk>,
+    /// Results of any method, as they are, in place of what the server would answer.
+    pub results: Map<String, Value>,
     /// What the processes after the first one play (in the order they start, counted in the journal they share);
     /// the last one stays. Empty: this script again.
     pub restarts: Vec<ServerScript>,
@@ -59,6 +61,7 @@ impl Default for ServerScript {
             page_size: None,
             cursor_loop: false,
             quirks: Vec::new(),
+            results: Map::new(),
             restarts: Vec::new(),
             lifetime_ms: 180_000,
         }
@@ -443,8 +446,19 @@ pub enum Outcome {
     },
     /// Any `result`, as it is.
     Result(Value),
+    /// One text block like [`Outcome::Text`]'s, written byte by byte with this many milliseconds between.
+    Drip {
+        /// The text.
+        text: String,
+        /// Milliseconds between two bytes.
+        every_ms: u64,
+    },
     /// Never an answer.
     Hang,
+    /// Closes its stdout and lives on.
+    CloseStdout,
+    /// Stops itself by SIGSTOP; whatever continues it gets no answer to this call.
+    Stop,
     /// The process ends with this code.
     Exit(i32),
     /// The process ends by SIGABRT.
@@ -582,6 +596,13 @@ impl ServerScript {
     #[must_use]
     pub fn quirk(mut self, quirk: Quirk) -> Self {
         self.quirks.push(quirk);
+        self
+    }
+
+    /// Sets the result of a method, valid or not, such as `resources/list` or a broken `initialize`.
+    #[must_use]
+    pub fn result(mut self, method: impl Into<String>, result: Value) -> Self {
+        self.results.insert(method.into(), result);
         self
     }
 

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use massgen_testkit::engine::{Engine, Step, grandchild_answer};
-use massgen_testkit::{Grandchild, Quirk, ServerScript};
+use massgen_testkit::{Grandchild, Quirk, ServerScript, process};
 use serde_json::{Value, json};
 
 fn main() {
@@ -87,7 +87,8 @@ fn serve(mut engine: Engine, journal: Journal) {
         }
         let id = message.get("id").cloned();
         let slow = |s: &Step| {
-            matches!(s, Step::Wait(_) | Step::Progress { .. } | Step::Repeat(..) | Step::StderrFlood(_))
+            use Step::{Drip, Progress, Repeat, StderrFlood, Wait};
+            matches!(s, Wait(_) | Progress { .. } | Repeat(..) | StderrFlood(_) | Drip(..))
         };
         if steps.iter().any(slow) {
             let io = Arc::clone(&io);
@@ -140,6 +141,16 @@ impl Io {
                         }
                     }
                 }
+                Step::Drip(bytes, every_ms) => {
+                    for byte in bytes {
+                        self.bytes(&[byte]);
+                        if self.wait(every_ms, key.as_deref()) {
+                            return;
+                        }
+                    }
+                }
+                Step::CloseStdout => close_stdout(),
+                Step::Stop => process::signal(std::process::id(), process::Signal::Stop),
                 Step::Line(bytes) => self.line(&bytes),
                 Step::Bytes(bytes) => self.bytes(&bytes),
                 Step::Stderr(line) => eprintln!("{line}"),
@@ -284,6 +295,16 @@ fn on_sigterm(mut then: impl FnMut() + Send + 'static) {
 
 #[cfg(not(unix))]
 fn on_sigterm(_then: impl FnMut() + Send + 'static) {}
+
+/// Lets the reader see the end of the stream while this process lives on.
+#[cfg(unix)]
+fn close_stdout() {
+    let nowhere = OpenOptions::new().write(true).open("/dev/null").expect("/dev/null");
+    rustix::stdio::dup2_stdout(&nowhere).expect("another stdout");
+}
+
+#[cfg(not(unix))]
+fn close_stdout() {}
 
 fn flood_stderr(bytes: usize) {
     let line = [b"noise ".repeat(21), b"\n".to_vec()].concat();

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use massgen_testkit::process::Signal;
 use massgen_testkit::{
     CallReply, Era, Grandchild, HandshakeVersion, Journal, LEGACY, MODERN, OnProbe, Outcome, PATIENCE,
     Progress, Quirk, ReplyId, ScriptedServer, ServerScript, ToolScript, process,
@@ -451,18 +452,47 @@ async fn stubborn_servers_and_their_children_are_seen() {
 
     server.stdin = None;
     server.journal.await_entry(|e| e["kind"] == "eof").await;
-    assert!(Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+    process::signal(pid, Signal::Terminate);
     server.journal.await_entry(|e| e["kind"] == "sigterm").await;
     assert!(process::is_alive(pid));
     assert!(!process::with_argument(server.journal.path().to_str().unwrap()).is_empty());
 
-    let kill = |pid: u32| Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     for pid in [pid, children[0], children[1]] {
-        assert!(kill(pid).success());
+        process::signal(pid, Signal::Kill);
     }
     server.child.wait().unwrap();
     assert!(server.journal.all_gone(PATIENCE).await, "{:?}", server.journal.alive());
     assert!(process::wait_until_gone(pid, Duration::ZERO).await);
+}
+
+#[test]
+fn a_server_can_fall_silent_without_ending() {
+    let script = ServerScript::new()
+        .tool(ToolScript::new("close").replies(Outcome::CloseStdout))
+        .tool(ToolScript::new("stop").replies(Outcome::Stop))
+        .tool(ToolScript::new("drip").replies(Outcome::Drip { text: "slow {#}".into(), every_ms: 0 }));
+    let mut server = Running::ready(&script);
+    assert_eq!(server.call("drip", json!({}))["result"]["content"][0]["text"], "slow 1");
+    server.ask("tools/call", json!({"name": "close"}));
+    assert_eq!(server.rest(), "");
+    let pid = server.child.id();
+    assert!(process::is_alive(pid));
+    server.ask("tools/call", json!({"name": "stop"}));
+    assert!(process::until_blocking(PATIENCE, || process::is_stopped(pid)));
+    process::signal(pid, Signal::Continue);
+    server.stdin = None;
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
+fn any_method_can_have_a_result_of_its_own() {
+    let script = ServerScript::new()
+        .result("resources/list", json!({"resources": [{"uri": "a:b", "name": "b"}]}))
+        .result("initialize", json!({"protocolVersion": 7}));
+    let mut server = Running::start(&script);
+    assert_eq!(server.initialize(LEGACY)["result"], json!({"protocolVersion": 7}));
+    let list = server.request("resources/list", json!({}));
+    assert_eq!(list["result"]["resources"][0]["name"], "b");
 }
 
 #[test]
