@@ -1,2 +1,64 @@
-//! The massgen command.
-fn main() {}
+//! The massgen command: arguments, environment, files, terminal, exit codes. Everything else is in the libraries.
+
+mod args;
+mod config_command;
+mod demo;
+mod display;
+mod dotenv;
+mod environment;
+mod failure;
+mod interactive;
+mod local_model;
+mod log_directory;
+mod mcp_command;
+mod output;
+mod players;
+mod prompt;
+mod recorder;
+mod run;
+mod session;
+mod signals;
+mod style;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(Command::Completions { shell }) = &cli.command {
+        clap_complete::generate(*shell, &mut Cli::command(), "massgen", &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::config(format!("the runtime could not start: {error}")))
+        .and_then(|runtime| {
+            let ended = runtime.block_on(dispatch(cli));
+            // A thread that waits for a key press must not hold the exit.
+            runtime.shutdown_background();
+            ended
+        });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::failure(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        None => run::run(cli.run).await,
+        Some(Command::Demo(args)) => demo::run(args).await,
+        Some(Command::Mcp(command)) => mcp_command::run(command).await,
+        Some(Command::Config(command)) => config_command::run(command),
+        Some(Command::Completions { .. }) => Ok(()),
+    }
+}

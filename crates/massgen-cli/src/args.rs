@@ -1,0 +1,220 @@
+//! The command line: v0.0.13's flags, and the commands that came since.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A team of language-model agents answers one question together, with tools from any number of MCP servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "massgen",
+    version,
+    about,
+    args_conflicts_with_subcommands = true,
+    after_help = "Without a QUESTION a conversation starts. `massgen demo` shows a team at work without any account.\n\
+                  Exit codes: 0 answered, 1 configuration, 2 usage, 3 no answer, 4 timed out with the best answer printed, 130 interrupted."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// What to ask whom.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RunArgs {
+    /// The question; `-` reads it from standard input
+    pub(crate) question: Option<String>,
+
+    /// The team's configuration, YAML or JSON [default: ./massgen.yaml where there is one]
+    #[arg(long, value_name = "PATH", conflicts_with = "backend")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// One agent of this provider, without a configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+
+    /// The model; its provider is inferred where --backend is not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+
+    /// The agent's system message, without a configuration
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system_message: Option<String>,
+
+    /// The provider's address, without a configuration
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+
+    /// End the coordination after this many seconds and present the best answer so far
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) orchestrator_timeout: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What is shown and kept.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct OutputArgs {
+    /// What standard output carries
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: OutputFormat,
+
+    /// Plain lines, as in a pipe
+    #[arg(long)]
+    pub(crate) no_display: bool,
+
+    /// Keep no log directory
+    #[arg(long)]
+    pub(crate) no_logs: bool,
+
+    /// Tell more: details on standard error and in the log
+    #[arg(long)]
+    pub(crate) debug: bool,
+}
+
+/// What standard output carries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Progress, the answer and the votes, for people
+    #[default]
+    Text,
+    /// One JSON document at the end
+    Json,
+    /// One JSON line per event, as they happen
+    Events,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a team at work: models where there are some, else played from a script, and said so
+    Demo(DemoArgs),
+    /// Look into the MCP servers of a configuration
+    #[command(subcommand)]
+    Mcp(McpCommand),
+    /// Work with configuration files
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    /// A question of your own; it needs a model
+    pub(crate) question: Option<String>,
+
+    /// Fetch and start a small local model (about 160 MB, kept in a cache)
+    #[arg(long)]
+    pub(crate) local_model: bool,
+
+    /// Do not ask before downloading
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+
+    /// Another team than the built-in one
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub(crate) team: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a configuration and say what it means; nothing is started
+    Check {
+        /// The file
+        file: PathBuf,
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of the configuration format
+    Schema,
+}
+
+/// Which servers are meant.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServersArgs {
+    /// The team's configuration, YAML or JSON [default: ./massgen.yaml]
+    #[arg(long, value_name = "PATH", global = true)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// One JSON document
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum McpCommand {
+    /// Start every server and show how each one is
+    List {
+        #[command(flatten)]
+        servers: ServersArgs,
+    },
+    /// Show the tools, under the names that models see
+    Tools {
+        /// Only this server's
+        server: Option<String>,
+        #[command(flatten)]
+        servers: ServersArgs,
+    },
+    /// Call one tool through the whole pipeline
+    Call {
+        /// The server
+        server: String,
+        /// The tool, by the server's own name for it
+        tool: String,
+        /// Arguments: `key=value`; a value that is JSON is taken as such
+        #[arg(value_name = "KEY=VALUE")]
+        arguments: Vec<String>,
+        /// All arguments as one JSON object
+        #[arg(long, value_name = "OBJECT", conflicts_with = "arguments")]
+        arguments_json: Option<String>,
+        #[command(flatten)]
+        servers: ServersArgs,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_v0_0_13_keep_their_meaning() {
+        let cli = Cli::parse_from([
+            "massgen",
+            "--backend",
+            "claude",
+            "--model",
+            "m",
+            "--system-message",
+            "s",
+            "--base-url",
+            "u",
+            "--no-display",
+            "--no-logs",
+            "--debug",
+            "--orchestrator-timeout",
+            "30",
+            "why?",
+        ]);
+        assert_eq!(cli.run.backend.as_deref(), Some("claude"));
+        assert_eq!(cli.run.question.as_deref(), Some("why?"));
+        assert_eq!(cli.run.orchestrator_timeout, Some(30));
+        let both = Cli::try_parse_from(["massgen", "--config", "a.yaml", "--backend", "claude"]);
+        assert_eq!(both.unwrap_err().exit_code(), 2);
+    }
+}

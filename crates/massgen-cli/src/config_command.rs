@@ -1,0 +1,56 @@
+//! `massgen config …`
+
+use std::path::Path;
+
+use massgen::config::{self, Config, Diagnostics};
+use serde_json::json;
+
+use crate::args::ConfigCommand;
+use crate::failure::{Failure, Kind};
+use crate::{environment, output, session};
+
+pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::Check { file, json } => check(&file, json),
+        ConfigCommand::Schema => {
+            output::json(&config::json_schema());
+            Ok(())
+        }
+    }
+}
+
+/// Checks a file. Nothing is started, and a key or a variable that this machine lacks is a problem of this machine,
+/// not of the file: it is a warning.
+fn check(file: &Path, as_json: bool) -> Result<(), Failure> {
+    let options = session::load_options(environment::read());
+    let loaded = config::load(file, &options);
+    if as_json {
+        output::json(&report(file, loaded.config.as_ref(), &loaded.diagnostics));
+    } else {
+        show(file, loaded.config.as_ref(), &loaded.diagnostics);
+    }
+    if loaded.diagnostics.has_errors() { Err(Failure::silent(Kind::Config)) } else { Ok(()) }
+}
+
+fn report(file: &Path, config: Option<&Config>, diagnostics: &Diagnostics) -> serde_json::Value {
+    json!({
+        "file": file,
+        "ok": !diagnostics.has_errors(),
+        "diagnostics": diagnostics,
+        "summary": config.map(Config::summary),
+    })
+}
+
+fn show(file: &Path, config: Option<&Config>, diagnostics: &Diagnostics) {
+    if !diagnostics.is_empty() {
+        output::note(diagnostics.to_string());
+    }
+    let Some(config) = config else { return };
+    let warned = match diagnostics.warnings().count() {
+        0 => String::new(),
+        1 => ", with one warning".to_owned(),
+        n => format!(", with {n} warnings"),
+    };
+    output::line(format!("{} is fine{warned}", file.display()));
+    output::line(config.summary().to_string().trim_end());
+}

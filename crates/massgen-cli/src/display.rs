@@ -1,0 +1,35 @@
+//! What a run looks like while it runs. Every display is made from events alone.
+
+mod plain;
+
+use std::io::{self, Write};
+
+use massgen::orchestrator::Event;
+
+pub(crate) use plain::Plain;
+
+/// Shows events as they come.
+pub(crate) trait Display: Send {
+    /// Shows one event.
+    fn show(&mut self, event: &Event) -> io::Result<()>;
+}
+
+/// One JSON line per event.
+pub(crate) struct JsonLines<W>(pub(crate) W);
+
+impl<W: Write + Send> Display for JsonLines<W> {
+    fn show(&mut self, event: &Event) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, event)?;
+        self.0.write_all(b"\n")?;
+        self.0.flush()
+    }
+}
+
+/// Nothing while it runs: `--output json` prints one document at the end.
+pub(crate) struct Silent;
+
+impl Display for Silent {
+    fn show(&mut self, _: &Event) -> io::Result<()> {
+        Ok(())
+    }
+}

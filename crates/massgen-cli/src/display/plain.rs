@@ -1,0 +1,301 @@
+//! Plain lines: one agent's name in front of each, complete lines only, no cursor codes.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use massgen::orchestrator::{Event, EventKind, RunOutcome, ServerState, ToolStatus};
+
+use super::Display;
+use crate::style::{Style, one_line, safe};
+use crate::summary::Summary;
+
+/// How much of a tool's arguments or result a line shows, in characters.
+const GLIMPSE: usize = 100;
+
+/// The plain display.
+pub(crate) struct Plain<W> {
+    out: W,
+    style: Style,
+    summary: Summary,
+    /// Each agent's text that has no line end yet.
+    pending: BTreeMap<String, String>,
+    /// The winner presents: its text is the answer and streams as it is.
+    presenting: bool,
+    /// How much of the final answer has been streamed, in bytes, and whether all of it was answer text.
+    streamed: String,
+}
+
+impl<W: Write + Send> Plain<W> {
+    pub(crate) fn new(out: W, style: Style) -> Self {
+        Self {
+            out,
+            style,
+            summary: Summary::default(),
+            pending: BTreeMap::new(),
+            presenting: false,
+            streamed: String::new(),
+        }
+    }
+
+    fn name(&self, agent: &str) -> String {
+        let width = self.summary.team.iter().map(|a| a.id.as_str().chars().count()).max().unwrap_or(0);
+        let at = self.summary.team.iter().position(|a| a.id.as_str() == agent).unwrap_or(0);
+        let name = format!("{:width$}", safe(agent));
+        format!("{} {}", self.style.agent(at, &name), self.style.dim("│"))
+    }
+
+    fn line(&mut self, agent: &str, text: &str) -> io::Result<()> {
+        self.flush_agent(agent)?;
+        let name = self.name(agent);
+        writeln!(self.out, "{name} {text}")
+    }
+
+    /// Prints an agent's unfinished line, so that what follows begins on its own.
+    fn flush_agent(&mut self, agent: &str) -> io::Result<()> {
+        match self.pending.remove(agent) {
+            Some(text) if !text.trim().is_empty() => {
+                let name = self.name(agent);
+                writeln!(self.out, "{name} {}", self.style.dim(&safe(&text)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn text(&mut self, agent: &str, delta: &str) -> io::Result<()> {
+        if self.presenting {
+            self.streamed.push_str(delta);
+            write!(self.out, "{}", safe(delta))?;
+            return self.out.flush();
+        }
+        let mut text = self.pending.remove(agent).unwrap_or_default();
+        text.push_str(delta);
+        while let Some(end) = text.find('\n') {
+            let rest = text.split_off(end + 1);
+            if !text.trim().is_empty() {
+                let name = self.name(agent);
+                writeln!(self.out, "{name} {}", self.style.dim(&safe(text.trim_end())))?;
+            }
+            text = rest;
+        }
+        self.pending.insert(agent.to_owned(), text);
+        Ok(())
+    }
+
+    fn server(
+        &mut self,
+        server: &str,
+        state: ServerState,
+        tools: usize,
+        detail: Option<&str>,
+    ) -> io::Result<()> {
+        let server = safe(server);
+        match state {
+            ServerState::Starting => Ok(()),
+            ServerState::Ready => writeln!(
+                self.out,
+                "{}",
+                self.style.dim(&format!(
+                    "server {server} is ready: {tools} tool{}",
+                    if tools == 1 { "" } else { "s" }
+                ))
+            ),
+            ServerState::Failed => {
+                let detail = safe(detail.unwrap_or("it failed"));
+                writeln!(self.out, "{} {detail}", self.style.bad(&format!("server {server}:")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The answer, unless it has been streamed already.
+    fn final_answer(&mut self, text: &str) -> io::Result<()> {
+        if !self.presenting {
+            self.heading("answer")?;
+        } else if self.streamed != text && !self.streamed.is_empty() {
+            // What streamed was not the answer (the presentation broke off): say so rather than run both together.
+            writeln!(
+                self.out,
+                "\n\n{}",
+                self.style.dim("(the presentation broke off; this is the stored answer)")
+            )?;
+            self.streamed.clear();
+        }
+        if self.streamed != text {
+            write!(self.out, "{}", safe(text))?;
+        }
+        self.presenting = false;
+        self.streamed.clear();
+        if text.ends_with('\n') { Ok(()) } else { writeln!(self.out) }
+    }
+
+    fn heading(&mut self, title: &str) -> io::Result<()> {
+        writeln!(self.out, "\n{}", self.style.bold(&format!("── {title} ──")))
+    }
+
+    fn winner(&mut self, tie: bool) -> io::Result<()> {
+        let Some(winner) = self.summary.winner.clone() else { return Ok(()) };
+        self.heading(&format!("answer, presented by {}", safe(&winner)))?;
+        if tie {
+            writeln!(
+                self.out,
+                "{}",
+                self.style.dim("(a tie: the first of the team among the tied presents)")
+            )?;
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self, outcome: RunOutcome) -> io::Result<()> {
+        let agents: Vec<String> = self.pending.keys().cloned().collect();
+        for agent in agents {
+            self.flush_agent(&agent)?;
+        }
+        let summary = self.summary.clone();
+        let title = match outcome {
+            RunOutcome::Answered => "done",
+            RunOutcome::TimedOut => "time is over: this was the best answer so far",
+            RunOutcome::NoAnswer => "no answer",
+            _ => "interrupted",
+        };
+        self.heading(title)?;
+        if !summary.votes.is_empty() || !summary.ballots.is_empty() {
+            let counts: Vec<_> =
+                summary.votes.iter().map(|(agent, count)| format!("{} {count}", safe(agent))).collect();
+            writeln!(self.out, "votes    {}", counts.join(", "))?;
+            for ballot in &summary.ballots {
+                let reason = one_line(&ballot.reason, 2 * GLIMPSE);
+                writeln!(
+                    self.out,
+                    "         {} → {}: {reason}",
+                    safe(&ballot.voter),
+                    safe(&ballot.candidate)
+                )?;
+            }
+        }
+        let (calls, errors) = summary.calls();
+        if calls > 0 {
+            let failed = if errors > 0 { format!(", {errors} of them failed") } else { String::new() };
+            writeln!(self.out, "tools    {calls} call{}{failed}", if calls == 1 { "" } else { "s" })?;
+            for (tool, used) in &summary.tools {
+                writeln!(self.out, "         {} × {}, {} ms", used.calls, safe(tool), used.total_ms)?;
+            }
+        }
+        for agent in summary.agents.iter().filter(|agent| agent.failure.is_some()) {
+            let failure = agent.failure.as_deref().unwrap_or_default();
+            writeln!(self.out, "failed   {}: {}", safe(agent.id.as_str()), one_line(failure, 3 * GLIMPSE))?;
+        }
+        let cost = match summary.usage.cost_usd {
+            Some(cost) => format!("${cost:.4}"),
+            None => "unknown".to_owned(),
+        };
+        writeln!(
+            self.out,
+            "cost     {cost} ({} tokens in, {} out), {:.1} s",
+            summary.usage.input_tokens,
+            summary.usage.output_tokens,
+            summary.duration_ms as f64 / 1000.0
+        )?;
+        self.out.flush()
+    }
+}
+
+impl<W: Write + Send> Display for Plain<W> {
+    fn show(&mut self, event: &Event) -> io::Result<()> {
+        self.summary.add(event);
+        match &event.kind {
+            EventKind::RunStarted { question, agents, .. } => {
+                writeln!(self.out, "{} {}", self.style.bold("question"), safe(question))?;
+                let team: Vec<_> = agents
+                    .iter()
+                    .map(|a| {
+                        format!(
+                            "{} ({}{}{})",
+                            a.id,
+                            a.provider,
+                            if a.model.is_empty() { "" } else { " " },
+                            a.model
+                        )
+                    })
+                    .collect();
+                writeln!(self.out, "{}     {}", self.style.bold("team"), safe(&team.join(", ")))
+            }
+            EventKind::Server { server, state, tools, detail } => {
+                self.server(server, *state, *tools, detail.as_deref())
+            }
+            EventKind::Warning { message } => {
+                writeln!(self.out, "{} {}", self.style.bad("warning"), safe(message))
+            }
+            EventKind::RoundStarted { agent, round, sees } => {
+                let sees: Vec<_> = sees.iter().map(|agent| agent.as_str()).collect();
+                let sees =
+                    if sees.is_empty() { String::new() } else { format!(", reads {}", sees.join(", ")) };
+                self.line(agent.as_str(), &format!("round {round}{}", safe(&sees)))
+            }
+            EventKind::Text { agent, delta } => self.text(agent.as_str(), delta),
+            EventKind::Builtin { agent, tool, phase, .. } => {
+                self.line(agent.as_str(), &format!("{} {}", safe(tool), safe(phase)))
+            }
+            EventKind::ToolStarted { agent, tool, arguments, .. } => {
+                let arguments = one_line(&arguments.to_string(), GLIMPSE);
+                self.line(agent.as_str(), &format!("calls {} {arguments}", safe(tool)))
+            }
+            EventKind::ToolFinished { agent, tool, status, duration_ms, result, .. } => {
+                let result = one_line(result, GLIMPSE);
+                let text = match status {
+                    ToolStatus::Ok => format!("{} answered in {duration_ms} ms: {result}", safe(tool)),
+                    _ => self
+                        .style
+                        .bad(&format!("{} failed after {duration_ms} ms: {result}", safe(tool)))
+                        .into_owned(),
+                };
+                self.line(agent.as_str(), &text)
+            }
+            EventKind::TurnFinished { agent, .. } => {
+                if self.presenting {
+                    Ok(())
+                } else {
+                    self.flush_agent(agent.as_str())
+                }
+            }
+            EventKind::Enforced { agent, problem, .. } => {
+                self.line(agent.as_str(), &format!("is told: {}", one_line(problem, GLIMPSE)))
+            }
+            EventKind::Answer { agent, number, text } => {
+                let text = format!("{} {number}: {}", self.style.bold("answer"), one_line(text, 2 * GLIMPSE));
+                self.line(agent.as_str(), &text)
+            }
+            EventKind::Vote { agent, candidate, reason } => {
+                let reason = one_line(reason, GLIMPSE);
+                let text = format!("{} for {}: {reason}", self.style.bold("votes"), safe(candidate.as_str()));
+                self.line(agent.as_str(), &text)
+            }
+            EventKind::Restarted { agent, because_of } => {
+                self.line(agent.as_str(), &format!("starts again: {because_of} has a new answer"))
+            }
+            EventKind::AgentFailed { agent, error, hint, retry_in_ms } => {
+                let next = match retry_in_ms {
+                    Some(ms) => format!("tries again in {:.1} s", *ms as f64 / 1000.0),
+                    None => "is given up".to_owned(),
+                };
+                let text = self.style.bad(&format!("failed and {next}: {}", safe(error))).into_owned();
+                self.line(agent.as_str(), &text)?;
+                match hint {
+                    Some(hint) => self.line(agent.as_str(), &format!("hint: {}", safe(hint))),
+                    None => Ok(()),
+                }
+            }
+            EventKind::LimitReached { message, .. } => {
+                writeln!(self.out, "{} {}", self.style.bad("limit"), safe(message))
+            }
+            EventKind::Winner { tie, .. } => self.winner(*tie),
+            EventKind::PresentationStarted { .. } => {
+                self.presenting = true;
+                Ok(())
+            }
+            EventKind::FinalAnswer { text, .. } => self.final_answer(text),
+            EventKind::RunFinished { outcome, .. } => self.finished(*outcome),
+            _ => Ok(()),
+        }?;
+        if self.presenting { Ok(()) } else { self.out.flush() }
+    }
+}

@@ -1,0 +1,102 @@
+//! `massgen_logs/log_YYYYMMDD_HHMMSS/`: everything a run leaves behind.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use massgen::orchestrator::{Event, EventKind};
+
+use crate::summary::Summary;
+
+/// One run's folder.
+#[derive(Debug, Clone)]
+pub(crate) struct LogDirectory {
+    path: PathBuf,
+}
+
+impl LogDirectory {
+    /// Makes a new folder below `parent`, named by the local time; a second run within one second gets a suffix.
+    pub(crate) fn create(parent: &Path, now: &str) -> io::Result<Self> {
+        fs::create_dir_all(parent)?;
+        for attempt in 1..1000 {
+            let name = if attempt == 1 { format!("log_{now}") } else { format!("log_{now}_{attempt}") };
+            let path = parent.join(name);
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::other("a thousand runs began within this second"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn events(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    /// Keeps the files that are made from an event: each answer as it comes, the final one.
+    pub(crate) fn keep(&self, event: &Event) -> io::Result<()> {
+        match &event.kind {
+            EventKind::Answer { agent, number, text } => {
+                let folder = self.path.join(file_name(agent.as_str()));
+                fs::create_dir_all(&folder)?;
+                fs::write(folder.join(format!("answer-{number}.md")), text)
+            }
+            EventKind::FinalAnswer { text, .. } => fs::write(self.path.join("answer.md"), text),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes `summary.json`.
+    pub(crate) fn summarise(&self, summary: &Summary) -> io::Result<()> {
+        let mut file = fs::File::create(self.path.join("summary.json"))?;
+        serde_json::to_writer_pretty(&mut file, summary)?;
+        file.write_all(b"\n")
+    }
+
+    /// Opens a file for appending, and its folder.
+    pub(crate) fn append(&self, name: &str) -> io::Result<fs::File> {
+        let path = self.path.join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::OpenOptions::new().create(true).append(true).open(path)
+    }
+}
+
+/// An agent's or a server's name as a file's: free text may hold slashes, and `..` must not climb.
+pub(crate) fn file_name(name: &str) -> String {
+    let name: String = name
+        .chars()
+        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+' | '@') { c } else { '_' })
+        .collect();
+    match name.trim_matches(['.', ' ']) {
+        "" => "_".to_owned(),
+        trimmed => trimmed.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_inside_the_folder() {
+        assert_eq!(file_name("gemini2.5flash"), "gemini2.5flash");
+        assert_eq!(file_name("../../etc/passwd"), "_.._etc_passwd");
+        assert_eq!(file_name(".."), "_");
+        assert_eq!(file_name("a/b\\c:d"), "a_b_c_d");
+    }
+
+    #[test]
+    fn two_runs_in_one_second_get_two_folders() {
+        let parent = tempfile::tempdir().unwrap();
+        let first = LogDirectory::create(parent.path(), "20260102_030405").unwrap();
+        let second = LogDirectory::create(parent.path(), "20260102_030405").unwrap();
+        assert_ne!(first.path(), second.path());
+    }
+}

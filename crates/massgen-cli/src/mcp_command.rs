@@ -1,0 +1,263 @@
+//! `massgen mcp …`: look at the servers of a configuration, and call their tools.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use massgen::core::{CallId, JsonObject, ToolCall, ToolError, ToolOutput};
+use massgen::transport::PeerInfo;
+use massgen::{Context, Owner, ServerReport, Servers};
+use serde_json::{Value, json};
+
+use crate::args::{McpCommand, OutputArgs, ServersArgs};
+use crate::failure::{Failure, Kind};
+use crate::session::Session;
+use crate::style::{one_line, safe};
+use crate::{environment, output, run};
+
+pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
+    match command {
+        McpCommand::List { servers } => list(&servers).await,
+        McpCommand::Tools { server, servers } => tools(&servers, server.as_deref()).await,
+        McpCommand::Call { server, tool, arguments, arguments_json, servers } => {
+            let arguments = parse_arguments(&arguments, arguments_json.as_deref())?;
+            call(&servers, &server, &tool, arguments).await
+        }
+    }
+}
+
+/// Starts the servers of the configuration, all agents' together, and waits until each is ready or has failed.
+async fn start(args: &ServersArgs, only: Option<&str>) -> Result<Servers, Failure> {
+    let session = Session::start(OutputArgs::default(), environment::read());
+    let path = match &args.config {
+        Some(path) => path.clone(),
+        None => PathBuf::from("massgen.yaml"),
+    };
+    let config = run::load(&path, &session)?;
+    let context = Context { environment: session.environment.clone(), ..Context::default() };
+    let servers =
+        Servers::start(&config, &context, only).map_err(|error| Failure::config(error.to_string()))?;
+    if servers.is_empty() {
+        return Err(match only {
+            Some(name) => Failure::config(format!("the configuration has no server {name:?}"))
+                .with_hint(format!("it has: {}", config_servers(&config).join(", "))),
+            None => Failure::config("the configuration has no MCP servers")
+                .with_hint("add some under mcp_servers:"),
+        });
+    }
+    servers.settled().await;
+    Ok(servers)
+}
+
+fn config_servers(config: &massgen::config::Config) -> Vec<String> {
+    let own = config.agents.iter().flat_map(|agent| &agent.backend.mcp_servers);
+    config.mcp_servers.iter().chain(own).map(|server| server.name.to_string()).collect()
+}
+
+async fn list(args: &ServersArgs) -> Result<(), Failure> {
+    let servers = start(args, None).await?;
+    let reports = servers.reports();
+    if args.json {
+        output::json(&reports.iter().map(as_json).collect::<Vec<_>>());
+    } else {
+        let rows = reports.iter().map(|report| {
+            let peer = report.status.peer.as_ref();
+            [
+                report.name.to_string(),
+                owner(report).unwrap_or("the team").to_owned(),
+                report.state.to_owned(),
+                peer.map(|peer| peer.transport.to_string()).unwrap_or_default(),
+                peer.map(|peer| peer.protocol_version.clone()).unwrap_or_default(),
+                report.tools.to_string(),
+                peer.map(says_it_is).unwrap_or_default(),
+            ]
+        });
+        table(["SERVER", "OF", "STATE", "TRANSPORT", "PROTOCOL", "TOOLS", "SAYS IT IS"], rows.collect());
+        for report in &reports {
+            if let Some(error) = &report.error {
+                output::line(format!("\n{}: {}", report.name, safe(error)));
+            }
+        }
+    }
+    let failed = reports.iter().filter(|status| status.error.is_some()).count();
+    servers.close().await;
+    if failed > 0 { Err(Failure::silent(Kind::NoAnswer)) } else { Ok(()) }
+}
+
+fn owner(report: &ServerReport) -> Option<&str> {
+    match &report.owner {
+        Owner::Team => None,
+        Owner::Agent(id) => Some(id.as_str()),
+    }
+}
+
+fn says_it_is(peer: &PeerInfo) -> String {
+    let name = peer.name.as_deref().unwrap_or_default();
+    format!("{name} {}", peer.version.as_deref().unwrap_or_default()).trim().to_owned()
+}
+
+fn as_json(report: &ServerReport) -> Value {
+    let peer = report.status.peer.as_ref();
+    json!({
+        "server": report.name,
+        "agent": owner(report),
+        "state": report.state,
+        "tools": report.tools,
+        "error": report.error,
+        "transport": peer.map(|peer| peer.transport.to_string()),
+        "protocol": peer.map(|peer| &peer.protocol_version),
+        "name": peer.and_then(|peer| peer.name.as_deref()),
+        "version": peer.and_then(|peer| peer.version.as_deref()),
+        "instructions": peer.and_then(|peer| peer.instructions.as_deref()),
+        "pid": peer.and_then(|peer| peer.pid),
+        "restarts": report.status.restarts,
+    })
+}
+
+async fn tools(args: &ServersArgs, server: Option<&str>) -> Result<(), Failure> {
+    let servers = start(args, server).await?;
+    let catalogue = servers.catalogue();
+    let failed: Vec<ServerReport> =
+        servers.reports().into_iter().filter(|status| status.error.is_some()).collect();
+    if args.json {
+        let tools: Vec<_> = catalogue
+            .iter()
+            .map(|entry| {
+                json!({
+                    "server": entry.spec.server,
+                    "name": entry.spec.name,
+                    "exposed": entry.exposed,
+                    "title": entry.spec.title,
+                    "description": entry.spec.description,
+                    "inputSchema": entry.spec.input_schema,
+                    "outputSchema": entry.spec.output_schema,
+                    "annotations": entry.spec.annotations,
+                })
+            })
+            .collect();
+        output::json(&tools);
+    } else {
+        let rows = catalogue.iter().map(|entry| {
+            let hints = &entry.spec.annotations;
+            let nature = match (hints.is_read_only(), hints.is_destructive()) {
+                (true, _) => "reads",
+                (false, true) => "changes",
+                (false, false) => "adds",
+            };
+            let description = one_line(entry.spec.description.as_deref().unwrap_or_default(), 70);
+            [entry.exposed.to_string(), nature.to_owned(), description]
+        });
+        table(["TOOL", "NATURE", "DESCRIPTION"], rows.collect());
+    }
+    for status in &failed {
+        output::note(format!(
+            "warning: {}: {}",
+            status.name,
+            safe(status.error.as_deref().unwrap_or_default())
+        ));
+    }
+    servers.close().await;
+    if failed.is_empty() { Ok(()) } else { Err(Failure::silent(Kind::NoAnswer)) }
+}
+
+async fn call(args: &ServersArgs, server: &str, tool: &str, arguments: JsonObject) -> Result<(), Failure> {
+    let servers = start(args, Some(server)).await?;
+    let catalogue = servers.catalogue();
+    let exposed =
+        catalogue.find_on(server, tool).map_or_else(|| tool.to_owned(), |entry| entry.exposed.to_string());
+    #[expect(clippy::disallowed_methods, reason = "shown to a person, never tested against")]
+    let began = Instant::now();
+    let answer = match servers.reports().into_iter().find_map(|status| status.error) {
+        Some(error) => Err(Failure::new(Kind::NoAnswer, error)),
+        None => {
+            servers.call(ToolCall::new(CallId::new("cli"), exposed, arguments)).await.map_err(tool_failure)
+        }
+    };
+    let took = began.elapsed();
+    servers.close().await;
+    let answer = answer?;
+    if args.json {
+        output::json(&json!({
+            "content": answer.content,
+            "structuredContent": answer.structured,
+            "isError": answer.is_error,
+            "durationMs": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }));
+    } else {
+        show(&answer);
+    }
+    if answer.is_error { Err(Failure::silent(Kind::NoAnswer)) } else { Ok(()) }
+}
+
+fn show(answer: &ToolOutput) {
+    output::line(safe(&answer.to_text()));
+    if answer.is_error {
+        output::note("the tool says that it failed");
+    }
+}
+
+fn tool_failure(error: ToolError) -> Failure {
+    use massgen::core::ErrorKind;
+    let kind = match error.kind() {
+        ErrorKind::Caller | ErrorKind::Config | ErrorKind::Denied => Kind::Config,
+        ErrorKind::Cancelled => Kind::Interrupted,
+        _ => Kind::NoAnswer,
+    };
+    let failure = Failure::new(kind, error.to_string());
+    match error.hint() {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+/// `key=value` pairs, or one JSON object. A value that is JSON is taken as such, everything else is text.
+fn parse_arguments(pairs: &[String], object: Option<&str>) -> Result<JsonObject, Failure> {
+    if let Some(object) = object {
+        return serde_json::from_str(object).map_err(|error| {
+            Failure::new(Kind::Usage, format!("--arguments-json is not a JSON object: {error}"))
+        });
+    }
+    let mut arguments = JsonObject::new();
+    for pair in pairs {
+        let Some((key, value)) = pair.split_once('=') else {
+            return Err(Failure::new(Kind::Usage, format!("{pair:?} is not KEY=VALUE")));
+        };
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+        arguments.insert(key.to_owned(), value);
+    }
+    Ok(arguments)
+}
+
+/// Columns as wide as their content; the last one runs free.
+fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
+    let mut widths = head.map(|title| title.chars().count());
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        output::line(safe(padded.join("  ").trim_end()));
+    };
+    line(head.to_vec());
+    for row in &rows {
+        line(row.iter().map(String::as_str).collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_are_json_are_taken_as_json() {
+        let pairs = ["n=1", "list=[1,2]", "text=hello", "quoted=\"1\"", "empty="].map(str::to_owned);
+        let arguments = parse_arguments(&pairs, None).unwrap();
+        assert_eq!(
+            Value::Object(arguments),
+            json!({"n": 1, "list": [1, 2], "text": "hello", "quoted": "1", "empty": ""})
+        );
+        assert_eq!(parse_arguments(&["x".to_owned()], None).unwrap_err().exit_code(), 2);
+        assert_eq!(parse_arguments(&[], Some("[1]")).unwrap_err().exit_code(), 2);
+    }
+}

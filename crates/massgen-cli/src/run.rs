@@ -1,0 +1,263 @@
+//! `massgen [QUESTION]`: one question, or a conversation.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use massgen::config::quick::{self, QuickSetup};
+use massgen::config::{self, BackendKind, Config};
+use massgen::orchestrator::{Exchange, RunOutcome, Task};
+use massgen::security::Redactor;
+use massgen::{Context, Team};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{OutputFormat, RunArgs};
+use crate::failure::{Failure, Kind};
+use crate::log_directory::LogDirectory;
+use crate::recorder::{Outlets, Recorder};
+use crate::session::{AuditLog, ServerLogs, Session};
+use crate::summary::Summary;
+use crate::{environment, interactive, output, players, signals};
+
+/// The most that is read as a question from standard input, in bytes.
+const QUESTION_LIMIT: u64 = 16 * 1024 * 1024;
+
+pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
+    let session = Session::start(args.output.clone(), environment::read());
+    let mut config = configuration(&args, &session).await?;
+    apply_flags(&mut config, &args);
+    let question = question(args.question.as_deref())?;
+    match question {
+        Some(question) => {
+            let next = next_steps(config.file.as_deref());
+            once(&session, config, question, BTreeMap::new(), &next).await
+        }
+        None => interactive::run(&session, config).await,
+    }
+}
+
+/// One question, from assembling the team to what to type next.
+pub(crate) async fn once(
+    session: &Session,
+    config: Config,
+    question: String,
+    scripts: BTreeMap<PathBuf, String>,
+    next: &str,
+) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    let _listening = signals::listen(stop.clone());
+    let mut desk = Desk::with_scripts(session, config, scripts)?;
+    let asked = desk.ask(Task::new(question), &stop).await;
+    desk.close().await;
+    let summary = asked?;
+    conclude(session, &summary, next)
+}
+
+/// A team that is ready to be asked, with everything that watches it.
+pub(crate) struct Desk<'a> {
+    session: &'a Session,
+    team: Team,
+    server_logs: std::sync::Arc<ServerLogs>,
+    audit: std::sync::Arc<AuditLog>,
+    redactor: Redactor,
+    logging: bool,
+}
+
+impl<'a> Desk<'a> {
+    /// Assembles the team. Its servers start at once, in the background.
+    pub(crate) fn open(session: &'a Session, config: Config) -> Result<Self, Failure> {
+        Self::with_scripts(session, config, BTreeMap::new())
+    }
+
+    /// As [`Desk::open`], with the texts of scripts that are not on disk.
+    fn with_scripts(
+        session: &'a Session,
+        config: Config,
+        scripts: BTreeMap<PathBuf, String>,
+    ) -> Result<Self, Failure> {
+        let server_logs = ServerLogs::new();
+        let audit = AuditLog::new();
+        let redactor = Redactor::default();
+        for secret in config.secrets() {
+            redactor.register(secret.expose());
+        }
+        let logging = config.ui.logging_enabled;
+        let context = Context {
+            environment: session.environment.clone(),
+            stderr: Some(server_logs.clone()),
+            observer: Some(audit.clone()),
+            scripts,
+        };
+        let team = massgen::assemble(&config, context).map_err(|error| Failure::config(error.to_string()))?;
+        for secret in team.secrets() {
+            redactor.register(secret);
+        }
+        Ok(Self { session, team, server_logs, audit, redactor, logging })
+    }
+
+    pub(crate) fn team(&self) -> &Team {
+        &self.team
+    }
+
+    /// Asks the team; everything is shown and kept on the way.
+    pub(crate) async fn ask(&mut self, task: Task, stop: &CancellationToken) -> Result<Summary, Failure> {
+        let log = self.session.log_directory(self.logging)?;
+        self.watch(log.clone());
+        let recorder = Recorder::start(Outlets {
+            display: self.session.display(),
+            log,
+            redactor: self.redactor.clone(),
+            reader_gone: stop.clone(),
+        })
+        .map_err(|error| Failure::config(format!("the log could not be opened: {error}")))?;
+        let emitter = recorder.emitter();
+        let result = self.team.ask(&task, &emitter, stop).await;
+        tracing::debug!(outcome = ?result.outcome, "the run is over");
+        drop(emitter);
+        Ok(recorder.finish().await)
+    }
+
+    fn watch(&self, log: Option<LogDirectory>) {
+        self.audit.write_to(log.as_ref());
+        self.server_logs.write_to(log);
+    }
+
+    /// Ends the servers.
+    pub(crate) async fn close(self) {
+        self.team.close().await;
+    }
+}
+
+/// Prints what the display has not, and turns the outcome into the exit code.
+fn conclude(session: &Session, summary: &Summary, next: &str) -> Result<(), Failure> {
+    match session.output.output {
+        OutputFormat::Json => output::json(summary),
+        OutputFormat::Events => {}
+        OutputFormat::Text => {
+            if let Some(log) = &summary.log {
+                output::line(format!("log      {log}"));
+            }
+            output::line(format!("next     {next}"));
+        }
+    }
+    outcome(summary)
+}
+
+/// The outcome as the command's end.
+pub(crate) fn outcome(summary: &Summary) -> Result<(), Failure> {
+    match summary.outcome {
+        Some(RunOutcome::Answered) => Ok(()),
+        Some(RunOutcome::TimedOut) => Err(Failure::silent(Kind::TimedOut)),
+        Some(RunOutcome::Interrupted) => Err(Failure::silent(Kind::Interrupted)),
+        _ => {
+            let reasons: Vec<_> = summary
+                .agents
+                .iter()
+                .filter_map(|agent| Some(format!("\n  {}: {}", agent.id, agent.failure.as_deref()?)))
+                .collect();
+            let message = format!(
+                "no agent has an answer{}{}",
+                if reasons.is_empty() { "" } else { ":" },
+                reasons.concat()
+            );
+            Err(Failure::new(Kind::NoAnswer, message))
+        }
+    }
+}
+
+fn next_steps(file: Option<&Path>) -> String {
+    match file {
+        Some(file) => format!("massgen --config {}   (without a question: a conversation)", file.display()),
+        None => "massgen   (without a question: a conversation)".to_owned(),
+    }
+}
+
+/// The exchange that a conversation remembers.
+pub(crate) fn exchange(question: String, summary: &Summary) -> Option<Exchange> {
+    let assistant = summary.answer.clone().filter(|answer| !answer.trim().is_empty())?;
+    Some(Exchange { user: question, assistant })
+}
+
+/// The question: the argument's, else what a pipe carries; `None` where a person is to be asked.
+fn question(argument: Option<&str>) -> Result<Option<String>, Failure> {
+    use std::io::IsTerminal;
+    let piped = !std::io::stdin().is_terminal();
+    match argument {
+        Some("-") => piped_question().map(Some),
+        Some(question) if question.trim().is_empty() => Err(empty_question()),
+        Some(question) => Ok(Some(question.to_owned())),
+        None if piped => piped_question().map(Some),
+        None => Ok(None),
+    }
+}
+
+fn empty_question() -> Failure {
+    Failure::config("the question is empty").with_hint("massgen \"Why is the sky blue?\"")
+}
+
+fn piped_question() -> Result<String, Failure> {
+    let mut text = String::new();
+    std::io::stdin().lock().take(QUESTION_LIMIT).read_to_string(&mut text).map_err(|error| {
+        Failure::config(format!("the question could not be read from standard input: {error}"))
+    })?;
+    let question = text.trim();
+    if question.is_empty() { Err(empty_question()) } else { Ok(question.to_owned()) }
+}
+
+/// Where the team comes from: `--config`, the quick set-up flags, `./massgen.yaml`, a provider's key, a local server.
+async fn configuration(args: &RunArgs, session: &Session) -> Result<Config, Failure> {
+    if let Some(path) = &args.config {
+        if args.model.is_some() || args.system_message.is_some() || args.base_url.is_some() {
+            output::note("warning: --model, --system-message and --base-url say nothing beside --config");
+        }
+        return load(path, session);
+    }
+    if args.backend.is_some() || args.model.is_some() {
+        let setup = QuickSetup {
+            backend: args.backend.as_deref().map(backend_kind).transpose()?,
+            model: args.model.clone(),
+            system_message: args.system_message.clone(),
+            base_url: args.base_url.clone(),
+        };
+        return quick::quick(&setup).map_err(|problems| {
+            output::note(problems.to_string());
+            Failure::silent(Kind::Config)
+        });
+    }
+    for name in ["massgen.yaml", "massgen.yml"] {
+        let path = PathBuf::from(name);
+        if path.is_file() {
+            return load(&path, session);
+        }
+    }
+    let found = players::find(&session.environment).await.ok_or_else(players::nobody)?;
+    session.say(format!("models   {found}"));
+    let mut config = found.into_single_agent();
+    if let (Some(agent), Some(message)) = (config.agents.first_mut(), &args.system_message) {
+        agent.system_message = Some(message.clone());
+    }
+    Ok(config)
+}
+
+/// Loads a file; every problem is told at once.
+pub(crate) fn load(path: &Path, session: &Session) -> Result<Config, Failure> {
+    let loaded = config::load(path, &session.load_options());
+    if !loaded.diagnostics.is_empty() {
+        output::note(loaded.diagnostics.to_string());
+    }
+    loaded.config.ok_or_else(|| Failure::silent(Kind::Config))
+}
+
+fn backend_kind(name: &str) -> Result<BackendKind, Failure> {
+    BackendKind::from_name(name).ok_or_else(|| {
+        let known: Vec<_> = BackendKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        Failure::new(Kind::Usage, format!("there is no backend {name:?}"))
+            .with_hint(format!("known are: {}", known.join(", ")))
+    })
+}
+
+fn apply_flags(config: &mut Config, args: &RunArgs) {
+    if let Some(seconds) = args.orchestrator_timeout {
+        config.timeouts.orchestrator = std::time::Duration::from_secs(seconds);
+    }
+}

@@ -1,0 +1,189 @@
+//! What every command that runs something needs first: environment, output style, log folder, tracing.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use massgen::client::{AuditRecord, Observer, Outcome};
+use massgen::config::LoadOptions;
+use massgen::core::{Environment, ServerName};
+use massgen::transport::StderrSink;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::args::{OutputArgs, OutputFormat};
+use crate::display::{Display, JsonLines, Plain, Silent};
+use crate::failure::Failure;
+use crate::log_directory::{LogDirectory, file_name};
+use crate::output;
+use crate::style::Style;
+
+/// One start of the command.
+pub(crate) struct Session {
+    pub(crate) environment: Environment,
+    pub(crate) output: OutputArgs,
+    pub(crate) style: Style,
+    /// Ends the log writer when it is dropped.
+    _log_guard: Option<tracing_appender::non_blocking::WorkerGuard>,
+}
+
+impl Session {
+    /// Reads the environment and starts tracing: warnings (with `--debug`: everything of ours) on standard error.
+    pub(crate) fn start(output: OutputArgs, environment: Environment) -> Self {
+        let style = Style::of(output::is_terminal(), &environment);
+        // rmcp logs each notification with its payload.
+        let level = if output.debug { "info,massgen=debug,mcp=debug,rmcp=warn" } else { "warn,rmcp=error" };
+        let filter = environment
+            .non_empty("MASSGEN_LOG")
+            .and_then(|filter| EnvFilter::try_new(filter).ok())
+            .unwrap_or_else(|| EnvFilter::new(level));
+        let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(writer)
+            .without_time()
+            .with_target(output.debug)
+            .with_ansi(false);
+        // A second start in one process (tests) keeps the first subscriber.
+        let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+        Self { environment, output, style, _log_guard: Some(guard) }
+    }
+
+    /// What loading a configuration needs.
+    pub(crate) fn load_options(&self) -> LoadOptions {
+        load_options(self.environment.clone())
+    }
+
+    /// A new log folder for one run, unless it is not wanted.
+    pub(crate) fn log_directory(&self, wanted: bool) -> Result<Option<LogDirectory>, Failure> {
+        if self.output.no_logs || !wanted {
+            return Ok(None);
+        }
+        let now = jiff::ZonedDateTime::now().strftime("%Y%m%d_%H%M%S").to_string();
+        LogDirectory::create(Path::new("massgen_logs"), &now).map(Some).map_err(|error| {
+            Failure::config(format!("the log folder massgen_logs could not be made: {error}"))
+                .with_hint("change to a folder you may write to, or pass --no-logs")
+        })
+    }
+
+    /// The display that was asked for.
+    pub(crate) fn display(&self) -> Box<dyn Display> {
+        match self.output.output {
+            OutputFormat::Text => Box::new(Plain::new(io::stdout(), self.style)),
+            OutputFormat::Json => Box::new(Silent),
+            OutputFormat::Events => Box::new(JsonLines(io::stdout())),
+        }
+    }
+
+    /// A line for people: on standard output where that is for people, else on standard error.
+    pub(crate) fn say(&self, text: impl AsRef<str>) {
+        match self.output.output {
+            OutputFormat::Text => output::line(text),
+            OutputFormat::Json | OutputFormat::Events => output::note(text),
+        }
+    }
+}
+
+/// What loading a configuration needs.
+pub(crate) fn load_options(environment: Environment) -> LoadOptions {
+    LoadOptions { environment, cwd: std::env::current_dir().unwrap_or_default() }
+}
+
+/// Every tool call of the current run, a line each, in `audit.jsonl`.
+#[derive(Default)]
+pub(crate) struct AuditLog {
+    lines: LineWriter,
+}
+
+impl AuditLog {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// From now on records go to this run's folder.
+    pub(crate) fn write_to(&self, log: Option<&LogDirectory>) {
+        self.lines.write_to(log.cloned());
+    }
+}
+
+impl Observer for AuditLog {
+    fn call_finished(&self, record: &AuditRecord) {
+        let at = jiff::Timestamp::try_from(record.started).unwrap_or_default();
+        let (outcome, class, rule) = match &record.outcome {
+            Outcome::Answered => ("answered", None, None),
+            Outcome::ToolFailed => ("tool_failed", None, None),
+            Outcome::Failed { class, rule, .. } => ("failed", Some(*class), *rule),
+            _ => ("dropped", None, None),
+        };
+        let line = serde_json::json!({
+            "at": at,
+            "call": record.call,
+            "caller": record.caller,
+            "asked": record.asked,
+            "server": record.server,
+            "tool": record.tool,
+            "duration_ms": u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
+            "outcome": outcome,
+            "class": class,
+            "rule": rule,
+        });
+        self.lines.write("audit.jsonl".to_owned(), line.to_string());
+    }
+}
+
+/// Servers' standard error, each in its file below the current run's log folder.
+#[derive(Default)]
+pub(crate) struct ServerLogs {
+    lines: LineWriter,
+}
+
+impl ServerLogs {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// From now on lines go to this run's folder.
+    pub(crate) fn write_to(&self, log: Option<LogDirectory>) {
+        self.lines.write_to(log);
+    }
+}
+
+impl StderrSink for ServerLogs {
+    fn line(&self, server: &ServerName, line: &str) {
+        self.lines.write(format!("mcp/{}.stderr.log", file_name(server.as_str())), line.to_owned());
+    }
+}
+
+/// Appends lines to files of the current log folder, on a thread of its own; without a folder lines are dropped.
+#[derive(Default)]
+struct LineWriter {
+    current: Mutex<Option<mpsc::Sender<(String, String)>>>,
+}
+
+impl LineWriter {
+    fn write_to(&self, log: Option<LogDirectory>) {
+        let sender = log.map(|log| {
+            let (sender, lines) = mpsc::channel();
+            std::thread::spawn(move || append_lines(&log, &lines));
+            sender
+        });
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = sender;
+    }
+
+    fn write(&self, file: String, line: String) {
+        if let Some(sender) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = sender.send((file, line));
+        }
+    }
+}
+
+fn append_lines(log: &LogDirectory, lines: &mpsc::Receiver<(String, String)>) {
+    let mut files = HashMap::new();
+    while let Ok((name, line)) = lines.recv() {
+        let file = files.entry(name).or_insert_with_key(|name| log.append(name).ok());
+        if let Some(file) = file {
+            let _ = writeln!(file, "{line}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! From a configuration to a team that can be asked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use massgen_backends::HttpClient;
+use massgen_config::{AgentConfig, Config};
+use massgen_orchestrator::{Agent, Limits, Options};
+use mcp_client::Observer;
+use mcp_core::Environment;
+use mcp_transport::StderrSink;
+
+use crate::error::{AssembleError, Problem};
+use crate::models;
+use crate::servers::Servers;
+use crate::team::Team;
+
+/// What a team needs from outside: nothing here is read from the process.
+#[derive(Clone, Default)]
+pub struct Context {
+    /// Where keys are looked up, and what child processes get their few inherited variables from.
+    pub environment: Environment,
+    /// Where the lines of the servers' standard error go.
+    pub stderr: Option<Arc<dyn StderrSink>>,
+    /// Texts of scripts (`type: scripted`) by the path that the configuration names; others are read from disk.
+    pub scripts: BTreeMap<PathBuf, String>,
+    /// Told about every server's state and every call.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("environment", &self.environment).finish_non_exhaustive()
+    }
+}
+
+/// Puts a team together and begins to start its servers, all at the same time and in the background.
+///
+/// Must be called within a tokio runtime.
+///
+/// # Errors
+///
+/// [`AssembleError`] with everything that stands in the way: a missing key, a script that is not there, a pattern that
+/// is not one. A server that does not start is no error here: it costs its own tools only, and the run's events say so.
+pub fn assemble(config: &Config, context: Context) -> Result<Team, AssembleError> {
+    let client = HttpClient::new(Default::default())
+        .map_err(|error| AssembleError::from(Problem { message: error.to_string(), hint: None }))?;
+    let mut problems = Vec::new();
+    let mut cast = Vec::new();
+    for agent in &config.agents {
+        match models::connect(agent, config, &context, &client) {
+            Ok(model) => cast.push((agent, model)),
+            Err(mut found) => problems.append(&mut found.problems),
+        }
+    }
+    let servers = match Servers::start(config, &context, None) {
+        Ok(servers) if problems.is_empty() => servers,
+        Ok(_) => return Err(AssembleError { problems }),
+        Err(error) => {
+            problems.extend(error.problems);
+            return Err(AssembleError { problems });
+        }
+    };
+    let mut notes = Vec::new();
+    let mut secrets = Vec::new();
+    let mut agents = Vec::new();
+    for (agent, model) in cast {
+        notes.extend(model.notes.into_iter().map(|note| format!("{}: {note}", agent.id)));
+        secrets.extend(model.secret);
+        let tools = servers.tools_of(agent)?;
+        agents.push(with_message(agent, Agent::new(agent.id.clone(), model.backend).with_tools(tools)));
+    }
+    Ok(Team::new(agents, options(config), servers, notes, secrets))
+}
+
+fn with_message(config: &AgentConfig, agent: Agent) -> Agent {
+    match &config.system_message {
+        Some(message) => agent.with_system_message(message),
+        None => agent,
+    }
+}
+
+fn options(config: &Config) -> Options {
+    let defaults = Limits::default();
+    let set = &config.limits;
+    Options {
+        limits: Limits {
+            total: config.timeouts.orchestrator,
+            presentation: set.presentation_timeout.unwrap_or(defaults.presentation),
+            round: set.agent_timeout.unwrap_or(defaults.round),
+            max_answers_per_agent: set.max_answers_per_agent.unwrap_or(defaults.max_answers_per_agent),
+            max_rounds: set.max_rounds.unwrap_or(defaults.max_rounds),
+            max_tokens: set.max_tokens.or(defaults.max_tokens),
+            max_cost_usd: set.max_cost_usd.or(defaults.max_cost_usd),
+            ..defaults
+        },
+        single_agent_direct: !config.ui.use_orchestrator_for_single_agent,
+        ..Options::default()
+    }
+}

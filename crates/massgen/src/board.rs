@@ -1,0 +1,117 @@
+//! Keeps the servers' states and tells them to whatever run is on.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use massgen_orchestrator::{Emitter, EventKind, ServerState as Shown};
+use mcp_client::{AuditRecord, Observer, ServerState};
+use mcp_core::ServerName;
+
+/// All servers' states. A run's emitter is attached when the run begins and is told the states so far, then each change.
+#[derive(Default)]
+pub(crate) struct Board {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    states: BTreeMap<String, ServerState>,
+    emitter: Option<Emitter>,
+    /// Said once, to the first run that listens.
+    notices: Vec<String>,
+}
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on this run is told.
+    pub(crate) fn attach(&self, emitter: &Emitter) {
+        let mut inner = self.lock();
+        for (server, state) in &inner.states {
+            emitter.emit(event(server, state));
+        }
+        for message in std::mem::take(&mut inner.notices) {
+            emitter.emit(EventKind::Warning { message });
+        }
+        inner.emitter = Some(emitter.clone());
+    }
+
+    /// The run is over.
+    pub(crate) fn detach(&self) {
+        self.lock().emitter = None;
+    }
+
+    fn changed(&self, server: &str, state: &ServerState) {
+        let mut inner = self.lock();
+        if let Some(emitter) = &inner.emitter {
+            emitter.emit(event(server, state));
+        }
+        inner.states.insert(server.to_owned(), state.clone());
+    }
+
+    pub(crate) fn notice(&self, message: String) {
+        let mut inner = self.lock();
+        match &inner.emitter {
+            Some(emitter) => emitter.emit(EventKind::Warning { message }),
+            None => inner.notices.push(message),
+        }
+    }
+}
+
+fn event(server: &str, state: &ServerState) -> EventKind {
+    let (shown, tools, detail) = match state {
+        ServerState::Starting => (Shown::Starting, 0, None),
+        ServerState::Ready { tools } => (Shown::Ready, *tools, None),
+        ServerState::Failed { reason, hint, .. } => {
+            let detail = match hint {
+                Some(hint) => format!("{reason}\n  hint: {hint}"),
+                None => reason.clone(),
+            };
+            (Shown::Failed, 0, Some(detail))
+        }
+        _ => (Shown::Stopped, 0, None),
+    };
+    EventKind::Server { server: server.to_owned(), state: shown, tools, detail }
+}
+
+/// Watches the servers of one owner: the team, or one agent.
+pub(crate) struct Watch {
+    pub(crate) board: Arc<Board>,
+    /// The agent, where there could be doubt whose server it is.
+    pub(crate) agent: Option<String>,
+    /// Whoever else wants to know.
+    pub(crate) further: Option<Arc<dyn Observer>>,
+}
+
+impl Watch {
+    fn label(&self, server: &ServerName) -> String {
+        match &self.agent {
+            Some(agent) => format!("{agent}/{server}"),
+            None => server.to_string(),
+        }
+    }
+}
+
+impl Observer for Watch {
+    fn server_changed(&self, server: &ServerName, state: &ServerState) {
+        self.board.changed(&self.label(server), state);
+        if let Some(further) = &self.further {
+            further.server_changed(server, state);
+        }
+    }
+
+    fn call_finished(&self, record: &AuditRecord) {
+        if let Some(further) = &self.further {
+            further.call_finished(record);
+        }
+    }
+
+    fn notice(&self, server: &ServerName, message: &str) {
+        self.board.notice(format!("server {}: {message}", self.label(server)));
+        if let Some(further) = &self.further {
+            further.notice(server, message);
+        }
+    }
+}

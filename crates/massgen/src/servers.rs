@@ -1,0 +1,328 @@
+//! The configuration's servers as running clients: one for the team, one for each agent that has servers of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use massgen_config::{
+    AgentConfig, Config, Isolation, McpServerConfig, McpTransport, SecurityConfig, SecurityLevel,
+};
+use massgen_orchestrator::Emitter;
+use mcp_client::{ClientOptions, MultiMcpClient, ServerConfig, ServerStatus, Target};
+use mcp_core::{
+    AgentId, Catalogue, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
+    ToolService,
+};
+use mcp_security::{Level, Policy, Rules, command, env};
+use mcp_transport::SessionOptions;
+
+use crate::assemble::Context;
+use crate::board::{Board, Watch};
+use crate::error::{AssembleError, Problem};
+use crate::tools::{AgentTools, Part};
+
+/// Every server of a configuration, running.
+pub struct Servers {
+    groups: Vec<Group>,
+    board: Arc<Board>,
+}
+
+struct Group {
+    owner: Owner,
+    client: MultiMcpClient,
+    /// Servers with an allow-list of their own.
+    own_lists: Vec<ServerName>,
+}
+
+/// Whose server it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// All agents share it.
+    Team,
+    /// One agent has it for itself.
+    Agent(AgentId),
+}
+
+/// How a server is.
+#[derive(Debug, Clone)]
+pub struct ServerReport {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its name.
+    pub name: ServerName,
+    /// `starting`, `ready`, `failed` or `stopped`.
+    pub state: &'static str,
+    /// How many tools it offers now.
+    pub tools: usize,
+    /// Why it failed, with the remedy.
+    pub error: Option<String>,
+    /// What else its client knows.
+    pub status: ServerStatus,
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.groups.iter().map(|group| &group.client)).finish()
+    }
+}
+
+impl Servers {
+    /// Begins to start the servers, all at the same time. `only`: just those of this name.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`AssembleError`] where the configuration of a server cannot be used, such as an address that is none.
+    pub fn start(config: &Config, context: &Context, only: Option<&str>) -> Result<Self, AssembleError> {
+        let wanted = |server: &&McpServerConfig| only.is_none_or(|name| server.name.as_str() == name);
+        let board = Arc::new(Board::default());
+        let (shared, per_agent): (Vec<_>, Vec<_>) = config
+            .mcp_servers
+            .iter()
+            .filter(wanted)
+            .partition(|server| server.isolation == Isolation::Shared);
+        let mut plans = vec![(Owner::Team, shared, None)];
+        for agent in &config.agents {
+            let own = agent.backend.mcp_servers.iter().filter(wanted);
+            let copies = per_agent
+                .iter()
+                .copied()
+                .filter(|server| !agent.backend.mcp_servers.iter().any(|s| s.name == server.name));
+            plans.push((Owner::Agent(agent.id.clone()), copies.chain(own).collect(), Some(agent)));
+        }
+        let mut problems = Vec::new();
+        let mut groups = Vec::new();
+        for (owner, servers, agent) in plans.into_iter().filter(|(_, servers, _)| !servers.is_empty()) {
+            let mut policy = Policy::new(Rules::at(Level::default()));
+            let mut configs = Vec::new();
+            for server in &servers {
+                policy = policy.with_server(server.name.clone(), rules(&server.security));
+                match client_config(server, agent, context) {
+                    Ok(config) => configs.push(config),
+                    Err(problem) => problems.push(problem),
+                }
+            }
+            let label = match &owner {
+                Owner::Agent(id) if config.agents.len() > 1 => Some(id.to_string()),
+                _ => None,
+            };
+            let watch = Watch { board: board.clone(), agent: label, further: context.observer.clone() };
+            if problems.is_empty() {
+                let client =
+                    MultiMcpClient::start(configs, Arc::new(policy), Arc::new(watch), options(context));
+                let own_lists =
+                    servers.iter().filter(|s| s.allowed_tools.is_some()).map(|s| s.name.clone()).collect();
+                groups.push(Group { owner, client, own_lists });
+            }
+        }
+        if problems.is_empty() { Ok(Self { groups, board }) } else { Err(AssembleError { problems }) }
+    }
+
+    /// Waits until every server is ready or has failed; each is bounded by its own `startup_timeout`.
+    pub async fn settled(&self) {
+        for group in &self.groups {
+            group.client.ready(Duration::from_secs(3600)).await;
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// All servers as they are now: the team's first, then each agent's.
+    pub fn reports(&self) -> Vec<ServerReport> {
+        self.groups
+            .iter()
+            .flat_map(|group| group.client.servers().into_iter().map(|status| report(&group.owner, status)))
+            .collect()
+    }
+
+    /// All tools of all servers.
+    pub fn catalogue(&self) -> Catalogue {
+        let catalogues: Vec<_> = self.groups.iter().map(|group| group.client.catalogue()).collect();
+        Catalogue::union(catalogues.iter().map(AsRef::as_ref))
+    }
+
+    /// Calls a tool of whichever server has it, through the whole pipeline.
+    ///
+    /// # Errors
+    ///
+    /// As [`ToolService::call`].
+    pub async fn call(&self, call: ToolCall) -> Result<ToolOutput, ToolError> {
+        let holder =
+            self.groups.iter().rev().find(|group| group.client.catalogue().find(&call.tool).is_some());
+        match holder {
+            Some(group) => group.client.call(call).await,
+            None => Err(ToolError::unknown_tool(call.tool, &self.catalogue())),
+        }
+    }
+
+    /// What an agent sees: the team's servers and its own, through its filters. Its own hides a shared one of the same
+    /// name.
+    pub(crate) fn tools_of(&self, agent: &AgentConfig) -> Result<Arc<dyn ToolService>, AssembleError> {
+        let backend = &agent.backend;
+        let bad = |error| {
+            Problem::new(
+                format!("agent {}: allowed_tools or exclude_tools: {error}", agent.id),
+                "mend the pattern",
+            )
+        };
+        let filter =
+            ToolFilter::new(backend.allowed_tools.as_deref(), &backend.exclude_tools).map_err(bad)?;
+        let exclusions = ToolFilter::new(None, &backend.exclude_tools).map_err(bad)?;
+        let hidden: Vec<_> = backend.mcp_servers.iter().map(|server| server.name.clone()).collect();
+        let mine = |group: &&Group| match &group.owner {
+            Owner::Team => true,
+            Owner::Agent(id) => *id == agent.id,
+        };
+        let parts = self.groups.iter().filter(mine).map(|group| Part {
+            service: Arc::new(group.client.clone()),
+            hidden: if group.owner == Owner::Team { hidden.clone() } else { Vec::new() },
+            filter: filter.clone(),
+            own_lists: group.own_lists.clone(),
+            exclusions: exclusions.clone(),
+        });
+        Ok(Arc::new(AgentTools { parts: parts.collect() }))
+    }
+
+    pub(crate) fn attach(&self, emitter: &Emitter) {
+        self.board.attach(emitter);
+    }
+
+    pub(crate) fn detach(&self) {
+        self.board.detach();
+    }
+
+    /// Ends every server, all at once, each within its bound.
+    pub async fn close(&self) {
+        let closing = self.groups.iter().map(|group| {
+            let client = group.client.clone();
+            tokio::spawn(async move { client.close().await })
+        });
+        for closed in closing.collect::<Vec<_>>() {
+            if closed.await.is_err() {
+                tracing::warn!("a server could not be closed in order; its process is ended by force");
+            }
+        }
+    }
+}
+
+fn report(owner: &Owner, status: ServerStatus) -> ServerReport {
+    use mcp_client::ServerState;
+    let (state, tools, error) = match &status.state {
+        ServerState::Starting => ("starting", 0, None),
+        ServerState::Ready { tools } => ("ready", *tools, None),
+        ServerState::Failed { reason, hint, .. } => {
+            let hint = hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+            ("failed", 0, Some(format!("{reason}{hint}")))
+        }
+        _ => ("stopped", 0, None),
+    };
+    ServerReport { owner: owner.clone(), name: status.name.clone(), state, tools, error, status }
+}
+
+fn options(context: &Context) -> ClientOptions {
+    let mut session = SessionOptions::default();
+    session.stderr.clone_from(&context.stderr);
+    let mut options = ClientOptions::default();
+    options.session = session;
+    options
+}
+
+/// What the policy is told about a server. Nothing said means the policy's own default: the configuration is the user's.
+fn rules(security: &SecurityConfig) -> Rules {
+    let level = match security.level {
+        None => Level::default(),
+        Some(SecurityLevel::Strict) => Level::Strict,
+        Some(SecurityLevel::Moderate) => Level::Moderate,
+        Some(SecurityLevel::Permissive) => Level::Permissive,
+    };
+    let mut rules = Rules::at(level);
+    rules.allow_private_ips |= security.allow_private_ips;
+    rules.allow_loopback |= security.allow_localhost;
+    if let Some(hosts) = &security.allowed_hostnames {
+        rules.allowed_hosts = Some(hosts.iter().cloned().collect());
+    }
+    if !security.allowed_executables.is_empty() {
+        rules.allowed_programs = Some(security.allowed_executables.iter().cloned().collect());
+    }
+    rules
+}
+
+fn client_config(
+    server: &McpServerConfig,
+    agent: Option<&AgentConfig>,
+    context: &Context,
+) -> Result<ServerConfig, Problem> {
+    let name = &server.name;
+    let target = target(server, context)?;
+    let backend = agent.map(|agent| &agent.backend);
+    let allowed =
+        server.allowed_tools.as_ref().or(backend.and_then(|backend| backend.allowed_tools.as_ref()));
+    let excluded: Vec<_> = server
+        .exclude_tools
+        .iter()
+        .chain(backend.into_iter().flat_map(|backend| &backend.exclude_tools))
+        .cloned()
+        .collect();
+    let mut config = ServerConfig::new(name.clone(), target);
+    config.filter = ToolFilter::new(allowed.map(Vec::as_slice), &excluded).map_err(|error| {
+        Problem::new(format!("server {name}: {error}"), "mend the pattern in allowed_tools or exclude_tools")
+    })?;
+    if let Some(timeout) = server.timeout {
+        config.call_timeout = timeout;
+        config.total_timeout = config.total_timeout.max(timeout);
+    }
+    if let Some(timeout) = server.startup_timeout {
+        config.startup_timeout = timeout;
+    }
+    config.required = server.required;
+    Ok(config)
+}
+
+fn target(server: &McpServerConfig, context: &Context) -> Result<Target, Problem> {
+    let name = &server.name;
+    match &server.transport {
+        McpTransport::Stdio { command, args, env: declared, cwd } => {
+            let (program, mut all) = split(name, command)?;
+            all.extend(args.iter().cloned());
+            let declared: BTreeMap<_, _> =
+                declared.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect();
+            let env = env::child_environment(&context.environment, &declared);
+            Ok(Target::Stdio(LaunchSpec { program, args: all, env, cwd: cwd.clone() }))
+        }
+        McpTransport::StreamableHttp { url, headers } => {
+            let url = url::Url::parse(url).map_err(|error| {
+                Problem::new(
+                    format!("server {name}: {url:?} is not an address: {error}"),
+                    "write it as https://host/path",
+                )
+            })?;
+            let headers =
+                headers.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect();
+            Ok(Target::Http(RemoteSpec { url, headers }))
+        }
+        _ => Err(Problem::new(
+            format!("server {name}: the sse transport is not supported yet"),
+            "most servers answer on streamable HTTP too: use type: streamable-http with its /mcp address",
+        )),
+    }
+}
+
+/// A command of several words, as old configurations have it, is split into program and arguments; no shell does it.
+fn split(name: &ServerName, line: &str) -> Result<(String, Vec<String>), Problem> {
+    if !line.contains(char::is_whitespace) || std::path::Path::new(line).is_file() {
+        return Ok((line.to_owned(), Vec::new()));
+    }
+    let words = command::split(line).map_err(|refusal| Problem {
+        message: format!("server {name}: {}", refusal.reason),
+        hint: Some(refusal.hint),
+    })?;
+    let mut words = words.into_iter();
+    match words.next() {
+        Some(program) => Ok((program, words.collect())),
+        None => Err(Problem::new(format!("server {name}: the command is empty"), "name a program")),
+    }
+}
