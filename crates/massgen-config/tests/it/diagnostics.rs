@@ -751,7 +751,8 @@ fn a_check_is_json_too() {
             ],
             "mcp_servers": []
           }
-        }"#]].assert_eq(&json("agent: { backend: { model: gpt-5, modl: x } }"));
+        }"#]]
+    .assert_eq(&json("agent: { backend: { model: gpt-5, modl: x } }"));
     expect![[r#"
         {
           "ok": false,
