@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::args::Args;
 use crate::bench;
 use crate::check;
+use crate::crates::{self, Work};
 use crate::demo;
 use crate::docs;
 use crate::process;
@@ -34,7 +35,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     // Tests start our own programs; built beforehand, no test waits for a compiler.
     if steps.run("build", || process::run(project::cargo().args(["build", "--workspace", "--all-targets"]))) {
         steps.run("test", || test::tests(&[]));
-        steps.run("crates", || process::run(xtask().arg("crates")));
+        steps.run("crates", || crates::each(Work::CompileAndTest, &[]));
     } else {
         steps.skip("test", "the workspace does not build");
         steps.skip("crates", "the workspace does not build");
@@ -47,11 +48,4 @@ pub(crate) fn run(args: Args) -> Result<()> {
         steps.skip("rehearsal", "there is no release binary");
     }
     steps.finish()
-}
-
-/// Ourselves, for a command that prints a table of its own.
-fn xtask() -> std::process::Command {
-    let mut command = project::cargo();
-    command.args(["run", "--quiet", "--package", "xtask", "--"]);
-    command
 }

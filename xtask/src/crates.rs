@@ -17,8 +17,19 @@ Usage: cargo xtask crates [--check-only] [CRATE...]
 ";
 
 pub(crate) fn run(mut args: Args) -> Result<()> {
-    let check_only = args.switch("--check-only");
-    let names = args.names()?;
+    let work = if args.switch("--check-only") { Work::Compile } else { Work::CompileAndTest };
+    each(work, &args.names()?)
+}
+
+/// How far to go with each crate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Compile,
+    CompileAndTest,
+}
+
+/// Every published crate, or those with these names.
+pub(crate) fn each(work: Work, names: &[String]) -> Result<()> {
     let mut steps = Steps::default();
     let mut known = Vec::new();
     for package in project::members()?.packages.iter().filter(|package| project::is_published(package)) {
@@ -26,7 +37,7 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
         if !names.is_empty() && !names.iter().any(|name| *name == *package.name) {
             continue;
         }
-        steps.run(&package.name, || alone(package, check_only));
+        steps.run(&package.name, || alone(package, work));
     }
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         bail!("no published crate {unknown:?}. There are: {}", known.join(", "));
@@ -34,12 +45,12 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     steps.finish()
 }
 
-fn alone(package: &Package, check_only: bool) -> Result<()> {
+fn alone(package: &Package, work: Work) -> Result<()> {
     for features in feature_sets(package.features.keys()) {
         // Without `--all-targets`: dev-dependencies would switch on features that a user of the crate does not get.
         process::run(project::cargo().args(["check", "--package", &package.name]).args(features))?;
     }
-    if !check_only {
+    if work == Work::CompileAndTest {
         process::run(project::cargo().args(["test", "--package", &package.name, "--all-features"]))?;
     }
     Ok(())

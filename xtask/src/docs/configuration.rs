@@ -50,7 +50,8 @@ fn section(page: &mut String, title: &str, schema: &Value) {
     page.push_str("\n| key | value | what it does |\n|---|---|---|\n");
     for (key, property) in schema["properties"].as_object().into_iter().flatten() {
         let about = property["description"].as_str().unwrap_or_default();
-        page.push_str(&format!("| `{key}` | {} | {} |\n", value(property), cell(about)));
+        let value = Some(value(property)).filter(|value| !value.is_empty());
+        page.push_str(&format!("| `{key}` | {} | {} |\n", value.as_deref().unwrap_or("any"), cell(about)));
     }
 }
 

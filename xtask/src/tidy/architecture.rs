@@ -39,13 +39,11 @@ fn table_of_layers() -> String {
     text
 }
 
-/// Words such as `` `mcp-core: names_are_reversible` `` in a line that begins with `Test` or `Tests`.
+/// Code such as `` `mcp-core: names_are_reversible` ``: a crate of the table, and a test of it.
 fn tests_named(document: &str) -> Vec<(&str, &str)> {
-    let lines = document.lines().map(str::trim).filter(|line| line.starts_with("Test"));
-    lines
-        .flat_map(|line| line.split('`').skip(1).step_by(2))
-        .filter_map(|word| word.split_once(": "))
-        .collect()
+    let code = document.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let named = code.filter_map(|code| code.split_once(": "));
+    named.filter(|(krate, _)| LAYERS.iter().any(|layer| layer.name == *krate)).collect()
 }
 
 fn is_of(source: &Source, krate: &str) -> bool {
