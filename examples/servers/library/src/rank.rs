@@ -114,14 +114,18 @@ impl Index {
         (1.0 + (all - with + 0.5) / (with + 0.5)).ln()
     }
 
-    /// The passage with the most of the query's rare words; the first of equals.
+    /// The passage with the most of the query's rare words; the first of equals. Length does not matter here: a
+    /// passage is read whole.
     fn best_passage<'a>(&self, query: &[String], text: &'a Text) -> Option<(usize, &'a str)> {
         let mut best: Option<(f64, usize, &str)> = None;
         for (line, passage) in text.passages() {
             let mut bag = Bag::default();
             bag.add(passage, 1);
-            let score =
-                query.iter().filter(|word| bag.words.contains_key(*word)).map(|word| self.rarity(word)).sum();
+            let weight = |word: &String| {
+                let times = f64::from(bag.words.get(word).copied().unwrap_or(0));
+                self.rarity(word) * times * (K1 + 1.0) / (times + K1)
+            };
+            let score: f64 = query.iter().map(weight).sum();
             if best.is_none_or(|(most, ..)| score > most) {
                 best = Some((score, line, passage));
             }
@@ -192,6 +196,7 @@ mod tests {
             "hours from one high water to the next",
             "time between high waters",
             "next high water",
+            "how long from high water to high water",
         ] {
             let hits = index.search(&collection, query, 1);
             assert!(hits[0].passage.contains("12 hours and 25 minutes"), "{query}: {}", hits[0].passage);
