@@ -301,10 +301,11 @@ impl ToolLoop {
         let mut stream = self.backend.stream(request, turn_cancel.clone());
         // Fires when this future is dropped, too, and before the stream is: a backend's own tasks end with the turn.
         let _ends_with_the_turn = turn_cancel.drop_guard();
+        let mut cancelled = std::pin::pin!(cancel.cancelled());
         let outcome = loop {
             let next = tokio::select! {
                 biased;
-                () = cancel.cancelled() => Some(Err(BackendError::Cancelled)),
+                () = &mut cancelled => Some(Err(BackendError::Cancelled)),
                 next = stream.next() => next,
             };
             match next {

@@ -342,7 +342,12 @@ impl<'a> Driver<'a> {
             _ if answer.is_some() => RunOutcome::Answered,
             _ => RunOutcome::NoAnswer,
         };
-        let presents = self.options.synthesize_final && self.agents.len() > 1 && ending == Ending::Agreed;
+        // Not by one that was given up: it would only fail once more.
+        let able = |seat: usize| self.seats.get(seat).is_some_and(|seat| seat.given_up.is_none());
+        let presents = self.options.synthesize_final
+            && self.agents.len() > 1
+            && ending == Ending::Agreed
+            && winner.is_some_and(able);
         match (winner, &answer) {
             (Some(seat), Some(_)) if presents => {
                 let ended = tokio::select! {

@@ -91,7 +91,7 @@ pub struct Options {
     /// What bounds an agent's work with its tools.
     pub tool_loop: ToolLoopOptions,
     /// The winner writes a final answer from all answers; otherwise its own answer is the final one. A team of one,
-    /// and a run that a limit or the user ended, never do this.
+    /// a run that a limit or the user ended, and a winner that was given up never do this.
     pub synthesize_final: bool,
     /// A team of one answers directly, with its own tools only, instead of submitting its answer to a coordination.
     pub single_agent_direct: bool,
@@ -115,7 +115,7 @@ impl Default for Options {
 /// What bounds a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// The coordination as a whole. Default 1800 s.
+    /// From the start of the run to the end of the coordination, the wait for servers included. Default 1800 s.
     pub total: Duration,
     /// The final presentation. When it runs out, the winner's own answer is the final one. Default 300 s.
     pub presentation: Duration,

@@ -518,3 +518,81 @@ async fn agents_wait_for_what_must_be_ready_but_not_beyond_the_limits() {
         assert_eq!((result.outcome, result.duration), (outcome, Duration::from_secs(seconds)));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_one_round_costs_that_agent_only() {
+    let played = Team::new()
+        .with(|request, _| if has_answers(request) { vote("agent1") } else { answer("42") })
+        .with(|request, _| if has_answers(request) { panic!("on purpose") } else { vec![Act::Hang] })
+        .play()
+        .await;
+    assert_eq!(played.outcome(), (RunOutcome::Answered, Some("alpha"), Some("42")));
+    assert!(played.result.agents[1].failure.as_deref().unwrap().contains("please report it"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn text_of_agents_that_all_failed_is_still_shown() {
+    let played = Team::new().with(|_, _| vec![Act::Say("Half an answ"), Act::Fail(bad_key())]).play().await;
+    assert_eq!(played.outcome(), (RunOutcome::NoAnswer, Some("alpha"), Some("Half an answ")));
+}
+
+/// Many runs of agents that do anything at any time; what must hold is checked by `Team::play`.
+#[tokio::test(start_paused = true)]
+async fn whatever_the_models_do_the_rules_hold() {
+    for seed in 0..300_u64 {
+        let mut team = Team::new();
+        for agent in 0..1 + seed % 4 {
+            team = team.with(move |request, number| {
+                any_turn(request, seed * 7919 + agent * 104_729 + number as u64)
+            });
+        }
+        team.options.seed = seed;
+        team.options.synthesize_final = seed % 3 == 0;
+        team.options.single_agent_direct = seed % 8 == 4;
+        team.options.limits.max_answers_per_agent = 1 + (seed % 3) as u32;
+        team.options.limits.round = Duration::from_secs(40);
+        team.options.limits.total = Duration::from_secs(200);
+        team.options.limits.max_tokens = (seed % 5 == 0).then_some(3000);
+        team.interrupt = (seed % 11 == 0).then_some(seed % 30);
+        let played = team.play().await;
+        assert!(
+            played.result.duration <= Duration::from_secs(501),
+            "seed {seed}: {:?}",
+            played.result.duration
+        );
+    }
+}
+
+fn any_turn(request: &Request, seed: u64) -> Vec<Act> {
+    let mut state = seed;
+    let mut next = move |below: u64| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    };
+    let mut acts = vec![Act::Wait(next(4)), Act::Spend(next(200))];
+    if next(3) == 0 {
+        acts.push(Act::Say("thinking"));
+    }
+    let candidates: Vec<_> = request.context.candidates.iter().map(|(name, _)| name.clone()).collect();
+    let chosen = candidates.get(next(4) as usize).cloned().unwrap_or_else(|| "agent1".into());
+    let vote = ("vote", json!({"agent_id": chosen, "reason": "r"}));
+    let new = ("new_answer", json!({"content": format!("answer {}", next(12))}));
+    acts.push(match next(24) {
+        0 => Act::Fail(server_error()),
+        1 => Act::Fail(bad_key()),
+        2 => Act::Hang,
+        3 => calls(&[]),
+        4 => calls(&[vote, new]),
+        5 => calls(&[("mcp__s__look", json!({})), vote]),
+        6 => calls(&[("mcp__s__look", json!("{")), ("nonsense", json!({}))]),
+        7 => calls(&[("new_answer", json!("{\"content\": \"cut"))]),
+        8 => calls(&[("vote", json!({"agent_id": "agent9"}))]),
+        9..14 => calls(&[new]),
+        _ if candidates.is_empty() => calls(&[new]),
+        _ => calls(&[vote]),
+    });
+    acts
+}

@@ -1,5 +1,6 @@
 //! Teams of models that do what a closure says.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -284,8 +285,65 @@ impl Played {
         assert_eq!(seqs, (1..=events.len() as u64).collect::<Vec<_>>());
         let finals = events.iter().filter(|e| matches!(e.kind, EventKind::FinalAnswer { .. })).count();
         assert_eq!(finals, usize::from(self.result.answer.is_some()));
+        self.check_rules();
         for (at, model) in self.models.iter().enumerate() {
             assert_eq!(model.live.load(Ordering::SeqCst), 0, "model {at} was left streaming");
+        }
+    }
+
+    /// The rules of the coordination, as the events tell them.
+    fn check_rules(&self) {
+        let mut answered: Vec<AgentId> = Vec::new();
+        let mut answers: HashMap<AgentId, u32> = HashMap::new();
+        let mut running: HashSet<AgentId> = HashSet::new();
+        let mut given_up: HashSet<AgentId> = HashSet::new();
+        let mut votes: HashMap<AgentId, AgentId> = HashMap::new();
+        for event in &self.events {
+            match &event.kind {
+                EventKind::RoundStarted { agent, sees, .. } => {
+                    assert!(running.insert(agent.clone()), "{agent} works twice at once");
+                    assert!(!given_up.contains(agent), "{agent} was given up");
+                    assert!(!votes.contains_key(agent), "{agent} has voted");
+                    let sees: HashSet<_> = sees.iter().collect();
+                    assert_eq!(sees, answered.iter().collect(), "a round knows all answers");
+                }
+                EventKind::Restarted { agent, .. } => assert!(running.remove(agent)),
+                EventKind::Answer { agent, number, .. } => {
+                    let count = answers.entry(agent.clone()).or_default();
+                    *count += 1;
+                    assert_eq!(count, number);
+                    if *count == 1 {
+                        answered.push(agent.clone());
+                    }
+                    running.remove(agent);
+                    votes.clear();
+                }
+                EventKind::Vote { agent, candidate, .. } => {
+                    assert!(running.remove(agent), "{agent} votes without a round");
+                    assert!(answered.contains(candidate), "{candidate} has no answer");
+                    votes.insert(agent.clone(), candidate.clone());
+                }
+                EventKind::AgentFailed { agent, retry_in_ms, .. } => {
+                    assert!(running.remove(agent), "{agent} fails without a round");
+                    if retry_in_ms.is_none() {
+                        assert!(given_up.insert(agent.clone()));
+                    }
+                }
+                EventKind::Text { agent, .. } | EventKind::TurnFinished { agent, .. } => {
+                    assert!(!given_up.contains(agent), "{agent} was given up");
+                }
+                EventKind::Winner { agent, votes: counts, .. } => {
+                    let total: u32 = counts.iter().map(|(_, votes)| votes).sum();
+                    assert_eq!(total as usize, votes.len(), "only votes younger than the last answer count");
+                    for (candidate, count) in counts {
+                        let real = votes.values().filter(|vote| *vote == candidate).count();
+                        assert_eq!(*count as usize, real);
+                    }
+                    assert_eq!(agent.is_some(), !answered.is_empty());
+                    assert!(agent.iter().all(|agent| answered.contains(agent)));
+                }
+                _ => {}
+            }
         }
     }
 
