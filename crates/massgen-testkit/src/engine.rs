@@ -1,11 +1,14 @@
 //! Plays a script: messages in, steps out. No I/O, so that a pipe and an HTTP server play the same.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::script::{
-    CallReply, Era, Grandchild, HandshakeVersion, LEGACY, MODERN, OnProbe, Outcome, Quirk, ReplyId,
-    ServerScript, ToolScript,
+    Era, Grandchild, HandshakeVersion, LEGACY, MODERN, OnProbe, Quirk, ServerScript, ToolScript,
 };
+
+mod outcome;
+
+use outcome::outcome;
 
 const LEGACY_VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", LEGACY];
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -407,110 +410,10 @@ impl Engine {
     }
 }
 
-fn outcome(id: &Value, reply: &CallReply, arguments: &Value, number: u64, modern: bool) -> Vec<Step> {
-    let text = |text: String| json!({"content": [{"type": "text", "text": text}], "isError": false});
-    let result = match &reply.outcome {
-        Outcome::Text(template) => text(fill(template, arguments, number)),
-        Outcome::Echo => {
-            let mut result = text(arguments.to_string());
-            result["structuredContent"] = arguments.clone();
-            result
-        }
-        Outcome::Content(blocks) => json!({"content": blocks, "isError": false}),
-        Outcome::Structured(value) => {
-            let mut result = text(value.to_string());
-            result["structuredContent"] = value.clone();
-            result
-        }
-        Outcome::Failed(message) => {
-            json!({"content": [{"type": "text", "text": message}], "isError": true})
-        }
-        Outcome::MisplacedError(message) => {
-            json!({"content": [{"type": "text", "text": message, "isError": true}]})
-        }
-        Outcome::RpcError { code, message } => return vec![Step::Send(failure(id, *code, message, None))],
-        Outcome::Result(value) => return vec![Step::Send(success(id, value.clone()))],
-        Outcome::Drip { text: template, every_ms } => {
-            let result = complete(text(fill(template, arguments, number)), modern);
-            let line = format!("{}\n", success(id, result));
-            return vec![Step::Drip(line.into_bytes(), *every_ms)];
-        }
-        Outcome::Hang => return vec![Step::Hang],
-        Outcome::CloseStdout => return vec![Step::CloseStdout, Step::Hang],
-        Outcome::Stop => return vec![Step::Stop, Step::Hang],
-        Outcome::Exit(code) => return vec![Step::Exit(*code)],
-        Outcome::Abort => return vec![Step::Abort],
-        Outcome::RawLine(line) => return vec![Step::Line(line.clone().into_bytes())],
-        Outcome::Partial { text, exit } => {
-            let last = exit.map_or(Step::Hang, Step::Exit);
-            return vec![Step::Bytes(text.clone().into_bytes()), last];
-        }
-        Outcome::InvalidUtf8 => {
-            let mut line =
-                format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":""#)
-                    .into_bytes();
-            line.extend([0xff, 0xfe, 0xc3, 0x28]);
-            line.extend(br#""}]}}"#);
-            return vec![Step::Line(line)];
-        }
-        Outcome::Nested(depth) => {
-            // Written by hand: the depth is more than a serializer would recurse through.
-            let line = format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"structuredContent":{}{}}}}}"#,
-                "[".repeat(*depth),
-                "]".repeat(*depth)
-            );
-            return vec![Step::Line(line.into_bytes())];
-        }
-        Outcome::Big(bytes) => text("x".repeat(*bytes)),
-        Outcome::Environment => {
-            let all: Map<String, Value> = std::env::vars_os()
-                .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned().into()))
-                .collect();
-            text(Value::Object(all).to_string())
-        }
-        Outcome::WorkingDirectory => {
-            text(std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default())
-        }
-        Outcome::CommandLine => {
-            let all: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
-            text(json!(all).to_string())
-        }
-        Outcome::ProcessId => text(std::process::id().to_string()),
-        Outcome::SpawnGrandchild(child) => return vec![Step::Grandchild(*child, Some((id.clone(), modern)))],
-    };
-    answer(id, reply.id, complete(result, modern))
-}
-
-fn answer(id: &Value, reply_id: ReplyId, result: Value) -> Vec<Step> {
-    let wrong = json!(987_654_321_u64);
-    let ids = match reply_id {
-        ReplyId::Same => vec![id.clone()],
-        ReplyId::Wrong => vec![wrong],
-        ReplyId::WrongThenSame => vec![wrong, id.clone()],
-        ReplyId::Twice => vec![id.clone(), id.clone()],
-        ReplyId::AsText => vec![id.as_str().map_or_else(|| id.to_string(), str::to_owned).into()],
-    };
-    let mut steps: Vec<Step> = ids.iter().map(|id| Step::Send(success(id, result.clone()))).collect();
-    if matches!(reply_id, ReplyId::Wrong | ReplyId::AsText) {
-        steps.push(Step::Hang);
-    }
-    steps
-}
-
 /// The answer to a call that started a child.
 pub fn grandchild_answer(id: &Value, pid: u32, modern: bool) -> Value {
     let result = json!({"content": [{"type": "text", "text": pid.to_string()}], "isError": false});
     success(id, complete(result, modern))
-}
-
-fn fill(template: &str, arguments: &Value, number: u64) -> String {
-    let mut text = template.replace("{#}", &number.to_string());
-    for (key, value) in arguments.as_object().into_iter().flatten() {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text = text.replace(&format!("{{{key}}}"), &value);
-    }
-    text
 }
 
 fn complete(mut result: Value, modern: bool) -> Value {
