@@ -96,7 +96,7 @@ impl Body {
     /// The stream broke. An answer that had said it was done loses nothing by that.
     fn broken(&mut self, error: sse_stream::Error) {
         let error = self.unframe(error);
-        if self.any && matches!(error, BackendError::Transport { .. } | BackendError::Timeout { .. }) {
+        if self.any && error.is_retryable() {
             let rest = self.decoder.finish();
             if matches!(rest.last(), Some(Ok(Event::Done { .. }))) {
                 self.queue.extend(rest);
@@ -110,10 +110,7 @@ impl Body {
         match error {
             sse_stream::Error::Body(inner) => match inner.downcast::<BackendError>() {
                 Ok(error) => *error,
-                Err(other) => BackendError::Transport {
-                    provider: self.origin.provider.to_string(),
-                    reason: other.to_string(),
-                },
+                Err(_) => BackendError::Truncated { provider: self.origin.provider.to_string() },
             },
             other => {
                 BackendError::Decode { provider: self.origin.provider.to_string(), reason: other.to_string() }

@@ -127,9 +127,9 @@ impl Exchange {
         if status.is_success() {
             let name = provider();
             let bytes: ByteStream = Box::pin(response.bytes_stream().map(move |chunk| {
-                chunk.map_err(|error| BackendError::Transport {
-                    provider: name.clone(),
-                    reason: format!("the connection broke: {}", causes(&error.without_url())),
+                chunk.map_err(|error| {
+                    tracing::debug!(provider = %name, reason = causes(&error.without_url()), "the connection broke");
+                    BackendError::Truncated { provider: name.clone() }
                 })
             }));
             let decoder = self.codec.decoder(request);
