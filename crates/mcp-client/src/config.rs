@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mcp_core::{LaunchSpec, RemoteSpec, ServerName, ToolFilter, ToolService};
 use mcp_resilience::backoff::Backoff;
+use mcp_security::Redactor;
 use mcp_transport::{EraPolicy, SessionOptions};
 
 /// Where a server is.
@@ -104,6 +105,8 @@ pub struct ClientOptions {
     pub restart: RestartPolicy,
     /// The least time between two listings of a server that keeps announcing changes. Default 1 s.
     pub relist_interval: Duration,
+    /// Secrets that must not come back in errors, states and notices: servers print their keys when they fail.
+    pub redactor: Redactor,
 }
 
 impl Default for ClientOptions {
@@ -112,6 +115,7 @@ impl Default for ClientOptions {
             session: SessionOptions::default(),
             restart: RestartPolicy::default(),
             relist_interval: Duration::from_secs(1),
+            redactor: Redactor::default(),
         }
     }
 }

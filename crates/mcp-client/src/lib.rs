@@ -49,6 +49,7 @@ mod config;
 mod multi;
 mod observe;
 mod pipeline;
+mod redact;
 mod server;
 mod state;
 mod validate;
@@ -60,6 +61,7 @@ pub use multi::MultiMcpClient;
 pub use observe::Observer;
 pub use state::{ServerState, ServerStatus};
 pub use validate::{ARGUMENT_BYTES, ARGUMENT_DEPTH};
-// What a configuration of sessions is made of, so that callers need not name the transport.
+// What options are made of, so that callers need not name the crates below.
 pub use mcp_resilience::backoff::Backoff;
+pub use mcp_security::Redactor;
 pub use mcp_transport::{EraPolicy, PeerInfo, SessionOptions, StderrSink, TransportKind};

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use mcp_core::{Phase, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec};
 use mcp_resilience::deadline::{self, DeadlineLayer, HasDeadline};
 use mcp_resilience::timeout::{self, HasPulse, Pulse, TimeoutLayer};
+use mcp_security::Redactor;
 use tokio::time::Instant;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 
 use crate::audit::AuditLayer;
+use crate::redact;
 use crate::server::{SessionService, Shared};
 use crate::validate::ValidateLayer;
 
@@ -53,6 +55,8 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
     let stack = ServiceBuilder::new()
         // Audit: outermost, so that it sees every outcome, refusals and dropped calls included.
         .layer(AuditLayer::new(server.observer.clone()))
+        // Secrets out of errors: inside audit only, so that whatever failed further in cannot quote one.
+        .map_err(without_secrets(&server.options.redactor))
         // Permission stands here: before anything that costs or leaks, and outside the cache, so that no cached answer
         // bypasses a permission that was taken back.
         //
@@ -81,6 +85,11 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
         // Session.
         .service(SessionService::new(server.clone()));
     BoxCloneSyncService::new(stack)
+}
+
+fn without_secrets(redactor: &Redactor) -> impl Fn(ToolError) -> ToolError + Clone + Send + Sync + use<> {
+    let redactor = redactor.clone();
+    move |error| redact::error(&redactor, error)
 }
 
 fn after_deadline(

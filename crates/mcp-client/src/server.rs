@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::Service;
 
 use crate::pipeline::Request;
+use crate::redact;
 use crate::validate::Validators;
 use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target};
 
@@ -33,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) validators: Validators,
     guard: Arc<dyn Guard>,
-    options: ClientOptions,
+    pub(crate) options: ClientOptions,
     hook: ToolsHook,
     state: watch::Sender<ServerState>,
     /// Whether the first start has ended, well or not.
@@ -173,6 +174,7 @@ impl Shared {
 
     /// Tells a problem that stops nothing, once.
     pub(crate) fn tell(&self, message: String) {
+        let message = self.options.redactor.redact(&message).into_owned();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < 1000 && told.insert(message.clone()) {
             drop(told);
@@ -226,7 +228,8 @@ impl Shared {
         self.enter(ServerState::Ready { tools: offered });
     }
 
-    fn failed(&self, reason: String, hint: Option<String>, retry_in: Option<Duration>) {
+    fn failed(&self, reason: &str, hint: Option<String>, retry_in: Option<Duration>) {
+        let reason = self.options.redactor.redact(reason).into_owned();
         self.publish(None, Vec::new(), retry_in.map(|delay| Instant::now() + delay));
         self.enter(ServerState::Failed { reason, hint, retry_in });
     }
@@ -322,7 +325,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                         }
                         let delay = schedule.next();
                         shared.failed(
-                            died(&shared.config.name, &reason, &session.stderr_tail()),
+                            &died(&shared.config.name, &reason, &session.stderr_tail()),
                             None,
                             delay,
                         );
@@ -333,10 +336,11 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 }
             }
             Err(error) => {
+                let error = redact::error(&shared.options.redactor, error);
                 // What never started, by nobody's passing trouble, will not start by being tried again.
                 let worth_a_try = was_ready || error.kind() == ErrorKind::Server;
                 let delay = if worth_a_try { schedule.next() } else { None };
-                shared.failed(error.to_string(), error.hint(), delay);
+                shared.failed(&error.to_string(), error.hint(), delay);
                 shared.settled.send_replace(true);
                 if let Some(first) = first.take() {
                     let _ = first.send(Err(error));

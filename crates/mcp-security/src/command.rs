@@ -8,6 +8,7 @@ use mcp_core::Refusal;
 
 use crate::{Level, Rules, limits, refusal};
 
+mod container;
 mod grammar;
 mod split;
 

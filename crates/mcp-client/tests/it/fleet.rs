@@ -263,3 +263,18 @@ async fn a_remote_server_that_is_down_is_tried_again_and_given_up() {
     assert!(matches!(error, ToolError::Unavailable { .. }), "{error}");
     client.close().await;
 }
+
+#[tokio::test]
+async fn a_secret_that_a_dying_server_prints_goes_nowhere() {
+    let dies = ServerScript::new()
+        .quirk(Quirk::ExitAtStart { code: 1, stderr: "bad key hunter2-hunter2\n".into() })
+        .launch();
+    let options = ClientOptions::default();
+    options.redactor.register("hunter2-hunter2");
+    let (client, recorder) = start([child("dies", &dies)], options);
+    let status = client.ready(PATIENCE).await;
+    let ServerState::Failed { reason, .. } = &status[0].state else { panic!("{status:?}") };
+    assert!(reason.contains("bad key [redacted]"), "{reason}");
+    assert!(!format!("{status:?} {:?}", recorder.states.lock().unwrap()).contains("hunter2"));
+    client.close().await;
+}
