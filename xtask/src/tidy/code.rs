@@ -109,7 +109,7 @@ fn file(source: &Source) -> Problems {
     let explained_elsewhere = (all_test && !path.ends_with("main.rs"))
         || (path.starts_with("crates/mcp-resilience/")
             && OF_A_MIDDLEWARE.iter().any(|name| path.ends_with(name)));
-    if !first.starts_with("//!") && !explained_elsewhere {
+    if !first.starts_with("//!") && !explained_elsewhere && !is_named_after_its_item(source) {
         problems.push(format!("{path}:1: say in `//!` what this file is for"));
     }
     for word in WORDS {
@@ -133,6 +133,20 @@ fn file(source: &Source) -> Problems {
         problems.extend(both_sides(path, &code));
     }
     problems
+}
+
+/// Whether the file holds a documented item of its own name: `pulse.rs` with `struct Pulse`. Its docs say it all.
+fn is_named_after_its_item(source: &Source) -> bool {
+    let stem = source.path.rsplit('/').next().and_then(|name| name.strip_suffix(".rs")).unwrap_or_default();
+    let mut documented = false;
+    for line in source.text.lines() {
+        let words: Vec<&str> = line.split([' ', '(', '<', ';']).collect();
+        if let ["pub", "fn" | "struct" | "enum" | "trait", name, ..] = words.as_slice() {
+            return documented && name.to_lowercase().starts_with(stem);
+        }
+        documented = line.starts_with("///") || (documented && line.starts_with("#["));
+    }
+    false
 }
 
 /// The third-party crate has the name of our module, so only an absolute path tells them apart.
@@ -235,6 +249,18 @@ mod tests {
         check("crates/mcp-core/src/lib.rs", 1);
         check("crates/mcp-core/tests/it/main.rs", 1);
         check("crates/mcp-core/tests/it/names.rs", 0);
+        let pulse = |text: &str| {
+            file(&Source {
+                path: "crates/mcp-resilience/src/timeout/pulse.rs".to_owned(),
+                text: text.to_owned(),
+            })
+        };
+        assert_eq!(
+            pulse("use a::B;\n\n/// Signs of life.\n#[derive(Debug)]\npub struct Pulse(u32);\n").len(),
+            0
+        );
+        assert_eq!(pulse("pub struct Pulse(u32);\n").len(), 1);
+        assert_eq!(pulse("/// Another.\npub struct Beat;\n").len(), 1);
     }
 
     #[test]
