@@ -287,8 +287,7 @@ fn chat_profile(config: &ProviderConfig) -> chat::Profile {
     };
     let silent = is(&["api.mistral.ai"]) || (azure && !recent_azure);
     // These hosts know `auto` only, some of them for the models that think.
-    let never =
-        is(&["z.ai", "bigmodel.cn", "moonshot.cn", "moonshot.ai"]) || config.model == "deepseek-reasoner";
+    let never = is(&["z.ai", "bigmodel.cn", "moonshot.cn", "moonshot.ai", "deepseek.com"]);
     chat::Profile {
         limit,
         usage: if silent { UsageRequest::Silent } else { UsageRequest::Ask },

@@ -109,9 +109,10 @@ pub(crate) fn merge_extra(body: &mut JsonObject, extra: &JsonObject) {
     }
 }
 
-/// Text as a call's arguments: nothing at all means none.
+/// Text as a call's arguments: nothing at all means none, and so does `null`, which some models write for tools
+/// without parameters.
 pub(crate) fn parse_arguments(text: &str) -> Result<JsonObject, String> {
-    if text.trim().is_empty() {
+    if matches!(text.trim(), "" | "null") {
         return Ok(JsonObject::new());
     }
     serde_json::from_str(text).map_err(|_| text.to_owned())
@@ -129,7 +130,19 @@ pub(crate) fn arguments_object(arguments: &Result<JsonObject, String>) -> JsonOb
     }
 }
 
-/// A number with as few digits as it needs: 1.0 as 1 would be refused nowhere, 0.10000000149 by people.
+/// A tool's schema as every provider takes it: MCP allows less than they demand.
+pub(crate) fn object_schema(schema: &Value) -> Value {
+    let mut schema = schema.as_object().cloned().unwrap_or_default();
+    for (key, default) in [("type", Value::from("object")), ("properties", Value::Object(JsonObject::new()))]
+    {
+        if schema.get(key).is_none_or(Value::is_null) {
+            schema.insert(key.to_owned(), default);
+        }
+    }
+    schema.into()
+}
+
+/// A number of the user's; what is none in JSON becomes `null`.
 pub(crate) fn number(value: f64) -> Value {
     serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number)
 }
@@ -181,11 +194,24 @@ mod tests {
     }
 
     #[test]
+    fn schemas_get_what_providers_demand() {
+        for (schema, want) in [
+            (json!({}), json!({"type": "object", "properties": {}})),
+            (json!({"type": "object"}), json!({"type": "object", "properties": {}})),
+            (json!(true), json!({"type": "object", "properties": {}})),
+            (json!({"properties": {"a": {}}}), json!({"properties": {"a": {}}, "type": "object"})),
+        ] {
+            assert_eq!(object_schema(&schema), want);
+        }
+    }
+
+    #[test]
     fn arguments_are_an_object_or_their_text() {
         assert_eq!(parse_arguments(""), Ok(JsonObject::new()));
         assert_eq!(parse_arguments(" \n"), Ok(JsonObject::new()));
+        assert_eq!(parse_arguments("null"), Ok(JsonObject::new()));
         assert_eq!(parse_arguments("{\"a\":1}").unwrap()["a"], 1);
-        for text in ["[1]", "null", "{\"a\":", "3", "\"x\""] {
+        for text in ["[1]", "nul", "{\"a\":", "3", "\"x\""] {
             assert_eq!(parse_arguments(text), Err(text.to_owned()));
         }
     }

@@ -37,8 +37,21 @@ impl Key {
     fn scrub(&self, text: &mut String) {
         let secret = self.secret.expose_secret();
         // Shorter ones are no secrets, and would tear the text apart.
-        if secret.len() >= 6 && text.contains(secret) {
+        const SHORTEST: usize = 6;
+        if secret.len() < SHORTEST {
+            return;
+        }
+        if text.contains(secret) {
             *text = text.replace(secret, "[key]");
+        }
+        // A quotation may end in the middle of the key.
+        let quoted = text.strip_suffix('…').unwrap_or(text);
+        let cut = (SHORTEST..secret.len())
+            .rev()
+            .find(|&n| secret.get(..n).is_some_and(|part| quoted.ends_with(part)));
+        if let Some(cut) = cut {
+            text.truncate(quoted.len() - cut);
+            text.push_str("[key]…");
         }
     }
 }

@@ -217,6 +217,15 @@ async fn a_provider_that_repeats_the_key_does_not_get_it_into_a_message() {
 }
 
 #[tokio::test]
+async fn a_key_cut_by_the_end_of_a_quotation_stays_secret_too() {
+    let reply = Reply::status(400).message(format!("{}{KEY} and more", "x".repeat(290)));
+    let endpoint = ModelEndpoint::start(ModelScript::new().otherwise(reply));
+    let events = ask(&backend(ProviderKind::ChatCompletion, &endpoint), question("hello")).await;
+    let error = error(&events);
+    assert!(!error.to_string().contains(&KEY[..6]), "{error}");
+}
+
+#[tokio::test]
 async fn an_error_in_json_with_status_200_is_an_error() {
     let body = r#"{"error": {"message": "the model is loading", "code": "bad_model"}}"#;
     for (kind, _) in KINDS {

@@ -4,7 +4,7 @@ use mcp_core::JsonObject;
 use serde_json::{Value, json};
 
 use super::super::assembly::Assembly;
-use super::super::{Decoder, Origin, count_at, text_at};
+use super::super::{Decoder, Origin, arguments_object, count_at, parse_arguments, text_at};
 use super::found::{find_calls, may_be_call};
 use super::{Profile, ToolMode, is_schema_bound};
 use crate::classify::error_words;
@@ -335,11 +335,10 @@ impl ChatDecoder {
 }
 
 fn whole_call(call: &Call) -> Value {
-    let arguments = super::super::parse_arguments(&call.arguments);
     // Verbatim where it is an object; some servers read it when it comes back.
-    let text = match &arguments {
-        Ok(_) if !call.arguments.trim().is_empty() => call.arguments.clone(),
-        _ => Value::Object(super::super::arguments_object(&arguments)).to_string(),
+    let text = match call.arguments.trim_start().starts_with('{') {
+        true if serde_json::from_str::<JsonObject>(&call.arguments).is_ok() => call.arguments.clone(),
+        _ => Value::Object(arguments_object(&parse_arguments(&call.arguments))).to_string(),
     };
     let mut whole = JsonObject::new();
     whole.insert("id".into(), call.id.clone().into());

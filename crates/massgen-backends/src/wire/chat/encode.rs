@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::history::{is_verbatim, settled};
 use super::super::responses::refuses_sampling;
-use super::super::{ModelOptions, arguments_object, merge_extra, number, text_at};
+use super::super::{ModelOptions, arguments_object, merge_extra, number, object_schema, text_at};
 use super::{Forcing, LimitKey, Profile, ReasoningKey, ToolMode, UsageRequest, is_schema_bound, schema};
 use crate::{Message, Request, ToolChoice, ToolDefinition, Turn, Wire};
 
@@ -66,7 +66,7 @@ fn tool(tool: &ToolDefinition) -> Value {
     let ToolDefinition { name, description, schema } = tool;
     json!({
         "type": "function",
-        "function": {"name": name, "description": description, "parameters": **schema},
+        "function": {"name": name, "description": description, "parameters": object_schema(schema)},
     })
 }
 

@@ -515,3 +515,14 @@ fn an_empty_reply_and_an_error_are_still_replies() {
     let body = codec("chat").encode(&request, &options("m")).body;
     assert_eq!(body["messages"][3], json!({"role": "tool", "tool_call_id": "a", "content": ""}));
 }
+
+#[test]
+fn arguments_of_nothing_go_back_as_an_object() {
+    for nothing in ["", "null", " "] {
+        let call = json!({"index": 0, "id": "a", "function": {"name": "get_weather", "arguments": nothing}});
+        let text = sse(&[delta(json!({"tool_calls": [call]})), finish("tool_calls")]);
+        let turn = turn(&play(&*codec("chat"), &question(), &text));
+        assert_eq!(turn.calls[0].arguments, Ok(Default::default()));
+        assert_eq!(turn.items[0]["tool_calls"][0]["function"]["arguments"], "{}");
+    }
+}

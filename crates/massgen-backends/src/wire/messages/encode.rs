@@ -6,7 +6,7 @@ use mcp_core::JsonObject;
 use serde_json::{Value, json};
 
 use super::super::history::{is_verbatim, settled};
-use super::super::{ModelOptions, arguments_object, count_at, merge_extra, number, text_at};
+use super::super::{ModelOptions, arguments_object, count_at, merge_extra, number, object_schema, text_at};
 use super::DEFAULT_MAX_TOKENS;
 use crate::{Message, Request, ToolChoice, ToolDefinition, Turn, Wire};
 
@@ -133,5 +133,5 @@ fn legal_name(name: &str) -> Cow<'_, str> {
 }
 
 fn tool(tool: &ToolDefinition) -> Value {
-    json!({"name": tool.name, "description": tool.description, "input_schema": *tool.schema})
+    json!({"name": tool.name, "description": tool.description, "input_schema": object_schema(&tool.schema)})
 }

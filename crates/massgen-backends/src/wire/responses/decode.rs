@@ -197,7 +197,11 @@ impl ResponsesDecoder {
                 // The id that the reply will name, should the provider's have been taken.
                 if let Some(object) = item.as_object_mut() {
                     object.insert("call_id".into(), self.calls[at].id.clone().into());
-                    object.insert("arguments".into(), self.calls[at].arguments.clone().into());
+                    if self.calls[at].arguments.trim().is_empty() {
+                        object.insert("arguments".into(), "{}".into());
+                    } else {
+                        object.insert("arguments".into(), self.calls[at].arguments.clone().into());
+                    }
                 }
             }
             "message" => {

@@ -4,7 +4,7 @@ use mcp_core::JsonObject;
 use serde_json::{Value, json};
 
 use super::super::history::{is_verbatim, settled};
-use super::super::{ModelOptions, arguments_object, merge_extra, number, text_at};
+use super::super::{ModelOptions, arguments_object, merge_extra, number, object_schema, text_at};
 use super::{EncryptedReasoning, Profile, SystemPlace, is_reasoning_model, refuses_sampling};
 use crate::{Message, Request, ToolChoice, ToolDefinition, Turn, Wire};
 
@@ -104,7 +104,7 @@ fn tool(tool: &ToolDefinition) -> Value {
         "type": "function",
         "name": tool.name,
         "description": tool.description,
-        "parameters": *tool.schema,
+        "parameters": object_schema(&tool.schema),
         "strict": false,
     })
 }
