@@ -508,4 +508,31 @@ mod tests {
         drop(transport);
         far.read_to_end(&mut Vec::new()).await.unwrap();
     }
+
+    proptest::proptest! {
+        /// Whatever a server writes: no panic, and the stream ends when it does.
+        #[test]
+        fn no_input_is_fatal(
+            pieces in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+                    proptest::sample::select(vec![
+                        b"{\"jsonrpc\":\"2.0\",".to_vec(), b"\"id\":0".to_vec(), b"\"id\":null".to_vec(), b",".to_vec(),
+                        b"\"result\":{}".to_vec(), b"\"error\":{\"code\":1e99}".to_vec(), b"\"method\":\"m\"".to_vec(),
+                        b"}".to_vec(), b"[".to_vec(), b"]".to_vec(), b"\n".to_vec(), b"\r\n".to_vec(), b"\xEF\xBB\xBF".to_vec(),
+                    ]),
+                ],
+                0..60,
+            ),
+            limit in 1usize..200,
+        ) {
+            let input = pieces.concat();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let mut transport = transport(&input, limit);
+                asked(&mut transport, 2).await;
+                all(&mut transport).await;
+            });
+        }
+    }
 }

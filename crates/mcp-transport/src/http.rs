@@ -15,10 +15,11 @@ use rmcp::transport::streamable_http_client::{
 pub(crate) use self::dial::{Endpoint, endpoint};
 use crate::options::SessionOptions;
 
-/// Attempts to open a broken event stream again.
-const RECONNECTS: usize = 10;
+/// Attempts to open a broken event stream again, which a legacy server allows; after about half a minute of them the
+/// calls that wait for it fail.
+const RECONNECTS: usize = 6;
 /// The longest pause between two of them.
-const RECONNECT_PAUSE: Duration = Duration::from_secs(30);
+const RECONNECT_PAUSE: Duration = Duration::from_secs(10);
 /// Requests in flight; more wait.
 const CONCURRENCY: usize = 64;
 

@@ -38,7 +38,7 @@
 //!
 //! # Features
 //!
-//! None.
+//! - `serve-http`: [`serve`] over streamable HTTP as well (brings axum).
 
 mod convert;
 mod era;

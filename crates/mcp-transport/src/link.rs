@@ -131,7 +131,7 @@ impl Link {
         let config = ClientConfig::new(ClientCapabilities::default(), me).with_protocol_version(legacy);
         let routes = Arc::new(Routes { changed: watch::Sender::new(0), progress: Mutex::default() });
         let handler = Handler { config, routes: routes.clone() };
-        let gate = Gate::new(transport, options.probe_timeout);
+        let gate = Gate::new(transport, (era == EraPolicy::Auto).then_some(options.probe_timeout));
         let initialize_sent = gate.initialize_sent();
 
         let running = handler.serve_with_lifecycle(gate, lifecycle).await.map_err(|error| {
@@ -229,8 +229,8 @@ impl Drop for Pending<'_> {
 fn greet(info: Option<&ServerPeerInfo>) -> Greeting {
     let server = info.and_then(|info| info.server_info.as_ref());
     Greeting {
-        name: server.map(|server| server.name.clone()),
-        version: server.map(|server| server.version.clone()),
+        name: server.map(|server| server.name.clone()).filter(|name| !name.is_empty()),
+        version: server.map(|server| server.version.clone()).filter(|version| !version.is_empty()),
         protocol_version: info.map(|info| info.protocol_version.to_string()).unwrap_or_default(),
         instructions: info.and_then(|info| info.instructions.clone()),
     }

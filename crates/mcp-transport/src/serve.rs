@@ -4,6 +4,9 @@
 //! the service use one name, the first is offered. A call that fails is answered by a result with `isError` that says
 //! why; an unknown tool by error -32602.
 
+#[cfg(feature = "serve-http")]
+mod web;
+
 use std::sync::Arc;
 
 use mcp_core::ToolService;
@@ -44,6 +47,9 @@ pub enum ServeError {
     /// said anything is no error.
     #[error("the client did not open a session: {0}")]
     Handshake(String),
+    /// The socket failed.
+    #[error("serving over HTTP failed: {0}")]
+    Http(#[source] std::io::Error),
     /// The task that served ended by a fault of ours. Please report it.
     #[error("serving failed: {0}")]
     Internal(String),
@@ -77,4 +83,22 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
 {
     Offer::new(service, &info.name, &info.version, info.instructions).serve_over(read, write).await
+}
+
+/// Serves over streamable HTTP at `/mcp`, to clients of both eras, until the future is dropped.
+///
+/// It is meant for this machine: requests must name a loopback host, and none may come from a page in a browser.
+/// There is no authentication, so bind the listener to a loopback address.
+///
+/// # Errors
+///
+/// [`ServeError::Http`] where the socket fails.
+#[cfg(feature = "serve-http")]
+pub async fn http(
+    service: Arc<dyn ToolService>,
+    info: ServerInfo,
+    listener: tokio::net::TcpListener,
+) -> Result<(), ServeError> {
+    let offer = Offer::new(service, &info.name, &info.version, info.instructions);
+    web::serve(Arc::new(offer), listener).await.map_err(ServeError::Http)
 }

@@ -37,6 +37,8 @@ async fn each_kind_of_server_gets_the_handshake_it_understands() {
     let cases: &[(&[&str], &str)] = &[
         (&[], "2025-11-25"),
         (&["modern"], "2026-07-28"),
+        (&["modern", "sloppy"], "2026-07-28"),
+        (&["sloppy"], "2025-11-25"),
         (&["old"], "2024-11-05"),
         (&["exit-on-discover"], "2025-11-25"),
         (&["odd-on-discover"], "2025-11-25"),
@@ -57,8 +59,19 @@ async fn silence_on_discover_is_an_answer_and_a_late_one_does_no_harm() {
     let mut hurried = options();
     hurried.probe_timeout = Duration::from_millis(50);
     let spec = server!("silent-on-discover", "late-discover");
-    assert_eq!(echoes(spec, hurried).await, "2025-11-25");
+    assert_eq!(echoes(spec, hurried.clone()).await, "2025-11-25");
+
+    // A modern server that is slow to come up answers the probe after all, and refuses `initialize`.
+    let session = soon(start(server!("modern", "slow"), hurried.clone())).await.unwrap();
+    assert_eq!(session.peer().protocol_version, "2026-07-28");
+    assert_eq!(session.peer().name.as_deref(), Some("scripted"));
+    assert_eq!(soon(session.list_tools()).await.unwrap().tools.len(), SCRIPTED_TOOLS);
+    soon(session.close()).await;
+    assert_eq!(echoes(server!("slow"), hurried).await, "2025-11-25");
 }
+
+/// How many tools the scripted server has.
+const SCRIPTED_TOOLS: usize = 9;
 
 #[tokio::test]
 async fn the_era_can_be_dictated() {
@@ -86,7 +99,7 @@ async fn a_server_introduces_itself() {
 async fn a_bad_tool_is_left_out_and_named() {
     let session = soon(start(server!("bad-tools"), options())).await.unwrap();
     let list = soon(session.list_tools()).await.unwrap();
-    assert_eq!(list.tools.len(), 9);
+    assert_eq!(list.tools.len(), SCRIPTED_TOOLS);
     let dropped: Vec<_> = list.dropped.iter().map(|d| (d.name.as_str(), d.reason.as_str())).collect();
     assert_eq!(dropped, [("no schema", "it has no inputSchema"), ("#11", "its name is not text")]);
     soon(session.close()).await;
@@ -95,7 +108,7 @@ async fn a_bad_tool_is_left_out_and_named() {
 #[tokio::test]
 async fn pages_are_followed_but_not_for_ever() {
     for (quirk, tools, truncated) in
-        [("pages", 9, None), ("loop", 2, Some("repeat")), ("endless", 200, Some("200"))]
+        [("pages", SCRIPTED_TOOLS, None), ("loop", 2, Some("repeat")), ("endless", 200, Some("200"))]
     {
         let session = soon(start(server!(quirk), options())).await.unwrap();
         let list = soon(session.list_tools()).await.unwrap();
@@ -296,10 +309,13 @@ fn the_tree_ends_with_the_runtime() {
     for mut held in held {
         held.set_nonblocking(false).unwrap();
         held.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        match held.read(&mut [0]) {
-            Ok(0) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-            other => panic!("{other:?}"),
+        loop {
+            match held.read(&mut [0]) {
+                Ok(0) => break,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
     drop(session);
@@ -374,7 +390,7 @@ async fn the_child_sees_its_own_environment_only() {
     assert_eq!(seen["GIVEN"], "yes");
     // Shells and interpreters set some for themselves; these are ours, and none of them.
     let ours: Vec<_> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-    assert!(ours.iter().any(|name| name == "CARGO_MANIFEST_DIR"));
+    assert!(ours.len() > 3, "there is something to leak");
     let theirs = ["PATH", "PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE", "LC_ALL", "LANG"];
     let leaked: Vec<_> = ours
         .iter()

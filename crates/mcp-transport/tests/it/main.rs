@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::disallowed_methods,
     clippy::field_reassign_with_default,
     reason = "a test says what it expects by failing"
 )]
@@ -13,3 +14,5 @@ mod child;
 mod http;
 mod memory;
 mod support;
+#[cfg(feature = "serve-http")]
+mod web;

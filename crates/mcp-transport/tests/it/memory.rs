@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use crate::support::*;
 
 #[derive(Default)]
-struct Workshop {
+pub(crate) struct Workshop {
     catalogue: Arc<Catalogue>,
-    started: Arc<Notify>,
-    dropped: Arc<Notify>,
+    pub(crate) started: Arc<Notify>,
+    pub(crate) dropped: Arc<Notify>,
     calls: AtomicUsize,
 }
 
@@ -27,7 +27,7 @@ impl Drop for NotifyOnDrop {
 }
 
 impl Workshop {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let server = ServerName::new("workshop").unwrap();
         let hints = Annotations { read_only_hint: Some(true), ..Annotations::default() };
         let tools = ["echo/all.v2", "wait", "odd", "refused"].map(|name| {

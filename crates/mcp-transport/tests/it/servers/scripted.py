@@ -11,6 +11,7 @@ QUIRKS = set(a for a in sys.argv[1:] if "=" not in a)
 VALUES = dict(a.split("=", 1) for a in sys.argv[1:] if "=" in a)
 SCHEMA = {"type": "object"}
 cancelled = []
+held_back = []
 
 
 def write(text):
@@ -118,24 +119,29 @@ def handle(message):
             sys.exit(3)
         if "silent-on-discover" in QUIRKS:
             return
+        if "slow" in QUIRKS and not held_back:
+            # Comes up after the client has lost patience: it reads both questions, the first one first.
+            held_back.append(message)
+            return
         if "odd-on-discover" in QUIRKS:
             return reply(message, {"odd": True})
         if "modern" in QUIRKS:
-            return reply(
-                message,
-                {
-                    "resultType": "complete",
-                    "supportedVersions": ["2026-07-28"],
-                    "capabilities": {"tools": {}},
-                    "ttlMs": 0,
-                    "cacheScope": "private",
-                    "_meta": {
-                        "io.modelcontextprotocol/serverInfo": {"name": "scripted", "version": "2"}
-                    },
-                },
-            )
+            info = {"io.modelcontextprotocol/serverInfo": {"name": "scripted", "version": "2"}}
+            result = {
+                "resultType": "complete",
+                "supportedVersions": ["2026-07-28"],
+                "capabilities": {"tools": {}},
+                "ttlMs": 0,
+                "cacheScope": "private",
+                "_meta": info,
+            }
+            if "sloppy" in QUIRKS:
+                result = {"supportedVersions": ["2026-07-28"], "ttlMs": 1.5, "_meta": info}
+            return reply(message, result)
         return refuse(message, -32601, "Method not found")
     if method == "initialize":
+        if held_back:
+            handle(held_back[0])
         if "modern" in QUIRKS:
             return refuse(message, -32022, "unsupported protocol version")
         if "late-discover" in QUIRKS:
@@ -150,6 +156,8 @@ def handle(message):
             version = "2024-11-05"
         if "refuses" in QUIRKS:
             return refuse(message, -32000, "not today")
+        if "sloppy" in QUIRKS:
+            return reply(message, {"protocolVersion": version})
         return reply(
             message,
             {
@@ -159,6 +167,12 @@ def handle(message):
                 "instructions": "be gentle",
             },
         )
+    version = "io.modelcontextprotocol/protocolVersion"
+    if "modern" in QUIRKS:
+        if method == "notifications/initialized":
+            sys.exit("there is no such notice")
+        if "id" in message and message["params"]["_meta"].get(version) != "2026-07-28":
+            return refuse(message, -32602, "no version")
     if method == "notifications/cancelled":
         cancelled.append(message["params"]["requestId"])
     elif method == "tools/list":
