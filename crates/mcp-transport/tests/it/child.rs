@@ -368,15 +368,25 @@ async fn a_program_that_cannot_be_run_is_named_with_the_remedy() {
 }
 
 #[tokio::test]
-async fn the_start_is_bounded_and_leaves_nothing() {
-    let (tethers, quirk) = Tethers::new().await;
+async fn the_start_is_bounded() {
     let mut hurried = options();
-    hurried.startup_timeout = Duration::from_secs(2);
-    hurried.probe_timeout = Duration::from_millis(10);
+    hurried.startup_timeout = Duration::from_millis(100);
+    for quirks in [&["silent"][..], &["silent", "stubborn"]] {
+        let Some(spec) = scripted(quirks) else { return };
+        let error = soon(start(spec, hurried.clone())).await.unwrap_err();
+        assert!(matches!(error, ToolError::Timeout { phase: Phase::Handshake, .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_given_up_leaves_nothing() {
+    let (tethers, quirk) = Tethers::new().await;
     let spec = server!("silent", "grandchild", "stubborn", &quirk);
-    let (error, held) = soon(async { tokio::join!(start(spec, hurried), tethers.accept(2)) }).await;
-    let error = error.unwrap_err();
-    assert!(matches!(error, ToolError::Timeout { phase: Phase::Handshake, .. }), "{error:?}");
+    let mut patient = options();
+    patient.startup_timeout = Duration::from_secs(600);
+    let starting = tokio::spawn(start(spec, patient));
+    let held = tethers.accept(2).await;
+    starting.abort();
     gone(held).await;
 }
 
