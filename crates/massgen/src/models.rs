@@ -151,7 +151,8 @@ fn scripted(agent: &AgentConfig, config: &Config, context: &Context) -> Result<M
     })?;
     let (name, text) = match context.scripts.get(path) {
         Some(text) => (path.display().to_string(), text.clone()),
-        None => read_script(agent, &config.dir.join(path))?,
+        // The loader has made the path lead from here.
+        None => read_script(agent, path)?,
     };
     let plain = |message: String| Problem { message, hint: None };
     let script: Script = from_yaml_str(&text, &name).map_err(|diagnostics| plain(diagnostics.to_string()))?;
