@@ -19,7 +19,7 @@ installs the pinned servers and the small model that tests talk to
 Usage: cargo xtask tools [--list] [SET...]
 
 Sets: npm (server-everything, -filesystem, -memory, -sequential-thinking), mcp2 (mcp-server-time, -git, -fetch),
-mcp1 (mcp-server-sqlite), llama (llama-server and SmolLM2-135M-Instruct; Linux on x86-64 only).
+mcp1 (mcp-server-sqlite), llama (llama.cpp's server and SmolLM2-135M-Instruct).
 
   --list   say what is there, install nothing
 
@@ -38,19 +38,11 @@ struct Set {
     /// What is in it, exactly: the set is installed again when this changes.
     pins: &'static [&'static str],
     /// Why it cannot be installed here.
-    obstacle: fn() -> Option<Obstacle>,
+    obstacle: fn() -> Option<String>,
     /// Whether what is installed still starts.
     works: fn(&Path) -> bool,
     /// Installs it into its empty folder.
     install: fn(&Path, &[&str]) -> Result<()>,
-}
-
-/// Why a set is skipped.
-enum Obstacle {
-    /// Something can be installed: a failure in CI.
-    Missing(String),
-    /// Not for this platform: never a failure.
-    Platform(String),
 }
 
 const SETS: &[Set] = &[npm::SET, python::MCP2, python::MCP1, llama::SET];
@@ -89,8 +81,7 @@ fn install<'a>(cache: &Path, sets: impl Iterator<Item = &'a Set>) -> Result<()> 
             continue;
         }
         match (set.obstacle)() {
-            Some(Obstacle::Platform(why)) => println!("{:<6}SKIPPED, not for this platform: {why}", set.name),
-            Some(Obstacle::Missing(why)) => {
+            Some(why) => {
                 println!("{:<6}SKIPPED: {why}", set.name);
                 missing.push(set.name);
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use mcp_core::{AgentId, ToolService};
+use mcp_core::{AgentId, JsonObject, ToolService};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,6 +26,9 @@ pub struct ToolLoopOptions {
     pub call_timeout: Duration,
     /// After so many failures of the same call (same tool, same arguments) the model is told to stop repeating it.
     pub max_identical_failures: u32,
+    /// After so many turns in a row with the same calls and the same results, the next turn offers only the caller's
+    /// own tools, where there are any: small models ask for ever. At least 2.
+    pub max_identical_turns: u32,
 }
 
 impl Default for ToolLoopOptions {
@@ -35,6 +38,7 @@ impl Default for ToolLoopOptions {
             max_result_bytes: 64 * 1024,
             call_timeout: Duration::from_secs(600),
             max_identical_failures: 3,
+            max_identical_turns: 3,
         }
     }
 }
@@ -229,9 +233,16 @@ impl ToolLoop {
             stop: LoopStop::TurnLimit,
         };
         let mut failures = HashMap::new();
+        let mut repetition = Repetition::default();
         while end.turns < self.options.max_turns.max(1) {
             end.turns += 1;
-            let offered = self.offered(&own_tools, request.tool_choice);
+            let stuck = repetition.turns >= self.options.max_identical_turns.max(2) && !own_tools.is_empty();
+            let offered = if stuck {
+                tracing::debug!(caller = %self.caller, "the same calls again and again; only its own tools are offered");
+                own_tools.clone()
+            } else {
+                self.offered(&own_tools, request.tool_choice)
+            };
             let asked = Request { messages: end.messages.clone(), tools: offered.clone(), ..request.clone() };
             let reason = match self.turn(asked, &mut end, on_event, cancel).await {
                 Ok(reason) => reason,
@@ -262,6 +273,7 @@ impl ToolLoop {
                 return Err(Box::new(LoopError { error: BackendError::Cancelled, partial: end }));
             };
             if pending.is_empty() {
+                repetition.count(&end.messages, &replies);
                 end.messages.push(Message::ToolReplies(replies));
                 continue;
             }
@@ -337,6 +349,29 @@ impl ToolLoop {
                 Err(error)
             }
         }
+    }
+}
+
+/// Counts turns in a row with the same calls and the same results.
+#[derive(Default)]
+struct Repetition {
+    turns: u32,
+    calls: Vec<(String, Result<JsonObject, String>)>,
+    results: Vec<String>,
+}
+
+impl Repetition {
+    fn count(&mut self, messages: &[Message], replies: &[ToolReply]) {
+        let calls = match messages.last() {
+            Some(Message::Assistant(turn)) => {
+                turn.calls.iter().map(|call| (call.name.clone(), call.arguments.clone())).collect()
+            }
+            _ => Vec::new(),
+        };
+        let results: Vec<_> = replies.iter().map(|reply| reply.text.clone()).collect();
+        self.turns = if calls == self.calls && results == self.results { self.turns + 1 } else { 1 };
+        self.calls = calls;
+        self.results = results;
     }
 }
 

@@ -80,9 +80,10 @@ fn cast(environment: &mut Environment, players: Option<&Players>) {
     environment.set("MASSGEN_DEMO_MODEL", model);
     environment.set("MASSGEN_DEMO_BASE_URL", base_url);
     if environment.non_empty("MASSGEN_EXAMPLES_BIN").is_none()
-        && let Some(folder) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
-            environment.set("MASSGEN_EXAMPLES_BIN", folder.display().to_string());
-        }
+        && let Some(folder) = std::env::current_exe().ok().as_deref().and_then(Path::parent)
+    {
+        environment.set("MASSGEN_EXAMPLES_BIN", folder.display().to_string());
+    }
 }
 
 /// The team that is built in.

@@ -1,11 +1,5 @@
 //! The only file that prints.
 
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "the command line prints, and it does so here"
-)]
-
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;

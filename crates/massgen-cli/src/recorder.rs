@@ -83,23 +83,24 @@ fn record(events: &mpsc::Receiver<Event>, mut outlets: Outlets, journal: Option<
             journal.record(&event);
         }
         if let Some(log) = &outlets.log
-            && let Err(error) = log.keep(&event) {
-                tracing::warn!(%error, "the log folder could not be written");
+            && let Err(error) = log.keep(&event)
+        {
+            tracing::warn!(%error, "the log folder could not be written");
+        }
+        if showing && let Err(error) = outlets.display.show(&event) {
+            showing = false;
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                outlets.reader_gone.cancel();
+            } else {
+                tracing::warn!(%error, "the output could not be written");
             }
-        if showing
-            && let Err(error) = outlets.display.show(&event) {
-                showing = false;
-                if error.kind() == io::ErrorKind::BrokenPipe {
-                    outlets.reader_gone.cancel();
-                } else {
-                    tracing::warn!(%error, "the output could not be written");
-                }
-            }
+        }
     }
     if let Some(journal) = journal
-        && let Err(error) = journal.finish() {
-            tracing::warn!(%error, "events.jsonl is not complete");
-        }
+        && let Err(error) = journal.finish()
+    {
+        tracing::warn!(%error, "events.jsonl is not complete");
+    }
     if let Some(log) = &outlets.log {
         summary.log = Some(log.path().display().to_string());
         if let Err(error) = log.summarise(&summary) {

@@ -34,7 +34,8 @@ impl Session {
     pub(crate) fn start(output: OutputArgs, environment: Environment) -> Self {
         let style = Style::of(output::is_terminal(), &environment);
         // rmcp logs each notification with its payload.
-        let level = if output.debug { "info,massgen=debug,mcp=debug,rmcp=warn" } else { "warn,rmcp=error" };
+        let level =
+            if output.debug { "info,massgen=debug,mcp=debug,rmcp=warn" } else { "error,massgen=warn" };
         let filter = environment
             .non_empty("MASSGEN_LOG")
             .and_then(|filter| EnvFilter::try_new(filter).ok())

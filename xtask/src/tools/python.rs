@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{LIMIT, Obstacle, Set};
+use super::{LIMIT, Set};
 use crate::process;
 
 pub(super) const MCP2: Set = Set {
@@ -32,7 +32,7 @@ pub(super) fn interpreter(environment: &Path) -> PathBuf {
     environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })
 }
 
-pub(super) fn obstacle() -> Option<Obstacle> {
+pub(super) fn obstacle() -> Option<String> {
     let why = match system() {
         None => "neither python3 nor python is on PATH. Install Python 3.10 or later".to_owned(),
         Some(python) if !process::succeeds(Command::new(&python).args(["-c", "import venv, ensurepip"])) => {
@@ -40,7 +40,7 @@ pub(super) fn obstacle() -> Option<Obstacle> {
         }
         Some(_) => return None,
     };
-    Some(Obstacle::Missing(why))
+    Some(why)
 }
 
 /// The system's Python.

@@ -414,3 +414,20 @@ async fn cancelling_ends_a_hanging_model_and_a_hanging_tool() {
         assert_eq!(backend.live.load(Ordering::SeqCst), 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_asks_the_same_for_ever_is_left_with_the_callers_tools() {
+    let again = || says("", vec![call("1", "mcp__s__echo", json!({"n": 1}))]);
+    let other = says("", vec![call("2", "mcp__s__echo", json!({"n": 2}))]);
+    let vote = says("", vec![call("3", "vote", json!({}))]);
+    let run =
+        play(vec![again(), again(), other, again(), again(), again(), vote], ToolLoopOptions::default())
+            .await;
+    assert_eq!(run.end.unwrap().stop, LoopStop::Intercepted);
+    let offered: Vec<_> = run.requests.iter().map(|request| request.tools.len() > 1).collect();
+    assert_eq!(
+        offered,
+        [true, true, true, true, true, true, false],
+        "another question starts the count anew"
+    );
+}

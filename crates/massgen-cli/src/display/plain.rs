@@ -21,6 +21,8 @@ pub(crate) struct Plain<W> {
     pending: BTreeMap<String, String>,
     /// The winner presents: its text is the answer and streams as it is.
     presenting: bool,
+    /// The heading above the answer is there.
+    headed: bool,
     /// How much of the final answer has been streamed, in bytes, and whether all of it was answer text.
     streamed: String,
 }
@@ -33,6 +35,7 @@ impl<W: Write + Send> Plain<W> {
             summary: Summary::default(),
             pending: BTreeMap::new(),
             presenting: false,
+            headed: false,
             streamed: String::new(),
         }
     }
@@ -101,7 +104,10 @@ impl<W: Write + Send> Plain<W> {
             ),
             ServerState::Failed => {
                 let detail = safe(detail.unwrap_or("it failed"));
-                writeln!(self.out, "{} {detail}", self.style.bad(&format!("server {server}:")))
+                // Most reasons name their server themselves.
+                let whose =
+                    if detail.starts_with("server ") { String::new() } else { format!("server {server}: ") };
+                writeln!(self.out, "{}", self.style.bad(&format!("{whose}{detail}")))
             }
             _ => Ok(()),
         }
@@ -109,9 +115,10 @@ impl<W: Write + Send> Plain<W> {
 
     /// The answer, unless it has been streamed already.
     fn final_answer(&mut self, text: &str) -> io::Result<()> {
-        if !self.presenting {
+        if !self.headed {
             self.heading("answer")?;
-        } else if self.streamed != text && !self.streamed.is_empty() {
+        }
+        if self.streamed != text && !self.streamed.is_empty() {
             // What streamed was not the answer (the presentation broke off): say so rather than run both together.
             writeln!(
                 self.out,
@@ -134,6 +141,7 @@ impl<W: Write + Send> Plain<W> {
 
     fn winner(&mut self, tie: bool) -> io::Result<()> {
         let Some(winner) = self.summary.winner.clone() else { return Ok(()) };
+        self.headed = true;
         self.heading(&format!("answer, presented by {}", safe(&winner)))?;
         if tie {
             writeln!(
@@ -158,7 +166,7 @@ impl<W: Write + Send> Plain<W> {
             _ => "interrupted",
         };
         self.heading(title)?;
-        if !summary.votes.is_empty() || !summary.ballots.is_empty() {
+        if !summary.ballots.is_empty() {
             let counts: Vec<_> =
                 summary.votes.iter().map(|(agent, count)| format!("{} {count}", safe(agent))).collect();
             writeln!(self.out, "votes    {}", counts.join(", "))?;

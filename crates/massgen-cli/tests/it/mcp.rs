@@ -1,0 +1,64 @@
+//! `massgen mcp …` against a real server process.
+
+use massgen_testkit::{ServerScript, ToolScript};
+use serde_json::json;
+
+use crate::support::Place;
+
+fn place() -> (Place, massgen_testkit::ScriptedServer) {
+    let server = ServerScript::new()
+        .named("the scripted one")
+        .tool(
+            ToolScript::echo("echo")
+                .schema(
+                    json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}),
+                )
+                .read_only(),
+        )
+        .tool(ToolScript::new("drop.table").text("dropped"))
+        .launch();
+    let place = Place::new();
+    place.write("play.yaml", "turns: [{ answer: x }]");
+    place.config(&json!({
+        "mcp_servers": [server.config("s")],
+        "agent": {"backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    (place, server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn list_tools_and_call() {
+    let (place, server) = place();
+    let listed = place.run(&["mcp", "list", "--config", "team.yaml", "--json"]).expect_code(0).json();
+    assert_eq!(listed[0]["server"], "s");
+    assert_eq!(listed[0]["state"], "ready");
+    assert_eq!(listed[0]["tools"], 2);
+    assert_eq!(listed[0]["name"], "the scripted one");
+
+    let tools = place.run(&["mcp", "tools", "--config", "team.yaml", "--json"]).expect_code(0).json();
+    assert_eq!(tools[0]["exposed"], "mcp__s__echo");
+    assert_eq!(tools[0]["annotations"]["readOnlyHint"], true);
+    let odd = tools[1]["exposed"].as_str().unwrap();
+    assert!(odd.starts_with("mcp__s__drop_table_") && odd.len() <= 64, "{odd}");
+    let table = place.run(&["mcp", "tools", "s", "--config", "team.yaml"]).expect_code(0);
+    assert!(table.stdout.starts_with("TOOL"), "{}", table.stdout);
+
+    let answer =
+        place.run(&["mcp", "call", "s", "echo", "n=7", "--json", "--config", "team.yaml"]).expect_code(0);
+    assert_eq!(answer.json()["structuredContent"], json!({"n": 7}));
+    let answer = place.run(&["mcp", "call", "s", "drop.table", "--config", "team.yaml"]).expect_code(0);
+    assert_eq!(answer.stdout, "dropped\n");
+    assert_eq!(server.journal().alive(), Vec::<u32>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_call_never_reaches_the_server() {
+    let (place, server) = place();
+    let ended = place.run(&["mcp", "call", "s", "echo", "n=seven", "--config", "team.yaml"]).expect_code(1);
+    assert!(ended.stderr.contains("n") && ended.stderr.contains("integer"), "{}", ended.stderr);
+    let ended = place.run(&["mcp", "call", "s", "eco", "--config", "team.yaml"]).expect_code(1);
+    assert!(ended.stderr.contains("there is no tool"), "{}", ended.stderr);
+    let ended = place.run(&["mcp", "call", "nobody", "echo", "--config", "team.yaml"]).expect_code(1);
+    assert!(ended.stderr.contains("it has: s"), "{}", ended.stderr);
+    assert_eq!(server.journal().method("tools/call").len(), 0);
+}

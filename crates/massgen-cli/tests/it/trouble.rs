@@ -1,0 +1,185 @@
+//! Runs in which something goes wrong: they end well-formed, with the right exit code, and leave nothing behind.
+
+use massgen_testkit::{
+    CallReply, ModelEndpoint, ModelScript, Outcome, PATIENCE, Quirk, Reply, ServerScript, ToolScript, Turn,
+    process,
+};
+use serde_json::json;
+
+use crate::support::{Place, assert_well_formed, of_type};
+use crate::team::agent;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_in_mid_call_costs_its_call_only() {
+    let server = ServerScript::new()
+        .tool(ToolScript::new("wait").read_only().replies(CallReply::new(Outcome::Hang)))
+        .launch();
+    let endpoint = ModelEndpoint::start(ModelScript::from_fn(|request| {
+        if request.has_results() {
+            Reply::call("new_answer", json!({"content": "the server is gone, but here is an answer"}))
+        } else {
+            Reply::call("mcp__frail__wait", json!({}))
+        }
+    }));
+    let place = Place::new();
+    place.config(&json!({
+        "mcp_servers": [server.config("frail")],
+        "agents": [agent("only", "openai", &endpoint, "/v1")],
+    }));
+    let running = place.spawn(&["--config", "team.yaml", "wait for it"]);
+    let journal = server.journal();
+    journal.await_method("tools/call").await;
+    for pid in journal.pids() {
+        process::signal(pid, process::Signal::Kill);
+    }
+    let ended = running.wait().expect_code(0);
+    assert!(ended.stdout.contains("here is an answer"), "{}", ended.stdout);
+    let events = place.events();
+    assert_well_formed(&events);
+    assert_eq!(of_type(&events, "tool_finished")[0]["status"], "failed");
+    assert!(journal.all_gone(PATIENCE).await, "{:?}", journal.alive());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_children_and_leaves_a_readable_log() {
+    let server = ServerScript::new()
+        .tool(ToolScript::new("wait").replies(CallReply::new(Outcome::Hang)))
+        .quirk(Quirk::NeverExitsOnEof)
+        .launch();
+    let endpoint =
+        ModelEndpoint::start(ModelScript::new().otherwise(Reply::call("mcp__slow__wait", json!({}))));
+    let place = Place::new();
+    place.config(&json!({
+        "mcp_servers": [server.config("slow")],
+        "agents": [agent("a", "claude", &endpoint, "/v1"), agent("b", "chatcompletion", &endpoint, "/v1")],
+    }));
+    let running = place.spawn(&["--config", "team.yaml", "wait for ever"]);
+    let journal = server.journal();
+    journal.await_method("tools/call").await;
+    running.signal(process::Signal::Interrupt);
+    running.wait().expect_code(130);
+    let events = place.events();
+    assert_well_formed(&events);
+    assert_eq!(events.last().unwrap()["outcome"], "interrupted");
+    assert!(journal.all_gone(PATIENCE).await, "{:?}", journal.alive());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_fails_for_ever_is_given_up_and_the_others_go_on() {
+    let broken = ModelEndpoint::start(ModelScript::new().otherwise(Reply::status(500).retry_after(0)));
+    let sound = ModelEndpoint::start(ModelScript::from_fn(|request| {
+        if request.offers("vote") {
+            Reply::call("vote", json!({"agent_id": "agent2", "reason": "it is there"}))
+        } else if request.offers("new_answer") {
+            Reply::call("new_answer", json!({"content": "one answer is enough"}))
+        } else {
+            Reply::text("one answer is enough")
+        }
+    }));
+    let place = Place::new();
+    place.config(&json!({"agents": [
+        agent("broken", "openai", &broken, "/v1"),
+        agent("sound", "openai", &sound, "/v1"),
+    ]}));
+    place.run(&["--config", "team.yaml", "q"]).expect_code(0);
+    let events = place.events();
+    assert_well_formed(&events);
+    let given_up = of_type(&events, "agent_failed");
+    assert!(given_up.last().unwrap()["retry_in_ms"].is_null(), "{given_up:?}");
+    assert_eq!(events.last().unwrap()["outcome"], "answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_left_is_exit_code_3_with_the_reasons() {
+    let broken = ModelEndpoint::start(
+        ModelScript::new().otherwise(Reply::status(401).message("no such key").code("invalid_api_key")),
+    );
+    let place = Place::new();
+    place.config(
+        &json!({"agents": [agent("a", "openai", &broken, "/v1"), agent("b", "claude", &broken, "/v1")]}),
+    );
+    let ended = place.run(&["--config", "team.yaml", "q"]).expect_code(3);
+    assert!(ended.stderr.contains("no such key"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("test-key-of-nobody") && !ended.stdout.contains("test-key-of-nobody"));
+    let events = place.events();
+    assert_well_formed(&events);
+    assert_eq!(events.last().unwrap()["outcome"], "no_answer");
+    // A refused key is not tried again.
+    assert_eq!(broken.http().requests().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_that_runs_out_leaves_the_best_answer() {
+    let endpoint = ModelEndpoint::start(ModelScript::from_fn(|request| {
+        match (request.model.as_str(), request.offers("vote")) {
+            ("model-of-quick", false) => Reply::call("new_answer", json!({"content": "the best so far"})),
+            _ => Reply::hang(),
+        }
+    }));
+    let place = Place::new();
+    place.config(&json!({"agents": [
+        agent("quick", "openai", &endpoint, "/v1"),
+        agent("slow", "gemini", &endpoint, "/v1beta"),
+    ]}));
+    let ended = place.run(&["--config", "team.yaml", "--orchestrator-timeout", "3", "q"]).expect_code(4);
+    assert!(ended.stdout.contains("the best so far"), "{}", ended.stdout);
+    let events = place.events();
+    assert_well_formed(&events);
+    assert_eq!(events.last().unwrap()["outcome"], "timed_out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_that_break_the_protocol_are_told_and_come_round() {
+    let step = std::sync::atomic::AtomicUsize::new(0);
+    let endpoint = ModelEndpoint::start(ModelScript::from_fn(move |request| {
+        if request.offers("vote") && !request.offers("new_answer") {
+            return Reply::text("unexpected");
+        }
+        match step.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => Turn::call("mcp__nowhere__tool", json!({})).into(),
+            1 => Turn::new().and_broken_call("new_answer", "{\"content\": ").into(),
+            2 => Turn::call("vote", json!({"agent_id": "nobody", "reason": "?"})).into(),
+            _ => Turn::call("new_answer", json!({"content": "at last"})).into(),
+        }
+    }));
+    let place = Place::new();
+    place.config(&json!({"agents": [agent("clumsy", "chatcompletion", &endpoint, "/v1")]}));
+    let ended = place.run(&["--config", "team.yaml", "q"]).expect_code(0);
+    assert!(ended.stdout.contains("at last"), "{}", ended.stdout);
+    assert_eq!(endpoint.refusals(), Vec::<String>::new(), "every call was answered in the wire's form");
+    assert_well_formed(&place.events());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_says_nothing_is_no_answer() {
+    let endpoint = ModelEndpoint::start(ModelScript::new().otherwise(Reply::text("")));
+    let place = Place::new();
+    place.config(&json!({
+        "agents": [agent("mute", "chatcompletion", &endpoint, "/v1")],
+        "limits": {"max_rounds": 1},
+    }));
+    place.run(&["--config", "team.yaml", "q"]).expect_code(3);
+    assert_well_formed(&place.events());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_start_speaks_through_the_run() {
+    let place = Place::new();
+    place.write("play.yaml", "turns: [{ answer: fine without it }]");
+    let server = ServerScript::new()
+        .quirk(Quirk::ExitAtStart { code: 3, stderr: "ModuleNotFoundError: fastmcp".into() })
+        .launch();
+    place.config(&json!({
+        "mcp_servers": [server.config("papers"), {"name": "gone", "command": "no-such-program-anywhere"}],
+        "agent": {"id": "a", "backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    let ended = place.run(&["--config", "team.yaml", "q"]).expect_code(0);
+    assert!(ended.stdout.contains("ModuleNotFoundError: fastmcp"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("no-such-program-anywhere"), "{}", ended.stdout);
+    let failed: Vec<_> = of_type(&place.events(), "server")
+        .into_iter()
+        .filter(|event| event["state"] == "failed")
+        .cloned()
+        .collect();
+    assert_eq!(failed.len(), 2, "{failed:?}");
+}
