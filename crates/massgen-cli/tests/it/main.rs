@@ -1,5 +1,13 @@
 //! The command as a user has it: the real binary, real servers, real sockets.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "test code: a panic is how it reports, and it starts the programs it is about"
+)]
+
 mod bad_input;
 mod conversation;
 mod mcp;

@@ -67,7 +67,7 @@ fn a_team_of_two_small_models_calls_a_real_tool_answers_and_votes() {
     assert!(!of_type(&events, "answer").is_empty());
     let finished: Vec<&Value> = of_type(&events, "tool_finished");
     let answered = |call: &&Value| call["tool"] == "mcp__every__echo" && call["status"] == "ok";
-    assert!(finished.iter().any(|call| answered(call)), "no real tool was called: {finished:?}");
+    assert!(finished.iter().any(answered), "no real tool was called: {finished:?}");
     let usage = &events.last().unwrap()["usage"];
     assert!(usage["input_tokens"].as_u64() > Some(0) && usage["output_tokens"].as_u64() > Some(0), "{usage}");
     assert_eq!(usage["cost_usd"], json!(0.0), "a model on this machine costs nothing");
