@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::Figure;
 use crate::ci::without_keys;
-use crate::demo;
 use crate::process;
 use crate::project;
 
@@ -98,11 +97,16 @@ fn whole(command: &mut Command) -> Result<Duration> {
     Ok(took)
 }
 
-/// A rehearsal that prints its events; nothing else is on its standard output.
+/// A rehearsal that prints its events; nothing else is on its standard output. Its logs stay out of the way.
 fn rehearsal() -> Result<Command> {
-    let mut command = demo::demo()?;
-    without_keys(&mut command).args(["--output", "events"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let release = project::release_folder()?;
+    let folder = project::members()?.target_directory.join("xtask/rehearsals").into_std_path_buf();
+    std::fs::create_dir_all(&folder)?;
+    let mut command = Command::new(release.join(project::program("massgen")));
+    command.current_dir(folder).env("MASSGEN_EXAMPLES_BIN", &release);
+    command.args(["demo", "--output", "events", "--team"]);
+    command.arg(project::root().join("examples/quickstart/team.yaml"));
+    without_keys(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     Ok(command)
 }
 

@@ -15,7 +15,9 @@ pub(super) const SET: Set = Set {
     // A change of the list is a change of the set.
     pins: &[include_str!("../../../crates/massgen-cli/local-model/requirements.txt")],
     obstacle: python::obstacle,
-    works: |folder| process::succeeds(Command::new(python::interpreter(folder)).args(["-c", "import xllamacpp"])),
+    works: |folder| {
+        process::succeeds(Command::new(python::interpreter(folder)).args(["-c", "import xllamacpp"]))
+    },
     install,
 };
 
