@@ -16,6 +16,8 @@ pub enum Phase {
     Handshake,
     /// The tools were being listed: no call was sent.
     List,
+    /// The server was being asked whether it is there: no call was sent.
+    Ping,
     /// The call was in flight: it may or may not have taken effect.
     Call,
 }
@@ -26,6 +28,7 @@ impl std::fmt::Display for Phase {
             Self::Connect => "connecting",
             Self::Handshake => "opening the session",
             Self::List => "listing the tools",
+            Self::Ping => "answering whether it is there",
             Self::Call => "calling the tool",
         })
     }

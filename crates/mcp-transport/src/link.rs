@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam,
-    ClientCapabilities, ClientConfig, ClientRequest, CustomResult, Implementation, JsonObject,
-    ListToolsRequest, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
-    RequestId, ServerPeerInfo, ServerResult, SubscriptionFilter,
+    ClientCapabilities, ClientConfig, ClientRequest, CustomResult, DiscoverRequest, DiscoverRequestParams,
+    Implementation, JsonObject, ListToolsRequest, PaginatedRequestParams, PingRequest,
+    ProgressNotificationParam, ProgressToken, ProtocolVersion, RequestId, ServerPeerInfo, ServerResult,
+    SubscriptionFilter,
 };
 use rmcp::service::{
     ClientInitializeError, NotificationContext, Peer, PeerRequestOptions, RunningService,
@@ -175,6 +176,22 @@ impl Link {
     ) -> Result<Value, ServiceError> {
         let params = CallToolRequestParams::new(tool).with_arguments(arguments);
         self.request(ClientRequest::CallToolRequest(CallToolRequest::new(params)), progress).await
+    }
+
+    /// Asks the server to answer anything at all: `ping`, or `server/discover` where there is no `ping` any more. An
+    /// error from the server is an answer.
+    pub(crate) async fn ping(&self) -> Result<(), ServiceError> {
+        let modern = self.peer.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
+        let request = if modern {
+            // Past rmcp's cache, which would answer in the server's place.
+            ClientRequest::DiscoverRequest(DiscoverRequest::new(DiscoverRequestParams {}))
+        } else {
+            ClientRequest::PingRequest(PingRequest::default())
+        };
+        match self.request(request, None).await {
+            Ok(_) | Err(ServiceError::McpError(_) | ServiceError::UnexpectedResponse) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn request(

@@ -299,6 +299,26 @@ impl Session {
         Ok(list)
     }
 
+    /// Asks the server for a sign of life, by whatever its protocol revision has for that: any answer counts, an error
+    /// too. No cache answers in its place, and at most `list_timeout` is waited.
+    ///
+    /// # Errors
+    ///
+    /// [`ToolError::Timeout`] where no answer comes, [`ToolError::Connection`] where the session is over, and for HTTP
+    /// those of [`Session::http`].
+    pub async fn ping(&self) -> Result<(), ToolError> {
+        let Inner { server, link, options, .. } = &*self.inner;
+        let limit = options.list_timeout;
+        match timeout(limit, link.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let scene = self.scene(Phase::Ping, Lost(convert::is_lost(&error))).await;
+                Err(convert::request_error(error, scene))
+            }
+            Err(_) => Err(ToolError::Timeout { server: server.clone(), phase: Phase::Ping, limit }),
+        }
+    }
+
     /// Calls a tool and waits for its answer, without a limit of its own. Dropping the future tells the server that
     /// the answer is no longer wanted.
     ///

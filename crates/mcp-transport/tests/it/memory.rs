@@ -74,6 +74,17 @@ async fn open(workshop: Arc<Workshop>, era: EraPolicy) -> Session {
 }
 
 #[tokio::test]
+async fn a_ping_is_answered_in_both_eras_and_fails_when_the_session_is_over() {
+    for era in [EraPolicy::Modern, EraPolicy::Legacy] {
+        let session = open(Workshop::new(), era).await;
+        soon(session.ping()).await.unwrap();
+        soon(session.close()).await;
+        let error = soon(session.ping()).await.unwrap_err();
+        assert!(matches!(error, ToolError::Connection { phase: Phase::Ping, .. }), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn both_halves_agree_in_both_eras() {
     for (era, version) in [
         (EraPolicy::Auto, "2026-07-28"),
