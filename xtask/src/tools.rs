@@ -19,7 +19,8 @@ installs the pinned servers and the small model that tests talk to
 Usage: cargo xtask tools [--list] [SET...]
 
 Sets: npm (server-everything, -filesystem, -memory, -sequential-thinking), mcp2 (mcp-server-time, -git, -fetch),
-mcp1 (mcp-server-sqlite), llama (llama.cpp's server and SmolLM2-135M-Instruct).
+mcp1 (mcp-server-sqlite), discord, twitter and papers (the servers of the examples of those names), llama (llama.cpp's server
+and SmolLM2-135M-Instruct).
 
   --list   say what is there, install nothing
 
@@ -45,7 +46,8 @@ struct Set {
     install: fn(&Path, &[&str]) -> Result<()>,
 }
 
-const SETS: &[Set] = &[npm::SET, python::MCP2, python::MCP1, llama::SET];
+const SETS: &[Set] =
+    &[npm::SET, npm::DISCORD, python::MCP2, python::MCP1, python::TWITTER, python::PAPERS, llama::SET];
 
 pub(crate) fn run(mut args: Args) -> Result<()> {
     let list = args.switch("--list");
@@ -59,7 +61,7 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     if list {
         for set in sets {
             let state = if is_ready(set, &cache) { "ready" } else { "not installed" };
-            println!("{:<6}{state}  {}", set.name, set.pins.join(" "));
+            println!("{:<8}{state}  {}", set.name, set.pins.join(" "));
         }
         return Ok(());
     }
@@ -77,16 +79,16 @@ fn install<'a>(cache: &Path, sets: impl Iterator<Item = &'a Set>) -> Result<()> 
     let mut missing = Vec::new();
     for set in sets {
         if is_ready(set, cache) {
-            println!("{:<6}ready", set.name);
+            println!("{:<8}ready", set.name);
             continue;
         }
         match (set.obstacle)() {
             Some(why) => {
-                println!("{:<6}SKIPPED: {why}", set.name);
+                println!("{:<8}SKIPPED: {why}", set.name);
                 missing.push(set.name);
             }
             None => {
-                println!("{:<6}installing {}", set.name, set.pins.join(" "));
+                println!("{:<8}installing {}", set.name, set.pins.join(" "));
                 let folder = cache.join(set.folder);
                 cache::clear(&folder)?;
                 (set.install)(&folder, set.pins)?;

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -261,7 +263,10 @@ async fn accept(
     }
 }
 
-async fn read_request(stream: &mut BufReader<TcpStream>, connection: u64) -> Option<HttpRequest> {
+pub(crate) async fn read_request<S>(stream: &mut BufReader<S>, connection: u64) -> Option<HttpRequest>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let line = read_line(stream).await?;
     let mut words = line.split_whitespace();
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
@@ -298,7 +303,7 @@ async fn read_request(stream: &mut BufReader<TcpStream>, connection: u64) -> Opt
     Some(request)
 }
 
-async fn read_line(stream: &mut BufReader<TcpStream>) -> Option<String> {
+async fn read_line(stream: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
     let mut line = Vec::new();
     match stream.read_until(b'\n', &mut line).await {
         Ok(0) | Err(_) => None,
@@ -411,9 +416,10 @@ async fn idle(stream: &mut BufReader<TcpStream>, time: Option<Duration>) -> bool
     }
 }
 
-fn reason(status: u16) -> &'static str {
+pub(crate) fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
         202 => "Accepted",
         204 => "No Content",
         400 => "Bad Request",

@@ -20,6 +20,7 @@
 //! - [`ModelEndpoint`]: a model's HTTP endpoint on all four wires, from a [`ModelScript`] of [`Turn`]s or a function
 //!   of the [`ModelRequest`], strict about the shape of requests, with faults at any event or byte.
 //! - [`http`]: the server underneath, for anything else; [`faults`]: TCP that is not HTTP.
+//! - [`upstream`]: Discord, X and arXiv on one loopback port, for real servers that talk to them.
 //! - [`tools`]: real third-party programs, and a loud word where they are missing.
 //! - [`process`]: what is still alive.
 
@@ -42,6 +43,7 @@ pub mod model;
 pub mod process;
 mod script;
 pub mod tools;
+pub mod upstream;
 
 pub use engine::{Engine, Step};
 pub use journal::{Journal, PATIENCE};

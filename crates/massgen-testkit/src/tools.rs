@@ -13,6 +13,11 @@ pub fn npm(name: &str) -> Option<PathBuf> {
     Cache::of_the_user()?.npm(name)
 }
 
+/// A program of a Node set that is installed by itself, such as `mcp-discord` of `discord`.
+pub fn node(set: &str, name: &str) -> Option<PathBuf> {
+    Cache::of_the_user()?.node(set, name)
+}
+
 /// A program of a Python environment, such as `mcp-server-time` of `mcp2`.
 pub fn python(environment: &str, name: &str) -> Option<PathBuf> {
     Cache::of_the_user()?.python(environment, name)
@@ -55,6 +60,7 @@ pub fn or_skip<T>(program: Option<T>, name: &str) -> Option<T> {
 /// ```
 /// # fn test() {
 /// let server = massgen_testkit::require!(npm "mcp-server-everything");
+/// let chat = massgen_testkit::require!(node "discord", "mcp-discord");
 /// let clock = massgen_testkit::require!(python "mcp2", "mcp-server-time");
 /// let model = massgen_testkit::require!(llama);
 /// # }
@@ -63,6 +69,9 @@ pub fn or_skip<T>(program: Option<T>, name: &str) -> Option<T> {
 macro_rules! require {
     (npm $name:expr) => {
         $crate::require!($crate::tools::npm($name), $name)
+    };
+    (node $set:expr, $name:expr) => {
+        $crate::require!($crate::tools::node($set, $name), $name)
     };
     (python $environment:expr, $name:expr) => {
         $crate::require!($crate::tools::python($environment, $name), $name)
@@ -101,8 +110,13 @@ impl Cache {
 
     /// See [`npm`].
     pub fn npm(&self, name: &str) -> Option<PathBuf> {
+        self.node("npm", name)
+    }
+
+    /// See [`node`].
+    pub fn node(&self, set: &str, name: &str) -> Option<PathBuf> {
         let name = if cfg!(windows) { format!("{name}.cmd") } else { name.to_owned() };
-        self.set("npm")?.file(&format!("node_modules/.bin/{name}"))
+        self.set(set)?.file(&format!("node_modules/.bin/{name}"))
     }
 
     /// See [`python`].

@@ -1,4 +1,4 @@
-//! The MCP project's reference servers for Node.
+//! Servers for Node: the MCP project's reference servers, and the one of the Discord example.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,6 +17,16 @@ pub(super) const SET: Set = Set {
         "@modelcontextprotocol/server-memory@2026.8.31",
         "@modelcontextprotocol/server-sequential-thinking@2026.8.31",
     ],
+    obstacle,
+    works: |folder| folder.join("node_modules/.bin").is_dir(),
+    install,
+};
+
+/// In a folder of its own: an update of one set does not install the other again.
+pub(super) const DISCORD: Set = Set {
+    name: "discord",
+    folder: "discord",
+    pins: &["mcp-discord@1.3.4"],
     obstacle,
     works: |folder| folder.join("node_modules/.bin").is_dir(),
     install,

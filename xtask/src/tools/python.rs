@@ -1,4 +1,4 @@
-//! Reference servers for Python: two virtual environments, because one server needs the older SDK.
+//! Servers for Python, in virtual environments of their own: they need different generations of the SDK.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +22,26 @@ pub(super) const MCP1: Set = Set {
     name: "mcp1",
     folder: "py/mcp1",
     pins: &["mcp-server-sqlite==2025.4.25", "mcp<2"],
+    obstacle,
+    works,
+    install,
+};
+
+/// The server of `examples/twitter`.
+pub(super) const TWITTER: Set = Set {
+    name: "twitter",
+    folder: "py/twitter",
+    pins: &["x-twitter-mcp==0.1.15", "fastmcp<5"],
+    obstacle,
+    works,
+    install,
+};
+
+/// The server of `examples/paper-search`.
+pub(super) const PAPERS: Set = Set {
+    name: "papers",
+    folder: "py/papers",
+    pins: &["paper-search-mcp==0.1.4", "mcp<2"],
     obstacle,
     works,
     install,
