@@ -32,6 +32,7 @@ pub mod env;
 mod guard;
 mod header;
 pub mod limits;
+pub mod lock;
 pub mod permission;
 mod secret;
 pub mod url;
