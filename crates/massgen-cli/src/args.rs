@@ -9,7 +9,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "massgen",
     version,
-    about,
     args_conflicts_with_subcommands = true,
     after_help = "Without a QUESTION a conversation starts. `massgen demo` shows a team at work without any account.\n\
                   Exit codes: 0 answered, 1 configuration, 2 usage, 3 no answer, 4 timed out with the best answer printed, 130 interrupted."
@@ -95,6 +94,8 @@ pub(crate) enum Command {
     /// Look into the MCP servers of a configuration
     #[command(subcommand)]
     Mcp(McpCommand),
+    /// Take a run up again that was cut off: names the calls that may have taken effect, sends none of them again
+    Resume(ResumeArgs),
     /// Work with configuration files
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -121,6 +122,20 @@ pub(crate) struct DemoArgs {
     /// Another team than the built-in one
     #[arg(long, value_name = "PATH", hide = true)]
     pub(crate) team: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ResumeArgs {
+    /// The log folder of the run
+    #[arg(value_name = "LOG_DIR")]
+    pub(crate) log: PathBuf,
+
+    /// Another configuration than the run's
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -181,6 +196,69 @@ pub(crate) enum McpCommand {
         #[command(flatten)]
         servers: ServersArgs,
     },
+    /// Show how often tools were called, by whom, how that went and how long it took
+    Stats(StatsArgs),
+    /// Start a stdio server behind a proxy that makes trouble, to see how a client takes it
+    Chaos(ChaosArgs),
+}
+
+/// Which runs are meant.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StatsArgs {
+    /// The log folder of a run [default: the newest in ./massgen_logs]
+    #[arg(value_name = "LOG_DIR", conflicts_with = "all")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// All runs in ./massgen_logs together
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// One JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which trouble is made. Requests are counted and drawn one by one; without an option nothing is changed.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ChaosArgs {
+    /// Hold each message of the server back for so long
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) delay: u64,
+
+    /// Swallow a message of the server with this probability, 0 to 1
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
+    pub(crate) drop: f64,
+
+    /// Write a line that is no message before one with this probability, 0 to 1
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
+    pub(crate) garbage: f64,
+
+    /// Kill the server and end when this many requests have been passed on
+    #[arg(long, value_name = "N")]
+    pub(crate) crash_after: Option<u64>,
+
+    /// Answer a call with a JSON-RPC error of this code instead of passing it on, with probability --error-rate
+    #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
+    pub(crate) error: Option<i64>,
+
+    /// How often --error strikes, 0 to 1
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = probability)]
+    pub(crate) error_rate: f64,
+
+    /// Makes the same draws each time
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// The server: a program and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("a probability lies between 0 and 1".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use massgen::config::{self, Config, Disk, Format};
+use massgen::config::{self, Config, Disk, Format, ToolMode};
 use massgen::core::Environment;
 
 use crate::args::DemoArgs;
@@ -76,6 +76,13 @@ fn cast(environment: &mut Environment, players: Option<&Players>) {
             backend.base_url.as_deref().unwrap_or_default(),
         ),
     };
+    if let Some(backend) = players.and_then(Players::backend)
+        && backend.tool_mode == ToolMode::JsonSchema
+    {
+        environment.set("MASSGEN_DEMO_TOOL_MODE", "json_schema");
+        let limit = backend.params.max_tokens.map(|limit| limit.to_string());
+        environment.set("MASSGEN_DEMO_LENGTH", limit.unwrap_or_else(|| "8000".to_owned()));
+    }
     environment.set("MASSGEN_DEMO_BACKEND", backend);
     environment.set("MASSGEN_DEMO_MODEL", model);
     environment.set("MASSGEN_DEMO_BASE_URL", base_url);

@@ -10,8 +10,11 @@ pub(crate) use plain::Plain;
 
 /// Shows events as they come.
 pub(crate) trait Display: Send {
-    /// Shows one event.
+    /// Takes one event; it need not be visible yet.
     fn show(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Makes everything visible. Called whenever no further event waits.
+    fn flush(&mut self) -> io::Result<()>;
 }
 
 /// One JSON line per event.
@@ -20,7 +23,10 @@ pub(crate) struct JsonLines<W>(pub(crate) W);
 impl<W: Write + Send> Display for JsonLines<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
         serde_json::to_writer(&mut self.0, event)?;
-        self.0.write_all(b"\n")?;
+        self.0.write_all(b"\n")
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
 }
@@ -30,6 +36,10 @@ pub(crate) struct Silent;
 
 impl Display for Silent {
     fn show(&mut self, _: &Event) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

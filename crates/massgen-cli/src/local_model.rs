@@ -57,7 +57,7 @@ pub(crate) struct LocalModel {
 
 impl LocalModel {
     pub(crate) fn players(&self) -> Option<Players> {
-        Players::local("llama.cpp", &self.base_url, "smollm2-135m-instruct")
+        Players::local("llama.cpp", &self.base_url, "smollm2-135m-instruct").map(Players::led)
     }
 
     pub(crate) async fn stop(mut self) {

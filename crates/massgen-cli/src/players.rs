@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use massgen::backends::{HttpClient, HttpOptions, local};
 use massgen::config::quick::{self, QuickSetup};
-use massgen::config::{BackendConfig, BackendKind, Config, keys};
+use massgen::config::{BackendConfig, BackendKind, Config, ToolMode, keys};
 use massgen::core::Environment;
 
 use crate::failure::Failure;
@@ -45,6 +45,15 @@ impl fmt::Display for Players {
 }
 
 impl Players {
+    /// A model so small that it has to be led: its answers are bound to the form of a tool call, and cut short.
+    pub(crate) fn led(mut self) -> Self {
+        if let Some(agent) = self.config.agents.first_mut() {
+            agent.backend.tool_mode = ToolMode::JsonSchema;
+            agent.backend.params.max_tokens = Some(300);
+        }
+        self
+    }
+
     /// A model that a server on this machine serves.
     pub(crate) fn local(server: &str, base_url: &str, model: &str) -> Option<Self> {
         let setup = QuickSetup {

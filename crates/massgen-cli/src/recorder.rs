@@ -71,30 +71,39 @@ impl Recorder {
 
 fn record(events: &mpsc::Receiver<Event>, mut outlets: Outlets, journal: Option<Journal>) -> Summary {
     let mut summary = Summary::default();
-    let mut showing = true;
-    while let Ok(mut event) = events.recv() {
-        event.kind.for_each_text(|text| {
-            if let Cow::Owned(clean) = outlets.redactor.redact(text) {
-                *text = clean;
+    let mut shown = Ok(());
+    while let Ok(first) = events.recv() {
+        // Everything that waits is taken in one go: one write to the terminal, however fast the models are.
+        for mut event in std::iter::once(first).chain(events.try_iter()) {
+            event.kind.for_each_text(|text| {
+                if let Cow::Owned(clean) = outlets.redactor.redact(text) {
+                    *text = clean;
+                }
+            });
+            summary.add(&event);
+            if let Some(journal) = &journal {
+                journal.record(&event);
             }
-        });
-        summary.add(&event);
-        if let Some(journal) = &journal {
-            journal.record(&event);
-        }
-        if let Some(log) = &outlets.log
-            && let Err(error) = log.keep(&event)
-        {
-            tracing::warn!(%error, "the log folder could not be written");
-        }
-        if showing && let Err(error) = outlets.display.show(&event) {
-            showing = false;
-            if error.kind() == io::ErrorKind::BrokenPipe {
-                outlets.reader_gone.cancel();
-            } else {
-                tracing::warn!(%error, "the output could not be written");
+            if let Some(log) = &outlets.log
+                && let Err(error) = log.keep(&event)
+            {
+                tracing::warn!(%error, "the log folder could not be written");
+            }
+            if shown.is_ok() {
+                shown = outlets.display.show(&event);
             }
         }
+        if shown.is_ok() {
+            shown = outlets.display.flush();
+        }
+        if shown.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            outlets.reader_gone.cancel();
+        }
+    }
+    if let Err(error) = shown
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        tracing::warn!(%error, "the output could not be written");
     }
     if let Some(journal) = journal
         && let Err(error) = journal.finish()

@@ -71,9 +71,9 @@ impl Session {
     /// The display that was asked for.
     pub(crate) fn display(&self) -> Box<dyn Display> {
         match self.output.output {
-            OutputFormat::Text => Box::new(Plain::new(io::stdout(), self.style)),
+            OutputFormat::Text => Box::new(Plain::new(io::BufWriter::new(io::stdout()), self.style)),
             OutputFormat::Json => Box::new(Silent),
-            OutputFormat::Events => Box::new(JsonLines(io::stdout())),
+            OutputFormat::Events => Box::new(JsonLines(io::BufWriter::new(io::stdout()))),
         }
     }
 

@@ -64,11 +64,15 @@ impl<W: Write + Send> Plain<W> {
         }
     }
 
+    fn flush_agents(&mut self) -> io::Result<()> {
+        let agents: Vec<String> = self.pending.keys().cloned().collect();
+        agents.iter().try_for_each(|agent| self.flush_agent(agent))
+    }
+
     fn text(&mut self, agent: &str, delta: &str) -> io::Result<()> {
         if self.presenting {
             self.streamed.push_str(delta);
-            write!(self.out, "{}", safe(delta))?;
-            return self.out.flush();
+            return write!(self.out, "{}", safe(delta));
         }
         let mut text = self.pending.remove(agent).unwrap_or_default();
         text.push_str(delta);
@@ -136,6 +140,8 @@ impl<W: Write + Send> Plain<W> {
     }
 
     fn heading(&mut self, title: &str) -> io::Result<()> {
+        // What an agent was about to say comes before, not into, what follows.
+        self.flush_agents()?;
         writeln!(self.out, "\n{}", self.style.bold(&format!("── {title} ──")))
     }
 
@@ -154,10 +160,7 @@ impl<W: Write + Send> Plain<W> {
     }
 
     fn finished(&mut self, outcome: RunOutcome) -> io::Result<()> {
-        let agents: Vec<String> = self.pending.keys().cloned().collect();
-        for agent in agents {
-            self.flush_agent(&agent)?;
-        }
+        self.flush_agents()?;
         let summary = self.summary.clone();
         let title = match outcome {
             RunOutcome::Answered => "done",
@@ -202,8 +205,7 @@ impl<W: Write + Send> Plain<W> {
             summary.usage.input_tokens,
             summary.usage.output_tokens,
             summary.duration_ms as f64 / 1000.0
-        )?;
-        self.out.flush()
+        )
     }
 }
 
@@ -303,7 +305,10 @@ impl<W: Write + Send> Display for Plain<W> {
             EventKind::FinalAnswer { text, .. } => self.final_answer(text),
             EventKind::RunFinished { outcome, .. } => self.finished(*outcome),
             _ => Ok(()),
-        }?;
-        if self.presenting { Ok(()) } else { self.out.flush() }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }

@@ -30,3 +30,13 @@ async fn a_local_configuration_is_found_by_its_name() {
     let ended = place.run(&["--output", "json", "q"]).expect_code(0);
     assert_eq!(ended.json()["answer"], "found");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_is_found_beside_its_configuration() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("teams")).unwrap();
+    place.write("teams/play.yaml", "turns: [{ answer: found }]");
+    place.write("teams/team.yaml", "agent: { id: a, backend: { type: scripted, script: play.yaml } }");
+    let ended = place.run(&["--config", "teams/team.yaml", "--output", "json", "q"]).expect_code(0);
+    assert_eq!(ended.json()["answer"], "found");
+}

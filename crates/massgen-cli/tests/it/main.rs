@@ -10,6 +10,8 @@
 
 mod bad_input;
 mod conversation;
+#[cfg(unix)]
+mod examples;
 mod mcp;
 mod real_model;
 mod support;

@@ -446,9 +446,9 @@ async fn a_single_agent_can_answer_directly() {
 
 #[tokio::test(start_paused = true)]
 async fn a_model_lost_in_its_tools_is_brought_back() {
-    let mut team = Team::new().with(|request, _| {
+    let mut team = Team::new().with(|request, number| {
         if tool_names(request).contains(&"mcp__s__look") {
-            vec![calls(&[("mcp__s__look", json!({}))])]
+            vec![calls(&[("mcp__s__look", json!({"again": number}))])]
         } else {
             answer("42")
         }
