@@ -90,6 +90,56 @@ impl Iterator for Schedule {
     }
 }
 
+/// Delays each of which is drawn anew between the base and three times the one before ("decorrelated jitter"): callers
+/// that failed together do not come back together.
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_resilience::backoff::Decorrelated;
+///
+/// let (base, cap) = (Duration::from_millis(250), Duration::from_secs(30));
+/// let delays: Vec<Duration> = Decorrelated::new(base, cap).take(20).collect();
+/// assert!(delays.iter().all(|delay| (base..=cap).contains(delay)));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Decorrelated {
+    base: Duration,
+    cap: Duration,
+    previous: Duration,
+}
+
+impl Decorrelated {
+    /// Endless delays from `base` up to `cap`.
+    pub fn new(base: Duration, cap: Duration) -> Self {
+        let base = base.min(cap);
+        Self { base, cap, previous: base }
+    }
+}
+
+impl Iterator for Decorrelated {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let most = self.previous.saturating_mul(3).min(self.cap);
+        self.previous = self.base + most.saturating_sub(self.base).mul_f64(fastrand::f64());
+        Some(self.previous)
+    }
+}
+
+/// `base`, doubled so many times up to `cap`, and up to `share` of it on top: never early, and not in step.
+pub(crate) fn upwards(base: Duration, doublings: u32, cap: Duration, share: f64) -> Duration {
+    let factor = 2u32.checked_pow(doublings).unwrap_or(u32::MAX);
+    let delay = base.saturating_mul(factor).min(cap);
+    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+    delay.saturating_add(delay.mul_f64(share * fastrand::f64()))
+}
+
+/// `value` with up to `share` of it taken away or added.
+pub(crate) fn around(value: Duration, share: f64) -> Duration {
+    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+    value.mul_f64(1.0 + share * (2.0 * fastrand::f64() - 1.0))
+}
+
 /// The runtime's clock instead of the system's, so that tests can pause it.
 #[derive(Debug, Clone, Copy, Default)]
 struct TokioClock;

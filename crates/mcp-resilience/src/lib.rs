@@ -29,5 +29,13 @@
 //! None: what is not used costs nothing.
 
 pub mod backoff;
+pub mod breaker;
+pub mod bulkhead;
 pub mod deadline;
+pub mod health;
+pub mod observe;
+pub mod rate_limit;
+pub mod restart;
+pub mod retry;
+mod sync;
 pub mod timeout;

@@ -1,0 +1,113 @@
+//! What the layers tell about themselves: counters, histograms and gauges for whoever collects them. Without a
+//! telemetry library: an [`Observer`] passes on to one.
+//!
+//! ```
+//! use std::sync::{Arc, Mutex};
+//! use mcp_resilience::breaker::{Gate, Outcome, Rules};
+//! use mcp_resilience::observe::{Hooks, Label, Observer, names};
+//! use tokio::time::Instant;
+//!
+//! #[derive(Default)]
+//! struct Lines(Mutex<Vec<String>>);
+//! impl Observer for Lines {
+//!     fn count(&self, name: &'static str, labels: &[Label<'_>], by: u64) {
+//!         self.0.lock().unwrap().push(format!("{name} {labels:?} +{by}"));
+//!     }
+//! }
+//!
+//! let lines = Arc::new(Lines::default());
+//! let gate = Gate::new(Rules::default()).observed(Hooks::new(lines.clone(), "db"));
+//! gate.acquire(Instant::now()).unwrap().record(Outcome::Success, Instant::now());
+//! assert_eq!(lines.0.lock().unwrap()[0], r#"breaker.calls [("target", "db"), ("outcome", "success")] +1"#);
+//! assert_eq!(names::BREAKER_CALLS, "breaker.calls");
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+/// One dimension of a measurement: its name and its value.
+pub type Label<'a> = (&'static str, &'a str);
+
+/// The names of what is measured. A host puts its own prefix in front.
+pub mod names {
+    /// Counter; labels `target`, `from`, `to`.
+    pub const BREAKER_TRANSITIONS: &str = "breaker.transitions";
+    /// Counter; labels `target`, `outcome` (`success`, `failure`, `throttled`, `neutral`, `stale`, `rejected`).
+    pub const BREAKER_CALLS: &str = "breaker.calls";
+    /// Histogram in seconds; labels `target`, `result` (`success`, `failure`, `neutral`).
+    pub const PROBE_DURATION: &str = "probe.duration";
+    /// Counter; labels `target`, `decision` (`retried`, `attempts`, `budget`, `deadline`).
+    pub const RETRY_ATTEMPTS: &str = "retry.attempts";
+    /// Gauge; label `target`.
+    pub const RETRY_BUDGET: &str = "retry.budget.tokens";
+    /// Gauge; label `target`.
+    pub const BULKHEAD_IN_FLIGHT: &str = "bulkhead.in_flight";
+    /// Gauge; label `target`.
+    pub const BULKHEAD_QUEUE: &str = "bulkhead.queue";
+    /// Histogram in seconds; label `target`.
+    pub const BULKHEAD_WAIT: &str = "bulkhead.wait";
+    /// Counter; labels `target`, `reason` (`queue`, `wait`, `rate`).
+    pub const SHED: &str = "shed";
+}
+
+/// Hears measurements. Methods are called where it happens: they must return at once.
+pub trait Observer: Send + Sync {
+    /// Something happened `by` times.
+    fn count(&self, _name: &'static str, _labels: &[Label<'_>], _by: u64) {}
+
+    /// One value of a distribution; durations are in seconds.
+    fn histogram(&self, _name: &'static str, _labels: &[Label<'_>], _value: f64) {}
+
+    /// A value as it is now.
+    fn gauge(&self, _name: &'static str, _labels: &[Label<'_>], _value: f64) {}
+}
+
+/// Hears nothing.
+impl Observer for () {}
+
+/// An observer and the name of what is being observed, which becomes the label `target`. The default tells nobody.
+#[derive(Clone, Default)]
+pub struct Hooks(Option<(Arc<dyn Observer>, Arc<str>)>);
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hooks").field(&self.0.as_ref().map(|(_, target)| target)).finish()
+    }
+}
+
+impl Hooks {
+    /// Tells `observer` about `target`.
+    pub fn new(observer: Arc<dyn Observer>, target: impl Into<Arc<str>>) -> Self {
+        Self(Some((observer, target.into())))
+    }
+
+    pub(crate) fn count(&self, name: &'static str, label: Option<Label<'_>>) {
+        if let Some((observer, target)) = &self.0 {
+            match label {
+                Some(label) => observer.count(name, &[("target", target), label], 1),
+                None => observer.count(name, &[("target", target)], 1),
+            }
+        }
+    }
+
+    pub(crate) fn transition(&self, from: &str, to: &str) {
+        if let Some((observer, target)) = &self.0 {
+            observer.count(names::BREAKER_TRANSITIONS, &[("target", target), ("from", from), ("to", to)], 1);
+        }
+    }
+
+    pub(crate) fn histogram(&self, name: &'static str, label: Option<Label<'_>>, seconds: f64) {
+        if let Some((observer, target)) = &self.0 {
+            match label {
+                Some(label) => observer.histogram(name, &[("target", target), label], seconds),
+                None => observer.histogram(name, &[("target", target)], seconds),
+            }
+        }
+    }
+
+    pub(crate) fn gauge(&self, name: &'static str, value: f64) {
+        if let Some((observer, target)) = &self.0 {
+            observer.gauge(name, &[("target", target)], value);
+        }
+    }
+}
