@@ -10,8 +10,12 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
+    /// The name of the server's host was being looked up: nothing was sent.
+    Resolve,
     /// The server was being started or dialled: nothing was sent.
     Connect,
+    /// The secure connection was being set up (TLS): nothing was sent.
+    Secure,
     /// The session was being opened (`initialize` or `server/discover`): no call was sent.
     Handshake,
     /// The tools were being listed: no call was sent.
@@ -25,7 +29,9 @@ pub enum Phase {
 impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Resolve => "looking up its name",
             Self::Connect => "connecting",
+            Self::Secure => "setting up a secure connection",
             Self::Handshake => "opening the session",
             Self::List => "listing the tools",
             Self::Ping => "answering whether it is there",
@@ -182,7 +188,10 @@ pub enum ToolError {
         retry_at: Option<Instant>,
     },
     /// The call was sent and its answer lost: it may or may not have taken effect.
-    #[error("the outcome of {tool} on server {server} is unknown: {reason}")]
+    #[error(
+        "the outcome of {tool} on server {server} is unknown. The call may or may not have taken effect ({reason}). \
+         Check the state with a read-only tool before repeating it."
+    )]
     OutcomeUnknown {
         /// The server.
         server: ServerName,
@@ -242,7 +251,7 @@ impl ToolError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused { refusal, .. } => Some(refusal.hint.clone()),
-            Self::Timeout { phase: Phase::Connect | Phase::Handshake, .. } => Some(
+            Self::Timeout { phase: Phase::Resolve | Phase::Connect | Phase::Secure | Phase::Handshake, .. } => Some(
                 "raise startup_timeout for this server; a first start through npx or uvx downloads".into(),
             ),
             Self::Timeout { .. } => Some("raise timeout for this server".into()),

@@ -22,6 +22,7 @@
 
 mod call;
 mod catalogue;
+mod class;
 mod content;
 mod environment;
 mod error;
@@ -32,6 +33,7 @@ mod service;
 mod tool;
 
 pub use call::{CallId, ToolCall, ToolOutput};
+pub use class::Class;
 pub use catalogue::{Catalogue, CatalogueEntry, Merge, Notice};
 pub use content::{Content, EmbeddedResource, ResourceBody};
 pub use environment::Environment;

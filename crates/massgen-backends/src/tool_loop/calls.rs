@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use mcp_core::{CallId, JsonObject, ToolCall, ToolError};
+use mcp_core::{CallId, JsonObject, ToolCall};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -100,7 +100,7 @@ impl ToolLoop {
                 let status = if output.is_error { CallStatus::ToolError } else { CallStatus::Ok };
                 (status, output.to_text())
             }
-            Ok(Err(error)) => (CallStatus::Failed, explain(&error)),
+            Ok(Err(error)) => (CallStatus::Failed, error.to_string()),
             Err(_) => {
                 let limit = self.options.call_timeout.as_secs_f32();
                 (CallStatus::Failed, format!("The tool did not answer within {limit} s."))
@@ -158,16 +158,6 @@ fn nearest<'a>(name: &str, offered: impl Iterator<Item = &'a str> + Clone) -> Op
         .filter(|(distance, tool)| *distance <= tool.len() / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, tool)| tool)
-}
-
-fn explain(error: &ToolError) -> String {
-    match error {
-        // The one hint that is advice for the model; the others are for the owner of the configuration.
-        ToolError::OutcomeUnknown { .. } => {
-            format!("{error}. {}", error.hint().unwrap_or_default())
-        }
-        _ => error.to_string(),
-    }
 }
 
 /// The text within the limit: its beginning and its end, as errors tend to stand there, around a mark.
