@@ -1,0 +1,160 @@
+//! What an outcome means: for the next attempt, for whoever counts failures, for whoever asked.
+
+use std::time::Duration;
+
+use crate::{Phase, ToolError, ToolOutput};
+
+/// What kind of outcome a call had.
+///
+/// One pure function, [`Class::of`], decides it; it has no wildcard, so that a new error is a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The tool answered.
+    Success,
+    /// The tool ran and says that it failed: an answer.
+    ToolFailed,
+    /// The call was wrong: a name, arguments, a state of things.
+    Caller,
+    /// The server lacks a capability.
+    Unsupported,
+    /// The tool broke on the server: a protocol error of its own.
+    ToolFault,
+    /// The server takes our message for wrong: our fault, or the address is not an endpoint of MCP.
+    Host,
+    /// Our idea of the tools is out of date; nothing was done.
+    Stale,
+    /// The revisions of the protocol do not fit; nothing was done.
+    Version,
+    /// What came back is not MCP.
+    Violation,
+    /// The program did not start, or ended before it spoke.
+    Start,
+    /// The server was not reached: nothing was sent.
+    Unreached,
+    /// No secure connection could be made: nothing was sent, and it will not be better soon.
+    Tls,
+    /// The connection broke after sending: the call may or may not have taken effect.
+    Lost,
+    /// The server wants a login; nothing was done.
+    Login,
+    /// The credentials do not allow it; nothing was done.
+    Forbidden,
+    /// The server says that it did not process the call (HTTP 408, 425).
+    NotProcessed,
+    /// The server asks to be left alone for a while; nothing was done.
+    Throttled {
+        /// For how long, where it says so.
+        retry_after: Option<Duration>,
+    },
+    /// The server broke (HTTP 500).
+    ServerFault,
+    /// Something between us and the server broke (HTTP 502, 503, 504): the call may or may not have taken effect.
+    Gateway,
+    /// A limit of time ran out after sending.
+    Timeout,
+    /// The caller went away.
+    Cancelled,
+    /// The call was not sent: the circuit is open, the queue is full, the server is away.
+    Rejected,
+    /// The call was not sent: the policy said no.
+    Denied,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Class {
+    /// The class of an outcome.
+    pub fn of(result: &Result<ToolOutput, ToolError>) -> Self {
+        match result {
+            Ok(output) if output.is_error => Self::ToolFailed,
+            Ok(_) => Self::Success,
+            Err(error) => error.class(),
+        }
+    }
+
+    /// Whether it is certain that the call had no effect, so that making it again cannot make it happen twice.
+    pub fn is_unsent(self) -> bool {
+        match self {
+            Self::Caller
+            | Self::Unsupported
+            | Self::Host
+            | Self::Stale
+            | Self::Version
+            | Self::Start
+            | Self::Unreached
+            | Self::Tls
+            | Self::Login
+            | Self::Forbidden
+            | Self::NotProcessed
+            | Self::Throttled { .. }
+            | Self::Rejected
+            | Self::Denied => true,
+            Self::Success
+            | Self::ToolFailed
+            | Self::ToolFault
+            | Self::Violation
+            | Self::Lost
+            | Self::ServerFault
+            | Self::Gateway
+            | Self::Timeout
+            | Self::Cancelled
+            | Self::Internal => false,
+        }
+    }
+
+    fn of_phase(phase: Phase, at_call: Self) -> Self {
+        match phase {
+            Phase::Resolve | Phase::Connect | Phase::Handshake | Phase::List | Phase::Ping => Self::Unreached,
+            Phase::Secure => Self::Tls,
+            Phase::Call => at_call,
+        }
+    }
+
+    fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
+        match status {
+            401 => Self::Login,
+            403 => Self::Forbidden,
+            408 | 425 => Self::NotProcessed,
+            409 | 410 | 422 => Self::Caller,
+            429 => Self::Throttled { retry_after },
+            503 if retry_after.is_some() => Self::Throttled { retry_after },
+            502..=504 => Self::Gateway,
+            500..=599 => Self::ServerFault,
+            400..=499 => Self::Host,
+            _ => Self::Violation,
+        }
+    }
+
+    fn of_code(code: i64) -> Self {
+        match code {
+            -32602 => Self::Caller,
+            -32601 | -32021 => Self::Unsupported,
+            -32700 | -32600 => Self::Host,
+            -32020 => Self::Stale,
+            -32022 => Self::Version,
+            _ => Self::ToolFault,
+        }
+    }
+}
+
+impl ToolError {
+    /// The class of this error.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::UnknownTool { .. } | Self::InvalidArguments { .. } => Class::Caller,
+            Self::Refused { .. } => Class::Denied,
+            Self::Start { .. } => Class::Start,
+            Self::Connection { phase, .. } => Class::of_phase(*phase, Class::Lost),
+            Self::Server { code, .. } => Class::of_code(*code),
+            Self::Http { status, retry_after, .. } => Class::of_status(*status, *retry_after),
+            Self::Malformed { .. } => Class::Violation,
+            Self::Timeout { phase, .. } => Class::of_phase(*phase, Class::Timeout),
+            Self::AuthRequired { .. } => Class::Login,
+            Self::Forbidden { .. } => Class::Forbidden,
+            Self::Unavailable { .. } => Class::Rejected,
+            Self::OutcomeUnknown { .. } => Class::Lost,
+            Self::Cancelled => Class::Cancelled,
+            Self::Internal(_) => Class::Internal,
+        }
+    }
+}
