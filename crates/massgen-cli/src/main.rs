@@ -1,6 +1,7 @@
 //! The massgen command: arguments, environment, files, terminal, exit codes. Everything else is in the libraries.
 
 mod args;
+mod chaos;
 mod config_command;
 mod demo;
 mod display;
@@ -15,9 +16,12 @@ mod output;
 mod players;
 mod prompt;
 mod recorder;
+mod resume;
 mod run;
+mod run_record;
 mod session;
 mod signals;
+mod stats;
 mod style;
 mod summary;
 
@@ -59,6 +63,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Demo(args)) => demo::run(args).await,
         Some(Command::Mcp(command)) => mcp_command::run(command).await,
         Some(Command::Config(command)) => config_command::run(command),
+        Some(Command::Resume(args)) => resume::run(args).await,
         Some(Command::Completions { .. }) => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ use crate::args::{McpCommand, OutputArgs, ServersArgs};
 use crate::failure::{Failure, Kind};
 use crate::session::Session;
 use crate::style::{one_line, safe};
-use crate::{environment, output, run};
+use crate::{chaos, environment, output, run, stats};
 
 pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
     match command {
@@ -22,6 +22,8 @@ pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
             let arguments = parse_arguments(&arguments, arguments_json.as_deref())?;
             call(&servers, &server, &tool, arguments).await
         }
+        McpCommand::Stats(args) => stats::run(&args),
+        McpCommand::Chaos(args) => chaos::run(args).await,
     }
 }
 
@@ -228,7 +230,7 @@ fn parse_arguments(pairs: &[String], object: Option<&str>) -> Result<JsonObject,
 }
 
 /// Columns as wide as their content; the last one runs free.
-fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
     let mut widths = head.map(|title| title.chars().count());
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use massgen::client::Ledger;
 use massgen::config::quick::{self, QuickSetup};
 use massgen::config::{self, BackendKind, Config};
 use massgen::orchestrator::{Exchange, RunOutcome, Task};
@@ -15,6 +16,7 @@ use crate::args::{OutputFormat, RunArgs};
 use crate::failure::{Failure, Kind};
 use crate::log_directory::LogDirectory;
 use crate::recorder::{Outlets, Recorder};
+use crate::run_record::RunRecord;
 use crate::session::{AuditLog, ServerLogs, Session};
 use crate::summary::Summary;
 use crate::{environment, interactive, output, players, signals};
@@ -59,8 +61,10 @@ pub(crate) struct Desk<'a> {
     team: Team,
     server_logs: std::sync::Arc<ServerLogs>,
     audit: std::sync::Arc<AuditLog>,
+    ledger: Ledger,
     redactor: Redactor,
     logging: bool,
+    record: RunRecord,
 }
 
 impl<'a> Desk<'a> {
@@ -77,6 +81,7 @@ impl<'a> Desk<'a> {
     ) -> Result<Self, Failure> {
         let server_logs = ServerLogs::new();
         let audit = AuditLog::new();
+        let ledger = Ledger::new();
         let redactor = Redactor::default();
         for secret in config.secrets() {
             redactor.register(secret.expose());
@@ -87,12 +92,20 @@ impl<'a> Desk<'a> {
             stderr: Some(server_logs.clone()),
             observer: Some(audit.clone()),
             scripts,
+            ledger: Some(ledger.clone()),
         };
+        let record = RunRecord::new(config.file.as_deref());
         let team = massgen::assemble(&config, context).map_err(|error| Failure::config(error.to_string()))?;
         for secret in team.secrets() {
             redactor.register(secret);
         }
-        Ok(Self { session, team, server_logs, audit, redactor, logging })
+        Ok(Self { session, team, server_logs, audit, ledger, redactor, logging, record })
+    }
+
+    /// What the log folders of its runs say about where they come from.
+    pub(crate) fn recorded_as(mut self, record: RunRecord) -> Self {
+        self.record = record;
+        self
     }
 
     pub(crate) fn team(&self) -> &Team {
@@ -114,10 +127,17 @@ impl<'a> Desk<'a> {
         let result = self.team.ask(&task, &emitter, stop).await;
         tracing::debug!(outcome = ?result.outcome, "the run is over");
         drop(emitter);
+        self.ledger.flush().await;
         Ok(recorder.finish().await)
     }
 
     fn watch(&self, log: Option<LogDirectory>) {
+        if let Some(log) = &log
+            && let Err(error) = self.record.write(log.path())
+        {
+            tracing::warn!(%error, "run.json could not be written");
+        }
+        self.ledger.write_to(log.as_ref().map(|log| log.path().join("ledger.jsonl")));
         self.audit.write_to(log.as_ref());
         self.server_logs.write_to(log);
     }
@@ -129,7 +149,7 @@ impl<'a> Desk<'a> {
 }
 
 /// Prints what the display has not, and turns the outcome into the exit code.
-fn conclude(session: &Session, summary: &Summary, next: &str) -> Result<(), Failure> {
+pub(crate) fn conclude(session: &Session, summary: &Summary, next: &str) -> Result<(), Failure> {
     match session.output.output {
         OutputFormat::Json => output::json(summary),
         OutputFormat::Events => {}

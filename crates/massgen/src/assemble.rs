@@ -7,7 +7,7 @@ use std::sync::Arc;
 use massgen_backends::HttpClient;
 use massgen_config::{AgentConfig, Config};
 use massgen_orchestrator::{Agent, Limits, Options};
-use mcp_client::Observer;
+use mcp_client::{Ledger, Observer};
 use mcp_core::Environment;
 use mcp_transport::StderrSink;
 
@@ -27,6 +27,8 @@ pub struct Context {
     pub scripts: BTreeMap<PathBuf, String>,
     /// Told about every server's state and every call.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Where calls are written down before they are sent; `None`: nowhere.
+    pub ledger: Option<Ledger>,
 }
 
 impl std::fmt::Debug for Context {

@@ -228,6 +228,7 @@ fn options(context: &Context) -> ClientOptions {
     session.stderr.clone_from(&context.stderr);
     let mut options = ClientOptions::default();
     options.session = session;
+    options.ledger.clone_from(&context.ledger);
     options
 }
 

@@ -74,7 +74,7 @@ impl Outcome {
 }
 
 /// The stable name of an error.
-fn class(error: &ToolError) -> &'static str {
+pub(crate) fn class(error: &ToolError) -> &'static str {
     match error {
         ToolError::UnknownTool { .. } => "unknown_tool",
         ToolError::InvalidArguments { .. } => "invalid_arguments",

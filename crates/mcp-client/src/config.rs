@@ -9,6 +9,8 @@ use mcp_resilience::backoff::Backoff;
 use mcp_security::Redactor;
 use mcp_transport::{EraPolicy, SessionOptions};
 
+use crate::Ledger;
+
 /// Where a server is.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -107,6 +109,8 @@ pub struct ClientOptions {
     pub relist_interval: Duration,
     /// Secrets that must not come back in errors, states and notices: servers print their keys when they fail.
     pub redactor: Redactor,
+    /// Where calls are written down before they are sent. Default: nowhere.
+    pub ledger: Option<Ledger>,
 }
 
 impl Default for ClientOptions {
@@ -116,6 +120,7 @@ impl Default for ClientOptions {
             restart: RestartPolicy::default(),
             relist_interval: Duration::from_secs(1),
             redactor: Redactor::default(),
+            ledger: None,
         }
     }
 }

@@ -46,6 +46,7 @@
 mod audit;
 mod client;
 mod config;
+mod ledger;
 mod multi;
 mod observe;
 mod pipeline;
@@ -57,6 +58,7 @@ mod validate;
 pub use audit::{AuditRecord, Outcome};
 pub use client::McpClient;
 pub use config::{ClientOptions, RestartPolicy, ServerConfig, Target};
+pub use ledger::{Ledger, LedgerReading, UnknownOutcome, read_ledger};
 pub use multi::MultiMcpClient;
 pub use observe::Observer;
 pub use state::{ServerState, ServerStatus};

@@ -12,6 +12,7 @@ use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 
 use crate::audit::AuditLayer;
+use crate::ledger::{Entry, LedgerLayer};
 use crate::redact;
 use crate::server::{SessionService, Shared};
 use crate::validate::ValidateLayer;
@@ -23,11 +24,13 @@ pub(crate) struct Request {
     pub(crate) spec: ToolSpec,
     /// Where the session reports progress of the attempt.
     pub(crate) pulse: Pulse,
+    /// Where the session says that it hands the call to the server.
+    pub(crate) ledger: Option<Arc<Entry>>,
 }
 
 impl Request {
     pub(crate) fn new(call: ToolCall, spec: ToolSpec) -> Self {
-        Self { call, spec, pulse: Pulse::default() }
+        Self { call, spec, pulse: Pulse::default(), ledger: None }
     }
 }
 
@@ -65,8 +68,8 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
         .layer(ValidateLayer::new(server.validators.clone()))
         // The effects gate stands here: it plans calls whose arguments are known to be good.
         //
-        // The ledger stands here: what is sent for good is written down first.
-        //
+        // The ledger: inside all that may refuse, outside all that may send. What changes the world is written down first.
+        .layer(LedgerLayer::new(server.options.ledger.clone()))
         // The cache stands here: a hit costs no time limit, no try and no place in a queue.
         //
         // Total deadline: around all attempts and the waits between them.

@@ -428,6 +428,9 @@ impl Service<Request> for SessionService {
             let session = server.read().session.clone();
             let Some(session) = session else { return Err(server.unavailable()) };
             let (sender, reports) = mpsc::channel(PROGRESS);
+            if let Some(entry) = &request.ledger {
+                entry.sent();
+            }
             let call = session.call_tool(&request.spec.name, request.call.arguments, Some(sender));
             tokio::select! {
                 biased;

@@ -47,6 +47,7 @@ mod http;
 mod link;
 mod options;
 mod process;
+mod program;
 pub mod serve;
 mod session;
 mod stderr;
@@ -55,4 +56,5 @@ pub use options::{
     DroppedTool, EraPolicy, PeerInfo, Progress, ProgressSender, SessionOptions, StderrSink, ToolList,
     TransportKind,
 };
+pub use program::{Program, ProgramPipes};
 pub use session::Session;

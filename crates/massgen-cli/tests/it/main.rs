@@ -14,6 +14,7 @@ mod conversation;
 mod examples;
 mod mcp;
 mod real_model;
+mod recovery;
 mod support;
 mod team;
 mod trouble;

@@ -5,5 +5,6 @@
 mod calls;
 mod children;
 mod fleet;
+mod ledger;
 mod real_servers;
 mod support;
