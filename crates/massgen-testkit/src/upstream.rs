@@ -260,16 +260,12 @@ where
         if http.method == "CONNECT" {
             let host = http.path.rsplit_once(':').map_or(http.path.as_str(), |(host, _)| host).to_owned();
             let known = service(&host).is_some();
-            let call = Call { via: Via::Tunnel, host: &host, path: "", http: &http };
             if !known {
-                world.note(call, http.clone(), 502);
+                world.note(Call { via: Via::Tunnel, host: &host, path: "", http: &http }, http.clone(), 502);
             }
             let head = if known { "200 Connected" } else { "502 Bad Gateway\r\ncontent-length: 0" };
             stream.get_mut().write_all(format!("HTTP/1.1 {head}\r\n\r\n").as_bytes()).await.ok()?;
-            if known {
-                return Some(host);
-            }
-            continue;
+            return known.then_some(host);
         }
         let (via, host) = match (tunnel, Url::parse(&http.path)) {
             (Some(host), _) => (Via::Tunnel, host.to_owned()),

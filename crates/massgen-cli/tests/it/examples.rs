@@ -111,7 +111,7 @@ fn an_unknown_channel_is_an_answer_of_the_tool() {
     let server = require!(node "discord", "mcp-discord");
     let example = discord_example(&server);
     let ended = example.ask("111");
-    assert_eq!(example.calls("mcp__discord__discord_send"), ["tool_failed"]);
+    assert_eq!(example.calls("mcp__discord__discord_send"), ["tool_error"]);
     assert!(ended.stdout.contains("Unknown Channel"), "{}", ended.stdout);
 }
 
@@ -164,7 +164,7 @@ fn a_refused_post_is_an_answer_of_the_tool() {
     let example = twitter_example(&server);
     let ended = example.ask("a duplicate");
     assert_eq!(example.requests("POST", "/2/tweets")[0].status, 403);
-    assert_eq!(example.calls("mcp__twitter__post_tweet"), ["tool_failed"]);
+    assert_eq!(example.calls("mcp__twitter__post_tweet"), ["tool_error"]);
     assert!(ended.stdout.contains("duplicate content"), "{}", ended.stdout);
 }
 
