@@ -7,4 +7,5 @@ mod client;
 mod ground;
 mod mcp_http;
 mod stdio;
+mod upstream;
 mod wires;
