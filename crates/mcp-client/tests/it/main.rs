@@ -6,5 +6,6 @@ mod calls;
 mod children;
 mod fleet;
 mod ledger;
+mod quirks;
 mod real_servers;
 mod support;
