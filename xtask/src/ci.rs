@@ -35,7 +35,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     // Tests start our own programs; built beforehand, no test waits for a compiler.
     if steps.run("build", || process::run(project::cargo().args(["build", "--workspace", "--all-targets"]))) {
         steps.run("test", || test::tests(&[]));
-        steps.run("crates", || crates::each(Work::CompileAndTest, &[]));
+        // Each crate's tests have just run; what is left to see is that it compiles alone, with each feature.
+        steps.run("crates", || crates::each(Work::Compile, &[]));
     } else {
         steps.skip("test", "the workspace does not build");
         steps.skip("crates", "the workspace does not build");

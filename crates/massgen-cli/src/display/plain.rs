@@ -12,6 +12,9 @@ use crate::summary::Summary;
 /// How much of a tool's arguments or result a line shows, in characters.
 const GLIMPSE: usize = 100;
 
+/// How long a line of an agent's text may grow until it is shown, in bytes.
+const LINE: usize = 240;
+
 /// The plain display.
 pub(crate) struct Plain<W> {
     out: W,
@@ -58,7 +61,7 @@ impl<W: Write + Send> Plain<W> {
         match self.pending.remove(agent) {
             Some(text) if !text.trim().is_empty() => {
                 let name = self.name(agent);
-                writeln!(self.out, "{name} {}", self.style.dim(&safe(&text)))
+                writeln!(self.out, "{name} {}", self.style.dim(&safe(text.trim_end())))
             }
             _ => Ok(()),
         }
@@ -74,18 +77,26 @@ impl<W: Write + Send> Plain<W> {
             self.streamed.push_str(delta);
             return write!(self.out, "{}", safe(delta));
         }
-        let mut text = self.pending.remove(agent).unwrap_or_default();
-        text.push_str(delta);
-        while let Some(end) = text.find('\n') {
-            let rest = text.split_off(end + 1);
-            if !text.trim().is_empty() {
-                let name = self.name(agent);
-                writeln!(self.out, "{name} {}", self.style.dim(&safe(text.trim_end())))?;
-            }
-            text = rest;
+        // Only the new piece can hold a line's end: looking through all that waits would cost the square of its length.
+        let mut rest = delta;
+        while let Some(end) = rest.find('\n') {
+            self.wait_with(agent, &rest[..end]);
+            self.flush_agent(agent)?;
+            rest = &rest[end + 1..];
         }
-        self.pending.insert(agent.to_owned(), text);
-        Ok(())
+        self.wait_with(agent, rest);
+        // A model that never ends its line is shown all the same, at the end of a word.
+        let is_long = |text: &String| text.len() > LINE && text.ends_with(char::is_whitespace);
+        if self.pending.get(agent).is_some_and(is_long) { self.flush_agent(agent) } else { Ok(()) }
+    }
+
+    fn wait_with(&mut self, agent: &str, text: &str) {
+        match self.pending.get_mut(agent) {
+            Some(waiting) => waiting.push_str(text),
+            None => {
+                self.pending.insert(agent.to_owned(), text.to_owned());
+            }
+        }
     }
 
     fn server(
@@ -310,5 +321,73 @@ impl<W: Write + Send> Display for Plain<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use massgen::core::AgentId;
+    use massgen::orchestrator::{AgentInfo, EventKind, VERSION};
+
+    use super::*;
+
+    fn show(kinds: Vec<EventKind>) -> String {
+        let mut display = Plain::new(Vec::new(), Style::Plain);
+        for (at, kind) in kinds.into_iter().enumerate() {
+            let event = Event { v: VERSION, seq: at as u64 + 1, at: jiff::Timestamp::UNIX_EPOCH, kind };
+            display.show(&event).unwrap();
+        }
+        display.flush().unwrap();
+        String::from_utf8(display.out).unwrap()
+    }
+
+    fn started() -> EventKind {
+        let agents = ["a", "longer"].map(|id| AgentInfo {
+            id: AgentId::new(id).unwrap(),
+            provider: "Scripted".into(),
+            model: String::new(),
+        });
+        EventKind::RunStarted { question: "why?".into(), agents: agents.into(), history: 0 }
+    }
+
+    fn says(agent: &str, delta: &str) -> EventKind {
+        EventKind::Text { agent: AgentId::new(agent).unwrap(), delta: delta.into() }
+    }
+
+    #[test]
+    fn agents_who_speak_at_once_are_kept_apart_line_by_line() {
+        let shown = show(vec![
+            started(),
+            says("a", "one "),
+            says("longer", "first\nsec"),
+            says("a", "line\n\nand a \u{1b}[2J trick"),
+            says("longer", "ond"),
+            EventKind::Winner { agent: Some(AgentId::new("a").unwrap()), votes: vec![], tie: false },
+            EventKind::PresentationStarted { agent: AgentId::new("a").unwrap() },
+            says("a", "the **answer**"),
+            EventKind::FinalAnswer { agent: AgentId::new("a").unwrap(), text: "the **answer**".into() },
+        ]);
+        expect![[r#"
+            question why?
+            team     a (Scripted), longer (Scripted)
+            longer │ first
+            a      │ one line
+            a      │ and a \u{1b}[2J trick
+            longer │ second
+
+            ── answer, presented by a ──
+            the **answer**
+        "#]]
+        .assert_eq(&shown);
+    }
+
+    #[test]
+    fn a_line_without_end_is_shown_at_the_end_of_a_word() {
+        let mut kinds = vec![started()];
+        kinds.extend((0..100).map(|_| says("a", "words ")));
+        let shown = show(kinds);
+        assert_eq!(shown.lines().filter(|line| line.starts_with("a ")).count(), 2, "{shown}");
+        assert!(shown.lines().all(|line| line.len() < LINE + 40), "{shown}");
     }
 }
