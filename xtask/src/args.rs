@@ -19,6 +19,16 @@ impl Args {
         self.words.len() < before
     }
 
+    /// Takes an option and the word behind it.
+    pub(crate) fn value(&mut self, name: &str) -> Result<Option<String>> {
+        let Some(at) = self.words.iter().position(|word| word == name) else { return Ok(None) };
+        self.words.remove(at);
+        if at >= self.words.len() {
+            bail!("{name} wants a word behind it");
+        }
+        Ok(Some(self.words.remove(at)))
+    }
+
     /// Takes everything, options included, for a program that understands them itself.
     pub(crate) fn rest(self) -> Vec<String> {
         self.words.into_iter().filter(|word| word != "--").collect()
@@ -55,6 +65,14 @@ mod tests {
         assert!(args.switch("--write"));
         assert!(!args.switch("--write"));
         assert_eq!(args.names().unwrap(), ["npm"]);
+    }
+
+    #[test]
+    fn an_option_takes_the_word_behind_it() {
+        let mut args = args(&["--scenario", "initialize", "--json"]);
+        assert_eq!(args.value("--scenario").unwrap().as_deref(), Some("initialize"));
+        assert_eq!(args.value("--scenario").unwrap(), None);
+        assert!(args.value("--json").is_err());
     }
 
     #[test]

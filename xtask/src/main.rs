@@ -10,6 +10,7 @@ mod args;
 mod bench;
 mod check;
 mod ci;
+mod conformance;
 mod crates;
 mod demo;
 mod docs;
@@ -39,6 +40,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "check", help: check::HELP, run: check::run },
     Command { name: "test", help: test::HELP, run: test::run },
     Command { name: "ci", help: ci::HELP, run: ci::run },
+    Command { name: "conformance", help: conformance::HELP, run: conformance::run },
     Command { name: "tidy", help: tidy::HELP, run: tidy::run },
     Command { name: "crates", help: crates::HELP, run: crates::run },
     Command { name: "docs", help: docs::HELP, run: docs::run },
@@ -80,7 +82,7 @@ fn usage() -> String {
     let mut text = String::from("Usage: cargo xtask COMMAND [OPTIONS]\n\nCommands:\n");
     for command in COMMANDS {
         let summary = command.help.lines().next().unwrap_or_default();
-        text.push_str(&format!("  {:<9}{summary}\n", command.name));
+        text.push_str(&format!("  {:<12}{summary}\n", command.name));
     }
     text.push_str("\n`cargo xtask COMMAND --help` tells more.\n");
     text

@@ -45,9 +45,14 @@ pub(crate) fn is_published(package: &Package) -> bool {
     package.publish.as_ref().is_none_or(|registries| !registries.is_empty())
 }
 
+/// The folder of everything that is built.
+pub(crate) fn target() -> Result<PathBuf> {
+    Ok(members()?.target_directory.into_std_path_buf())
+}
+
 /// The folder with the release binaries.
 pub(crate) fn release_folder() -> Result<PathBuf> {
-    Ok(members()?.target_directory.join("release").into_std_path_buf())
+    Ok(target()?.join("release"))
 }
 
 /// A program's file name on this platform.

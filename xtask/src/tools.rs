@@ -5,10 +5,10 @@ mod llama;
 mod npm;
 mod python;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::args::Args;
 use crate::project;
@@ -19,8 +19,8 @@ installs the pinned servers and the small model that tests talk to
 Usage: cargo xtask tools [--list] [SET...]
 
 Sets: npm (server-everything, -filesystem, -memory, -sequential-thinking), mcp2 (mcp-server-time, -git, -fetch),
-mcp1 (mcp-server-sqlite), discord, twitter and papers (the servers of the examples of those names), llama (llama.cpp's server
-and SmolLM2-135M-Instruct).
+mcp1 (mcp-server-sqlite), discord, twitter and papers (the servers of the examples of those names), conformance
+(MCP's conformance suite and a Node for it), llama (llama.cpp's server and SmolLM2-135M-Instruct).
 
   --list   say what is there, install nothing
 
@@ -46,8 +46,16 @@ struct Set {
     install: fn(&Path, &[&str]) -> Result<()>,
 }
 
-const SETS: &[Set] =
-    &[npm::SET, npm::DISCORD, python::MCP2, python::MCP1, python::TWITTER, python::PAPERS, llama::SET];
+const SETS: &[Set] = &[
+    npm::SET,
+    npm::DISCORD,
+    npm::CONFORMANCE,
+    python::MCP2,
+    python::MCP1,
+    python::TWITTER,
+    python::PAPERS,
+    llama::SET,
+];
 
 pub(crate) fn run(mut args: Args) -> Result<()> {
     let list = args.switch("--list");
@@ -61,11 +69,24 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     if list {
         for set in sets {
             let state = if is_ready(set, &cache) { "ready" } else { "not installed" };
-            println!("{:<8}{state}  {}", set.name, set.pins.join(" "));
+            println!("{:<12}{state}  {}", set.name, set.pins.join(" "));
         }
         return Ok(());
     }
     install(&cache, sets)
+}
+
+/// The folder of one set, installed if need be.
+pub(crate) fn folder_of(name: &str) -> Result<PathBuf> {
+    let cache = cache::folder()?;
+    let set = SETS.iter().find(|set| set.name == name).with_context(|| format!("no set {name:?}"))?;
+    if !is_ready(set, &cache) {
+        install(&cache, [set].into_iter())?;
+    }
+    if !is_ready(set, &cache) {
+        bail!("the set {name:?} cannot be installed here");
+    }
+    Ok(cache.join(set.folder))
 }
 
 /// Installs all sets; what `ci` does.

@@ -163,6 +163,23 @@ fn cut(text: String) -> String {
     }
 }
 
+/// Takes out optional arguments that are null where their schema permits no null: models write null for "not given".
+fn without_nulls(tool: &ToolSpec, arguments: &mut JsonObject) {
+    if !arguments.values().any(Value::is_null) {
+        return;
+    }
+    let schema = &tool.input_schema;
+    let is_required = |name: &str| {
+        schema["required"].as_array().is_some_and(|names| names.iter().any(|required| required == name))
+    };
+    let forbids_null = |name: &str| match &schema["properties"][name]["type"] {
+        Value::String(kind) => kind != "null",
+        Value::Array(kinds) => !kinds.iter().any(|kind| kind == "null"),
+        _ => false,
+    };
+    arguments.retain(|name, value| !value.is_null() || is_required(name) || !forbids_null(name));
+}
+
 /// Puts [`Validate`] around a service.
 #[derive(Clone)]
 pub(crate) struct ValidateLayer {
@@ -202,7 +219,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        without_nulls(&request.spec, &mut request.call.arguments);
         match self.validators.check(&request.spec, &request.call.arguments) {
             Ok(()) => ValidateFuture::Inner { inner: self.inner.call(request) },
             Err(error) => ValidateFuture::Refused { error: Some(error) },

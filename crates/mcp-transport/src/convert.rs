@@ -23,8 +23,10 @@ use rmcp::{RoleServer, ServerHandler, ServiceExt};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::framing::UNREADABLE;
+use crate::decoder::UNREADABLE;
+use crate::link::Reply;
 use crate::options::DroppedTool;
+use crate::raw::{ListPage, ListedTool};
 use crate::serve::ServeError;
 
 /// What an error may need besides itself.
@@ -83,6 +85,9 @@ pub(crate) fn request_error(error: ServiceError, scene: Scene<'_>) -> ToolError 
         ServiceError::Timeout { timeout } => {
             ToolError::Timeout { server: scene.server.clone(), phase: scene.phase, limit: timeout }
         }
+        ServiceError::InputRequiredRoundsExceeded { max_rounds } => {
+            scene.malformed(format!("it asked for input {max_rounds} times and gave no result"))
+        }
         other => scene.connection(other.to_string(), None),
     }
 }
@@ -107,9 +112,15 @@ pub(crate) fn open_error(error: ClientInitializeError, scene: Scene<'_>) -> Opti
     })
 }
 
+/// The error of a request at which HTTP itself failed.
+pub(crate) fn http_error(error: reqwest::Error, scene: Scene<'_>) -> ToolError {
+    transport_error(Box::new(StreamableHttpError::<reqwest::Error>::Client(error)), scene)
+}
+
 fn transport_error(error: Box<dyn Error + Send + Sync>, scene: Scene<'_>) -> ToolError {
     let server = scene.server.clone();
     let mut cause: Option<&(dyn Error + 'static)> = Some(error.as_ref());
+    let mut login = None;
     while let Some(current) = cause {
         if let Some(refusal) = current.downcast_ref::<Refusal>() {
             return ToolError::Refused { server, refusal: refusal.clone() };
@@ -148,13 +159,46 @@ fn transport_error(error: Box<dyn Error + Send + Sync>, scene: Scene<'_>) -> Too
                 | StreamableHttpError::MissingSessionIdInResponse),
             ) => return scene.malformed(unusable.to_string()),
             Some(StreamableHttpError::ReinitializationFailed(error)) => return scene.server(error),
+            Some(StreamableHttpError::Auth(failure)) => {
+                login = Some(failure.to_string());
+                cause = Some(failure);
+                continue;
+            }
             _ => {}
         }
         cause = current.source();
     }
+    if let Some(reason) = login {
+        let reason = format!("the login failed: {reason}");
+        return ToolError::Start { server, reason, stderr: Vec::new() };
+    }
     let reason = root(error.as_ref());
+    let phase = unsent(error.as_ref()).unwrap_or(scene.phase);
     // The error as a whole is not kept: reqwest's names the URL, and that may hold a secret.
-    scene.connection(reason, None)
+    Scene { phase, ..scene }.connection(reason, None)
+}
+
+/// How far a request had come that was certainly not sent; `None`: it may have been.
+fn unsent(error: &(dyn Error + 'static)) -> Option<Phase> {
+    let mut current = Some(match error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+        Some(StreamableHttpError::Client(client)) => client,
+        _ => error,
+    });
+    let mut phase = None;
+    while let Some(error) = current {
+        match error.downcast_ref::<reqwest::Error>() {
+            Some(error) if error.is_dns() => return Some(Phase::Resolve),
+            Some(error) if error.is_connect() => phase = Some(Phase::Connect),
+            _ => {}
+        }
+        // What TLS does not like comes as invalid data.
+        let io = error.downcast_ref::<std::io::Error>();
+        if phase.is_some() && io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData) {
+            return Some(Phase::Secure);
+        }
+        current = error.source();
+    }
+    phase
 }
 
 /// The innermost error's words: the layers above say where, and reqwest's name the URL.
@@ -199,7 +243,11 @@ pub(crate) struct Page {
 }
 
 /// Reads a page of `tools/list`; `offset` is the number of items on the pages before.
-pub(crate) fn page(server: &ServerName, result: Value, offset: usize) -> Result<Page, ToolError> {
+pub(crate) fn page(server: &ServerName, reply: Reply<ListPage>, offset: usize) -> Result<Page, ToolError> {
+    let result = match reply {
+        Reply::Decoded(page) => return Ok(decoded(server, page)),
+        Reply::Raw(result) => result,
+    };
     let malformed = |reason: &str| ToolError::Malformed { server: server.clone(), reason: reason.to_owned() };
     let Value::Object(mut result) = result else {
         return Err(malformed("its tool list is not an object"));
@@ -224,6 +272,30 @@ pub(crate) fn page(server: &ServerName, result: Value, offset: usize) -> Result<
         }
     }
     Ok(page)
+}
+
+/// A page of which all but the names is known to be good.
+fn decoded(server: &ServerName, list: ListPage) -> Page {
+    let mut page =
+        Page { tools: Vec::with_capacity(list.tools.len()), dropped: Vec::new(), next: list.next_cursor };
+    for item in list.tools {
+        let ListedTool { name, title, description, input_schema, output_schema, annotations } = item;
+        match ToolName::new(&name) {
+            Ok(valid) => {
+                let mut spec = ToolSpec::new(server.clone(), valid);
+                spec.input_schema = Arc::new(Value::Object(input_schema));
+                spec.output_schema = output_schema.map(|schema| Arc::new(Value::Object(schema)));
+                (spec.title, spec.description) = (title, description);
+                spec.annotations = annotations.unwrap_or_default();
+                page.tools.push(spec);
+            }
+            Err(error) => page.dropped.push(DroppedTool {
+                name: name.chars().take(128).collect(),
+                reason: error.to_string(),
+            }),
+        }
+    }
+    page
 }
 
 fn tool(server: &ServerName, item: Value) -> Result<ToolSpec, String> {
@@ -264,7 +336,11 @@ fn text(object: &mut JsonObject, key: &str) -> Option<String> {
 }
 
 /// Reads the result of `tools/call`.
-pub(crate) fn output(server: &ServerName, result: Value) -> Result<ToolOutput, ToolError> {
+pub(crate) fn output(server: &ServerName, reply: Reply<ToolOutput>) -> Result<ToolOutput, ToolError> {
+    let result = match reply {
+        Reply::Decoded(output) => return Ok(output),
+        Reply::Raw(result) => result,
+    };
     let malformed = |reason: String| ToolError::Malformed { server: server.clone(), reason };
     let Value::Object(mut result) = result else {
         return Err(malformed("the result of its tool is not an object".to_owned()));
@@ -424,7 +500,7 @@ mod tests {
             "text",
             {"name": "search/items.v2", "inputSchema": schema, "outputSchema": {"type": "object"}, "extra": 1},
         ], "nextCursor": "", "ttlMs": 1.5, "cacheScope": "shared"});
-        let page = page(&server(), items, 10).unwrap();
+        let page = page(&server(), Reply::Raw(items), 10).unwrap();
         let names: Vec<_> = page.tools.iter().map(|tool| tool.name.as_str()).collect();
         assert_eq!(names, ["good", "search/items.v2"]);
         assert!(page.tools[0].annotations.is_read_only() && page.tools[0].description.is_none());
@@ -445,7 +521,7 @@ mod tests {
 
     #[test]
     fn results_are_read_leniently() {
-        let read = |value| output(&server(), value);
+        let read = |value| output(&server(), Reply::Raw(value));
         assert_eq!(read(json!({})).unwrap(), ToolOutput::default());
         let odd = read(
             json!({"content": [{"type": "hologram", "x": 1}, {"type": "text", "text": "t", "isError": true}]}),

@@ -1,60 +1,38 @@
 //! Newline-delimited JSON-RPC over a byte stream, bounded and forgiving (MCP basic/transports, "stdio").
 //!
 //! rmcp's own framing drops a line that is too long and lets its caller wait for ever; here the request that the
-//! line answers fails instead. Results of tool requests are handed on undecoded, so that one malformed item of a
-//! result does not cost the whole.
+//! line answers fails instead. What a line says is for [`Decoder`].
 
-use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use bytes::BytesMut;
 use rmcp::RoleClient;
-use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, ClientRequest, CustomResult, ErrorCode, ErrorData,
-    JsonRpcMessage, NumberOrString, RequestId, ServerJsonRpcMessage, ServerResult,
-};
+use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::watch;
+
+use crate::decoder::{Decoder, Verdict, number};
+use crate::raw::{Direct, Outbox};
 
 /// How much is kept of both ends of a line that is too long: enough to find the id in it.
 const ENDS: usize = 160;
-
-/// Why a stream ended by our decision; shared with whoever composes the error.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Verdict(Arc<Mutex<Option<String>>>);
-
-impl Verdict {
-    fn set(&self, reason: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
-    }
-
-    pub(crate) fn reason(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// The code of the error that stands in for an answer that was too long or not JSON-RPC. It is of the range that
-/// JSON-RPC leaves to implementations.
-pub(crate) const UNREADABLE: ErrorCode = ErrorCode(-32_099);
+/// The room for one read: as much as a pipe usually holds.
+const READ: usize = 64 * 1024;
 
 pub(crate) struct LineTransport<R, W> {
-    read: BufReader<R>,
-    line: Vec<u8>,
+    read: R,
+    /// What was read and is not a whole line yet, or is more than one.
+    buffer: BytesMut,
+    /// How much of the buffer is known to hold no end of line.
+    scanned: usize,
     limit: usize,
     oversized: Option<Oversized>,
-    /// Messages read and not yet handed on: an array of messages is one line.
-    ready: VecDeque<ServerJsonRpcMessage>,
-    write: Arc<AsyncMutex<Option<W>>>,
-    closed: watch::Sender<bool>,
-    /// Requests in flight whose results are handed on undecoded.
-    undecoded: HashSet<RequestId>,
-    /// All requests in flight.
-    pending: HashSet<RequestId>,
-    verdict: Verdict,
+    outbox: Arc<Outbox<W>>,
+    closed: watch::Receiver<bool>,
+    decoder: Decoder,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +54,7 @@ impl Oversized {
 
     /// The id of the message, where the first or the last members show it. The first members are those of the
     /// outermost object; the last `}` closes it, so a member right before it is of the outermost object too.
-    fn id(&self) -> Option<RequestId> {
+    fn id(&self) -> Option<i64> {
         let squeeze = |bytes: &[u8]| {
             String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_whitespace()).collect::<String>()
         };
@@ -90,40 +68,14 @@ impl Oversized {
             let (rest, id) = tail.strip_suffix('}')?.rsplit_once(r#""id":"#)?;
             rest.ends_with(',').then(|| id.to_owned())
         };
-        first
-            .or_else(last)
-            .and_then(|id| serde_json::from_str::<Value>(&id).ok())
-            .and_then(|id| request_id(&id))
+        first.or_else(last).and_then(|id| serde_json::from_str::<Value>(&id).ok()).and_then(|id| number(&id))
     }
 }
 
 enum Line {
-    Whole,
+    Whole(BytesMut),
     TooLong(Oversized),
     End,
-}
-
-/// The members of a message that say what it is.
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(default)]
-    id: Option<Value>,
-    #[serde(default, borrow)]
-    method: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    result: Option<&'a RawValue>,
-}
-
-fn request_id(value: &Value) -> Option<RequestId> {
-    match value {
-        Value::Number(number) => number.as_i64().map(NumberOrString::Number),
-        // Some servers answer with the id as text.
-        Value::String(text) => Some(match text.parse() {
-            Ok(number) => NumberOrString::Number(number),
-            Err(_) => NumberOrString::String(text.as_str().into()),
-        }),
-        _ => None,
-    }
 }
 
 impl<R, W> LineTransport<R, W>
@@ -132,140 +84,73 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
 {
     pub(crate) fn new(read: R, write: W, limit: usize) -> Self {
+        let outbox = Outbox::new(write);
+        let closed = outbox.closed();
         Self {
-            read: BufReader::new(read),
-            line: Vec::new(),
+            read,
+            buffer: BytesMut::new(),
+            scanned: 0,
             limit,
             oversized: None,
-            ready: VecDeque::new(),
-            write: Arc::new(AsyncMutex::new(Some(write))),
-            closed: watch::Sender::new(false),
-            undecoded: HashSet::new(),
-            pending: HashSet::new(),
-            verdict: Verdict::default(),
+            outbox,
+            closed,
+            decoder: Decoder::default(),
         }
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
-        self.verdict.clone()
+        self.decoder.verdict()
+    }
+
+    /// The short road through this stream.
+    pub(crate) fn direct(&self) -> Direct {
+        Direct::new(self.outbox.clone(), self.decoder.calls())
     }
 
     /// Reads up to the next end of line. Dropping the future loses nothing: what was read stays in `self`.
     async fn read_line(&mut self) -> Line {
         loop {
-            let available = match self.read.fill_buf().await {
-                Ok(available) => available,
+            let newline = memchr::memchr(b'\n', &self.buffer[self.scanned..]).map(|at| self.scanned + at);
+            let length = newline.unwrap_or(self.buffer.len());
+            if self.oversized.is_some() || length > self.limit {
+                let oversized = self.oversized.get_or_insert_default();
+                oversized.push(&self.buffer[..length]);
+                let _ = self.buffer.split_to(newline.map_or(length, |at| at + 1));
+                self.scanned = 0;
+                if newline.is_some() {
+                    return self.oversized.take().map_or(Line::End, Line::TooLong);
+                }
+            } else if let Some(at) = newline {
+                // The line keeps its part of the buffer: nothing is copied.
+                let mut line = self.buffer.split_to(at + 1);
+                line.truncate(at);
+                self.scanned = 0;
+                return Line::Whole(line);
+            } else {
+                self.scanned = length;
+            }
+            // A line that grows makes larger reads worth it.
+            self.buffer.reserve(READ.max(self.buffer.len()).min(16 * READ));
+            match self.read.read_buf(&mut self.buffer).await {
+                Ok(0) => return Line::End,
+                Ok(_) => {}
                 Err(error) => {
                     tracing::debug!(%error, "reading from the server failed");
                     return Line::End;
                 }
-            };
-            if available.is_empty() {
-                return Line::End;
-            }
-            let newline = available.iter().position(|byte| *byte == b'\n');
-            let bytes = &available[..newline.unwrap_or(available.len())];
-            let taken = newline.map_or(bytes.len(), |at| at + 1);
-            match &mut self.oversized {
-                Some(oversized) => oversized.push(bytes),
-                None if self.line.len() + bytes.len() > self.limit => {
-                    let mut oversized = Oversized::default();
-                    oversized.push(&self.line);
-                    oversized.push(bytes);
-                    self.line = Vec::new();
-                    self.oversized = Some(oversized);
-                }
-                None => self.line.extend_from_slice(bytes),
-            }
-            self.read.consume(taken);
-            if newline.is_some() {
-                return match self.oversized.take() {
-                    Some(oversized) => Line::TooLong(oversized),
-                    None => Line::Whole,
-                };
             }
         }
     }
 
-    fn settle(&mut self, id: &RequestId) -> bool {
-        self.pending.remove(id);
-        self.undecoded.remove(id)
-    }
-
-    /// Fails the request that a line too long answers; `None` where it cannot be told, which ends the stream.
-    fn fail_oversized(&mut self, oversized: &Oversized) -> Option<ServerJsonRpcMessage> {
+    /// Fails the request that a line too long answers; `false` where it cannot be told, which ends the stream.
+    fn fail_oversized(&mut self, oversized: &Oversized) -> bool {
         let reason = format!("a message of {} bytes; at most {} are accepted", oversized.length, self.limit);
         tracing::warn!(
             length = oversized.length,
             limit = self.limit,
             "the server sent a message that is too long"
         );
-        let only = || match self.pending.len() {
-            1 => self.pending.iter().next().cloned(),
-            _ => None,
-        };
-        let id = oversized.id().filter(|id| self.pending.contains(id)).or_else(only);
-        match id {
-            Some(id) => {
-                self.settle(&id);
-                Some(JsonRpcMessage::error(ErrorData::new(UNREADABLE, reason, None), Some(id)))
-            }
-            None => {
-                self.verdict.set(format!("the server sent {reason}"));
-                None
-            }
-        }
-    }
-
-    fn decode_line(&mut self, line: &[u8]) {
-        let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
-        if line.is_empty() {
-            return;
-        }
-        if line.starts_with(b"[") {
-            // Revision 2025-03-26 allows several messages in one array.
-            if let Ok(messages) = serde_json::from_slice::<Vec<&RawValue>>(line) {
-                for message in messages {
-                    self.decode(message.get().as_bytes());
-                }
-                return;
-            }
-        }
-        self.decode(line);
-    }
-
-    fn decode(&mut self, message: &[u8]) {
-        let envelope = match serde_json::from_slice::<Envelope<'_>>(message) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                let start: String = String::from_utf8_lossy(message).chars().take(80).collect();
-                tracing::warn!(%error, ?start, "the server wrote something to its output that is not a message");
-                return;
-            }
-        };
-        let id = envelope.id.as_ref().and_then(request_id);
-        let answers = envelope.method.is_none();
-        if let (true, Some(id)) = (answers, &id) {
-            let undecoded = self.settle(id);
-            if let (true, Some(result)) = (undecoded, envelope.result)
-                && let Ok(result) = serde_json::from_str(result.get())
-            {
-                let result = ServerResult::CustomResult(CustomResult(result));
-                self.ready.push_back(JsonRpcMessage::response(result, id.clone()));
-                return;
-            }
-        }
-        match serde_json::from_slice::<ServerJsonRpcMessage>(message) {
-            Ok(message) => self.ready.push_back(message),
-            Err(error) => {
-                tracing::warn!(%error, "the server sent a message that is not MCP");
-                if let (true, Some(id)) = (answers, id) {
-                    let error =
-                        ErrorData::new(UNREADABLE, format!("an answer that is not JSON-RPC: {error}"), None);
-                    self.ready.push_back(JsonRpcMessage::error(error, Some(id)));
-                }
-            }
-        }
+        self.decoder.fail(oversized.id(), reason)
     }
 }
 
@@ -280,82 +165,63 @@ where
         &mut self,
         message: ClientJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        match &message {
-            JsonRpcMessage::Request(request) => {
-                self.pending.insert(request.id.clone());
-                if matches!(
-                    request.request,
-                    ClientRequest::ListToolsRequest(_) | ClientRequest::CallToolRequest(_)
-                ) {
-                    self.undecoded.insert(request.id.clone());
-                }
-            }
-            JsonRpcMessage::Notification(notification) => {
-                if let ClientNotification::CancelledNotification(cancelled) = &notification.notification
-                    && let Some(id) = cancelled.params.request_id.clone()
-                {
-                    self.settle(&id);
-                }
-            }
-            _ => {}
-        }
+        self.decoder.note(&message);
         let line = serde_json::to_vec(&message).map(|mut line| {
             line.push(b'\n');
             line
         });
-        let write = self.write.clone();
-        let mut closed = self.closed.subscribe();
-        async move {
-            let line = line?;
-            let gone = || io::Error::new(io::ErrorKind::NotConnected, "the session is closed");
-            let sending = async {
-                let mut write = write.lock().await;
-                let write = write.as_mut().ok_or_else(gone)?;
-                write.write_all(&line).await?;
-                write.flush().await
-            };
-            // A server that stops reading must not keep the session from closing.
-            tokio::select! {
-                result = sending => result,
-                _ = closed.wait_for(|closed| *closed) => Err(gone()),
-            }
-        }
+        let outbox = self.outbox.clone();
+        async move { outbox.send(&line?).await }
     }
 
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
         loop {
-            if let Some(message) = self.ready.pop_front() {
+            if let Some(message) = self.decoder.next() {
                 return Some(message);
             }
-            match self.read_line().await {
-                Line::Whole => {
-                    let line = std::mem::take(&mut self.line);
-                    self.decode_line(&line);
-                    self.line = line;
-                    self.line.clear();
-                    // One huge message must not cost its memory for the rest of the session.
-                    self.line.shrink_to(64 * 1024);
+            let mut closed = self.closed.clone();
+            let line = tokio::select! {
+                // What the server still said is read first.
+                biased;
+                line = self.read_line() => line,
+                _ = closed.wait_for(|closed| *closed) => Line::End,
+            };
+            let goes_on = match line {
+                Line::Whole(line) => {
+                    self.decoder.line(line);
+                    true
                 }
-                Line::TooLong(oversized) => return self.fail_oversized(&oversized),
-                Line::End => return None,
+                Line::TooLong(oversized) => self.fail_oversized(&oversized),
+                Line::End => false,
+            };
+            if !goes_on {
+                self.decoder.end();
+                return None;
             }
         }
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
-        self.closed.send_replace(true);
-        self.write.lock().await.take();
+        self.outbox.close();
+        self.decoder.end();
         Ok(())
+    }
+}
+
+impl<R, W> Drop for LineTransport<R, W> {
+    fn drop(&mut self) {
+        self.decoder.end();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rmcp::model::{CallToolRequest, CallToolRequestParams};
+    use rmcp::model::{CallToolRequest, CallToolRequestParams, ClientRequest, JsonRpcMessage, NumberOrString};
     use serde_json::json;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
+    use crate::decoder::UNREADABLE;
 
     fn transport(input: &[u8], limit: usize) -> LineTransport<&[u8], tokio::io::Sink> {
         LineTransport::new(input, tokio::io::sink(), limit)

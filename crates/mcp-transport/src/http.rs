@@ -13,6 +13,7 @@ use rmcp::transport::streamable_http_client::{
 };
 
 pub(crate) use self::dial::{Endpoint, endpoint};
+use crate::oauth::AuthorizedClient;
 use crate::options::SessionOptions;
 
 /// Attempts to open a broken event stream again, which a legacy server allows; after about half a minute of them the
@@ -36,5 +37,6 @@ pub(crate) fn transport(
         .max_json_response_size(options.max_message_bytes)
         .max_sse_event_size(options.max_message_bytes);
     config.retry_config = Arc::new(reconnect);
-    StreamableHttpClientTransport::with_client(endpoint.client, config)
+    let client = AuthorizedClient::new(endpoint.client, endpoint.login);
+    StreamableHttpClientTransport::with_client(client, config)
 }

@@ -41,17 +41,23 @@
 //! - `serve-http`: [`serve`] over streamable HTTP as well (brings axum).
 
 mod convert;
+mod decoder;
 mod era;
 mod framing;
+pub mod host;
 mod http;
 mod link;
+pub mod oauth;
 mod options;
 mod process;
 mod program;
+mod raw;
 pub mod serve;
 mod session;
+mod sse_legacy;
 mod stderr;
 
+pub use host::Host;
 pub use options::{
     DroppedTool, EraPolicy, PeerInfo, Progress, ProgressSender, SessionOptions, StderrSink, ToolList,
     TransportKind,

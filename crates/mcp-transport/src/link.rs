@@ -1,36 +1,48 @@
 //! The open protocol session: rmcp's service, seen as "send this request, get that value".
 
+mod direct;
+mod handler;
+mod rounds;
+
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mcp_core::{ServerName, ToolOutput};
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam,
-    ClientCapabilities, ClientConfig, ClientRequest, CustomResult, DiscoverRequest, DiscoverRequestParams,
-    Implementation, JsonObject, ListToolsRequest, PaginatedRequestParams, PingRequest,
-    ProgressNotificationParam, ProgressToken, ProtocolVersion, RequestId, ServerPeerInfo, ServerResult,
+    CancelledNotification, CancelledNotificationParam, ClientConfig, ClientRequest, CustomRequest, CustomResult,
+    DiscoverRequest, DiscoverRequestParams, Implementation, JsonObject, ListToolsRequest, PaginatedRequestParams,
+    PingRequest, ProgressToken, ProtocolVersion, RequestId, ServerNotification, ServerPeerInfo, ServerResult,
     SubscriptionFilter,
 };
 use rmcp::service::{
-    ClientInitializeError, NotificationContext, Peer, PeerRequestOptions, RunningService,
-    RunningServiceCancellationToken, ServiceError,
+    ClientInitializeError, Peer, PeerRequestOptions, RunningService, RunningServiceCancellationToken,
+    ServiceError,
 };
 use rmcp::transport::Transport;
-use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient};
+use rmcp::{ClientLifecycleMode, ClientServiceExt, RoleClient};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use self::direct::Reply;
+use self::handler::Handler;
 use crate::era::Gate;
-use crate::options::{EraPolicy, Progress, ProgressSender, SessionOptions};
+use crate::host::{self, Host};
+use crate::options::{EraPolicy, ProgressSender, SessionOptions};
+use crate::raw::{Direct, ListPage};
 
 /// How often a subscription to changes is renewed after it ended, before it is given up.
 const RENEWALS: u32 = 6;
 
 /// What the server sends unasked, on its way to whoever waits for it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Routes {
-    changed: watch::Sender<u64>,
+    tools: watch::Sender<u64>,
+    prompts: watch::Sender<u64>,
+    resources: watch::Sender<u64>,
+    /// The address of the resource that changed last.
+    updated: watch::Sender<(u64, String)>,
     progress: Mutex<HashMap<ProgressToken, ProgressSender>>,
 }
 
@@ -39,33 +51,37 @@ impl Routes {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tools_changed(&self) {
-        self.changed.send_modify(|count| *count += 1);
+    /// Takes in a notice of a change, and says whether it is one.
+    fn note(&self, notice: &ServerNotification) -> bool {
+        let counter = match notice {
+            ServerNotification::ToolListChangedNotification(_) => &self.tools,
+            ServerNotification::PromptListChangedNotification(_) => &self.prompts,
+            ServerNotification::ResourceListChangedNotification(_) => &self.resources,
+            ServerNotification::ResourceUpdatedNotification(update) => {
+                self.updated.send_modify(|(count, uri)| {
+                    *count += 1;
+                    uri.clone_from(&update.params.uri);
+                });
+                return true;
+            }
+            _ => return false,
+        };
+        counter.send_modify(|count| *count += 1);
+        true
     }
-}
 
-struct Handler {
-    config: ClientConfig,
-    routes: Arc<Routes>,
-}
-
-impl ClientHandler for Handler {
-    fn get_info(&self) -> ClientConfig {
-        self.config.clone()
-    }
-
-    async fn on_progress(&self, params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
-        let sender = self.routes.progress().get(&params.progress_token).cloned();
-        if let Some(sender) = sender {
-            let report = Progress { progress: params.progress, total: params.total, message: params.message };
-            // A full channel loses this report: the next one says more.
-            let _ = sender.try_send(report);
+    /// After a gap in which changes were not told, everything may have changed.
+    fn all_changed(&self) {
+        for counter in [&self.tools, &self.prompts, &self.resources] {
+            counter.send_modify(|count| *count += 1);
         }
     }
+}
 
-    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
-        self.routes.tools_changed();
-    }
+/// What is no longer waited for.
+enum Farewell {
+    Request(RequestId),
+    Task(String),
 }
 
 /// Why a session did not open.
@@ -96,8 +112,16 @@ impl Drop for Stop {
 /// An open session.
 pub(crate) struct Link {
     peer: Peer<RoleClient>,
+    server: ServerName,
+    host: Option<Arc<dyn Host>>,
+    /// Whether the revision in use is one without `initialize`.
+    modern: bool,
+    /// The short road for tools, where the transport has one.
+    direct: Option<Direct>,
+    /// Members of `_meta` that go with each request on it.
+    context: String,
     routes: Arc<Routes>,
-    cancel: mpsc::UnboundedSender<RequestId>,
+    cancel: mpsc::UnboundedSender<Farewell>,
     over: watch::Receiver<bool>,
 }
 
@@ -112,6 +136,7 @@ pub(crate) struct Greeting {
 impl Link {
     /// Opens a session over a transport. Not bounded in time: the caller is.
     pub(crate) async fn open<T>(
+        server: &ServerName,
         transport: T,
         era: EraPolicy,
         options: &SessionOptions,
@@ -129,9 +154,14 @@ impl Link {
             EraPolicy::Modern => ClientLifecycleMode::Discover { preferred_versions: modern },
         };
         let me = Implementation::new(&options.client_name, &options.client_version);
-        let config = ClientConfig::new(ClientCapabilities::default(), me).with_protocol_version(legacy);
-        let routes = Arc::new(Routes { changed: watch::Sender::new(0), progress: Mutex::default() });
-        let handler = Handler { config, routes: routes.clone() };
+        let host = options.host.clone();
+        // They are written here as JSON; what rmcp would not understand of them, it would not send.
+        let capabilities = serde_json::from_value(host::capabilities(host.as_deref())).unwrap_or_default();
+        let config = ClientConfig::new(capabilities, me).with_protocol_version(legacy);
+        let routes = Arc::new(Routes::default());
+        let introduction = config.clone();
+        let handler =
+            Handler { config, server: server.clone(), host: host.clone(), routes: routes.clone() };
         let gate = Gate::new(transport, (era == EraPolicy::Auto).then_some(options.probe_timeout));
         let initialize_sent = gate.initialize_sent();
 
@@ -146,43 +176,59 @@ impl Link {
 
         let info = running.peer().peer_info();
         let greeting = greet(info.as_deref());
-        let listens = info.is_some_and(|info| {
-            !info.protocol_version.has_initialize()
-                && info.capabilities.tools.as_ref().is_some_and(|tools| tools.list_changed == Some(true))
-        });
+        let modern = info.as_deref().is_some_and(|info| !info.protocol_version.has_initialize());
+        let listens = info.as_deref().filter(|_| modern).and_then(wanted).map(|filter| (filter, routes.clone()));
         let peer = running.peer().clone();
         let stop = Stop(Some(running.cancellation_token()));
         let (cancel, cancelled) = mpsc::unbounded_channel();
         let (ended, over) = watch::channel(false);
-        tokio::spawn(keep(running, cancelled, listens.then(|| routes.clone()), ended));
-        Ok((Self { peer, routes, cancel, over }, greeting, stop))
+        tokio::spawn(keep(running, cancelled, listens, ended));
+        let server = server.clone();
+        let context = match &info {
+            Some(info) if modern => direct::context(&introduction, info.protocol_version.clone()),
+            _ => String::new(),
+        };
+        let link = Self { peer, server, host, modern, direct: None, context, routes, cancel, over };
+        Ok((link, greeting, stop))
     }
 
     /// One page of `tools/list`, as the server sent it.
-    pub(crate) async fn list(&self, cursor: Option<String>) -> Result<Value, ServiceError> {
+    pub(crate) async fn list(&self, cursor: Option<String>) -> Result<Reply<ListPage>, ServiceError> {
+        if let Some(direct) = &self.direct {
+            return self.list_directly(direct, cursor.as_deref()).await;
+        }
         let mut request = ListToolsRequest::default();
         if let Some(cursor) = cursor {
             request.params = Some(PaginatedRequestParams::default().with_cursor(Some(cursor)));
         }
-        self.request(ClientRequest::ListToolsRequest(request), None).await
+        self.request(ClientRequest::ListToolsRequest(request), None).await.map(Reply::Raw)
     }
 
-    /// `tools/call`; the result as the server sent it.
+    /// `tools/call`, followed to its end; the result as the server sent it.
     pub(crate) async fn call(
         &self,
         tool: String,
         arguments: JsonObject,
         progress: Option<ProgressSender>,
-    ) -> Result<Value, ServiceError> {
-        let params = CallToolRequestParams::new(tool).with_arguments(arguments);
-        self.request(ClientRequest::CallToolRequest(CallToolRequest::new(params)), progress).await
+    ) -> Result<Reply<ToolOutput>, ServiceError> {
+        let mut first = None;
+        if let Some(direct) = &self.direct {
+            match self.call_directly(direct, &tool, &arguments, progress.clone()).await? {
+                Reply::Raw(result) if self.modern => first = Some(result),
+                reply => return Ok(reply),
+            }
+        }
+        let params = JsonObject::from_iter([
+            ("name".to_owned(), Value::String(tool)),
+            ("arguments".to_owned(), Value::Object(arguments)),
+        ]);
+        self.follow_from(first, "tools/call", params, progress).await.map(Reply::Raw)
     }
 
     /// Asks the server to answer anything at all: `ping`, or `server/discover` where there is no `ping` any more. An
     /// error from the server is an answer.
     pub(crate) async fn ping(&self) -> Result<(), ServiceError> {
-        let modern = self.peer.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
-        let request = if modern {
+        let request = if self.modern {
             // Past rmcp's cache, which would answer in the server's place.
             ClientRequest::DiscoverRequest(DiscoverRequest::new(DiscoverRequestParams {}))
         } else {
@@ -217,7 +263,22 @@ impl Link {
 
     /// Counts the notices that the tools changed.
     pub(crate) fn tools_changed(&self) -> watch::Receiver<u64> {
-        self.routes.changed.subscribe()
+        self.routes.tools.subscribe()
+    }
+
+    /// Counts the notices that the prompts changed.
+    pub(crate) fn prompts_changed(&self) -> watch::Receiver<u64> {
+        self.routes.prompts.subscribe()
+    }
+
+    /// Counts the notices that the list of resources changed.
+    pub(crate) fn resources_changed(&self) -> watch::Receiver<u64> {
+        self.routes.resources.subscribe()
+    }
+
+    /// Whether the revision in use is one without `initialize`.
+    pub(crate) fn is_modern(&self) -> bool {
+        self.modern
     }
 
     /// Turns true when the protocol session is over.
@@ -230,7 +291,7 @@ impl Link {
 struct Pending<'a> {
     routes: &'a Routes,
     token: ProgressToken,
-    cancel: Option<(&'a mpsc::UnboundedSender<RequestId>, RequestId)>,
+    cancel: Option<(&'a mpsc::UnboundedSender<Farewell>, RequestId)>,
 }
 
 impl Drop for Pending<'_> {
@@ -238,7 +299,7 @@ impl Drop for Pending<'_> {
         self.routes.progress().remove(&self.token);
         if let Some((cancel, id)) = self.cancel.take() {
             // The keeper sends it; where that is gone, so is the session.
-            let _ = cancel.send(id);
+            let _ = cancel.send(Farewell::Request(id));
         }
     }
 }
@@ -253,26 +314,56 @@ fn greet(info: Option<&ServerPeerInfo>) -> Greeting {
     }
 }
 
+/// Which changes of what a server has it can tell of.
+fn wanted(info: &ServerPeerInfo) -> Option<SubscriptionFilter> {
+    let offered = &info.capabilities;
+    let mut filter = SubscriptionFilter::builder();
+    let mut any = false;
+    if offered.tools.as_ref().is_some_and(|tools| tools.list_changed == Some(true)) {
+        (filter, any) = (filter.tools_list_changed(), true);
+    }
+    if offered.prompts.as_ref().is_some_and(|prompts| prompts.list_changed == Some(true)) {
+        (filter, any) = (filter.prompts_list_changed(), true);
+    }
+    if offered.resources.as_ref().is_some_and(|resources| resources.list_changed == Some(true)) {
+        (filter, any) = (filter.resources_list_changed(), true);
+    }
+    any.then(|| filter.build())
+}
+
 /// Runs beside the session: passes cancellations on, listens for changes, and says when it is over.
 async fn keep(
     running: RunningService<RoleClient, Handler>,
-    mut cancelled: mpsc::UnboundedReceiver<RequestId>,
-    listens: Option<Arc<Routes>>,
+    mut cancelled: mpsc::UnboundedReceiver<Farewell>,
+    listens: Option<(SubscriptionFilter, Arc<Routes>)>,
     ended: watch::Sender<bool>,
 ) {
     let peer = running.peer().clone();
     let forward = async {
-        while let Some(id) = cancelled.recv().await {
-            let params = CancelledNotificationParam::new(Some(id), Some("the caller went away".to_owned()));
-            if let Err(error) = peer.send_notification(CancelledNotification::new(params).into()).await {
+        while let Some(farewell) = cancelled.recv().await {
+            let sent = match farewell {
+                Farewell::Request(id) => {
+                    let reason = Some("the caller went away".to_owned());
+                    let params = CancelledNotificationParam::new(Some(id), reason);
+                    peer.send_notification(CancelledNotification::new(params).into()).await
+                }
+                Farewell::Task(id) => {
+                    let params = serde_json::json!({"taskId": id});
+                    let request = CustomRequest::new("tasks/cancel", Some(params));
+                    // Its answer changes nothing.
+                    let options = PeerRequestOptions::no_options();
+                    peer.send_request_with_option(ClientRequest::CustomRequest(request), options).await.map(drop)
+                }
+            };
+            if let Err(error) = sent {
                 tracing::debug!(%error, "could not tell the server that a request was cancelled");
             }
         }
         std::future::pending::<()>().await;
     };
     let listen = async {
-        if let Some(routes) = listens {
-            listen(&peer, &routes).await;
+        if let Some((filter, routes)) = listens {
+            listen(&peer, filter, &routes).await;
         }
         std::future::pending::<()>().await;
     };
@@ -285,24 +376,23 @@ async fn keep(
 }
 
 /// Revision 2026-07-28 sends changes only to who subscribed to them.
-async fn listen(peer: &Peer<RoleClient>, routes: &Routes) {
+async fn listen(peer: &Peer<RoleClient>, filter: SubscriptionFilter, routes: &Routes) {
     for renewal in 0..RENEWALS {
-        let filter = SubscriptionFilter::builder().tools_list_changed().build();
-        match peer.listen(filter).await {
+        match peer.listen(filter.clone()).await {
             Ok(mut subscription) => {
                 if renewal > 0 {
                     // What changed in between was not told.
-                    routes.tools_changed();
+                    routes.all_changed();
                 }
-                while let Ok(Some(_)) = subscription.next().await {
-                    routes.tools_changed();
+                while let Ok(Some(notice)) = subscription.next().await {
+                    routes.note(&notice);
                 }
             }
             Err(ServiceError::McpError(error)) => {
-                tracing::debug!(%error, "the server takes no subscription to changes of its tools");
+                tracing::debug!(%error, "the server takes no subscription to changes");
                 return;
             }
-            Err(error) => tracing::debug!(%error, "the subscription to changes of the tools failed"),
+            Err(error) => tracing::debug!(%error, "the subscription to changes failed"),
         }
         tokio::time::sleep(Duration::from_secs(1 << renewal)).await;
     }

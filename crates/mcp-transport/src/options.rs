@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use mcp_core::{ServerName, ToolSpec};
 
+use crate::host::Host;
+use crate::oauth::OAuthOptions;
+
 /// Which generation of the protocol to speak.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -60,6 +63,11 @@ pub struct SessionOptions {
     pub client_name: String,
     /// The version under which this client introduces itself.
     pub client_version: String,
+    /// Who answers what the server asks for. Default: nobody; servers are offered nothing.
+    pub host: Option<Arc<dyn Host>>,
+    /// How logins at a remote server are made and kept; it has no effect where an `Authorization` header is
+    /// configured. Default: not at all; a server that wants one is an error.
+    pub oauth: Option<OAuthOptions>,
     /// Where the lines of a child's standard error go, besides the tail that errors carry.
     pub stderr: Option<Arc<dyn StderrSink>>,
 }
@@ -76,6 +84,8 @@ impl Default for SessionOptions {
             idle_connections: 4,
             client_name: "massgen".to_owned(),
             client_version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: None,
+            oauth: None,
             stderr: None,
         }
     }
@@ -102,6 +112,8 @@ pub enum TransportKind {
     Stdio,
     /// Streamable HTTP.
     Http,
+    /// A remote server, over HTTP with a stream of events (revision 2024-11-05).
+    Sse,
     /// A pipe inside this process.
     Memory,
 }
@@ -111,6 +123,7 @@ impl fmt::Display for TransportKind {
         f.write_str(match self {
             Self::Stdio => "stdio",
             Self::Http => "http",
+            Self::Sse => "sse",
             Self::Memory => "memory",
         })
     }

@@ -13,12 +13,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::convert::{self, Scene};
-use crate::framing::{LineTransport, Verdict};
+use crate::decoder::Verdict;
+use crate::framing::LineTransport;
 use crate::http;
 use crate::link::{Greeting, Link, OpenError, Stop};
 use crate::options::{EraPolicy, PeerInfo, ProgressSender, SessionOptions, ToolList, TransportKind};
 use crate::process::{self, Child};
+use crate::raw::Direct;
 use crate::serve::{self, ServerInfo};
+use crate::sse_legacy::{self, SseTransport};
 use crate::stderr::Tail;
 
 /// Pages of a tool list.
@@ -98,10 +101,10 @@ impl Session {
                 let (child, pipes) = process::start(&server, &launch, &options).await?;
                 *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(child.shared_tail());
                 let transport = LineTransport::new(pipes.stdout, pipes.stdin, options.max_message_bytes);
-                let verdict = transport.verdict();
-                match Link::open(transport, era, &options).await {
+                let (verdict, direct) = (transport.verdict(), Some(transport.direct()));
+                match Link::open(&server, transport, era, &options).await {
                     Ok(opened) => {
-                        let road = Road { child: Some(child), verdict, ..Road::new(TransportKind::Stdio) };
+                        let road = Road { child: Some(child), verdict, direct, ..Road::new(TransportKind::Stdio) };
                         return Ok(Self::assemble(server.clone(), opened, road, options.clone()));
                     }
                     Err(failure) if failure.died_of_probe => {
@@ -141,7 +144,7 @@ impl Session {
         let opening = async {
             let endpoint = http::endpoint(&server, &remote, guard, &options)?;
             let transport = http::transport(endpoint, &options);
-            match Link::open(transport, options.era, &options).await {
+            match Link::open(&server, transport, options.era, &options).await {
                 Ok(opened) => {
                     let road = Road::new(TransportKind::Http);
                     Ok(Self::assemble(server.clone(), opened, road, options.clone()))
@@ -151,6 +154,42 @@ impl Session {
                         Scene { server: &server, phase: Phase::Handshake, reason: None, stderr: Vec::new() };
                     Err(convert::open_error(failure.error, scene).unwrap_or_else(|| {
                         closed_early(&server, "it ended the connection before it answered".to_owned())
+                    }))
+                }
+            }
+        };
+        bounded(&server, &options, opening).await
+    }
+
+    /// Opens a session with a remote server that still speaks HTTP with a stream of events (revision 2024-11-05).
+    ///
+    /// The guard is asked about each address before it is dialled. Messages are posted to the address that the server
+    /// names, which must be of the same origin. Logins of its own it has none: a token is a header of `remote`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::http`], and [`ToolError::Malformed`] where there is no such stream at that address.
+    pub async fn sse(
+        server: ServerName,
+        remote: Admitted<RemoteSpec>,
+        guard: Arc<dyn Guard>,
+        options: SessionOptions,
+    ) -> Result<Self, ToolError> {
+        let opening = async {
+            let endpoint = http::endpoint(&server, &remote, guard, &options)?;
+            let stream = sse_legacy::open(&server, endpoint, options.max_message_bytes).await?;
+            let transport = SseTransport::new(stream);
+            // Whoever speaks this transport speaks a revision with a handshake.
+            match Link::open(&server, transport, EraPolicy::Legacy, &options).await {
+                Ok(opened) => {
+                    let road = Road::new(TransportKind::Sse);
+                    Ok(Self::assemble(server.clone(), opened, road, options.clone()))
+                }
+                Err(failure) => {
+                    let scene =
+                        Scene { server: &server, phase: Phase::Handshake, reason: None, stderr: Vec::new() };
+                    Err(convert::open_error(failure.error, scene).unwrap_or_else(|| {
+                        closed_early(&server, "it ended the stream before it answered".to_owned())
                     }))
                 }
             }
@@ -180,10 +219,10 @@ impl Session {
             let serving = AbortOnDrop(serving);
             let (read, write) = tokio::io::split(ours);
             let transport = LineTransport::new(read, write, options.max_message_bytes);
-            let verdict = transport.verdict();
-            match Link::open(transport, options.era, &options).await {
+            let (verdict, direct) = (transport.verdict(), Some(transport.direct()));
+            match Link::open(&server, transport, options.era, &options).await {
                 Ok(opened) => {
-                    let road = Road { serving: Some(serving), verdict, ..Road::new(TransportKind::Memory) };
+                    let road = Road { serving: Some(serving), verdict, direct, ..Road::new(TransportKind::Memory) };
                     Ok(Self::assemble(server.clone(), opened, road, options.clone()))
                 }
                 Err(failure) => {
@@ -204,6 +243,10 @@ impl Session {
         options: SessionOptions,
     ) -> Self {
         let child = road.child.map(Arc::new);
+        let link = match road.direct {
+            Some(direct) => link.shortened(direct),
+            None => link,
+        };
         let peer = PeerInfo {
             name: greeting.name,
             version: greeting.version,
@@ -397,11 +440,12 @@ struct Road {
     child: Option<Child>,
     serving: Option<AbortOnDrop>,
     verdict: Verdict,
+    direct: Option<Direct>,
 }
 
 impl Road {
     fn new(kind: TransportKind) -> Self {
-        Self { kind, child: None, serving: None, verdict: Verdict::default() }
+        Self { kind, child: None, serving: None, verdict: Verdict::default(), direct: None }
     }
 }
 

@@ -32,6 +32,24 @@ pub(super) const DISCORD: Set = Set {
     install,
 };
 
+/// MCP's conformance suite. It needs a later Node than systems have, so it brings one.
+pub(super) const CONFORMANCE: Set = Set {
+    name: "conformance",
+    folder: "conformance",
+    pins: &["@modelcontextprotocol/conformance@0.2.0-alpha.12", "node@22.23.3"],
+    obstacle,
+    works: |folder| process::succeeds(Command::new(folder.join("node_modules/.bin/node")).arg("--version")),
+    install: |folder, pins| install_with(folder, pins, Scripts::Run),
+};
+
+/// Whether packages may run the scripts that they bring for their installation.
+#[derive(Clone, Copy, PartialEq)]
+enum Scripts {
+    Ignore,
+    /// Node's own package is a script that chooses the one for this machine.
+    Run,
+}
+
 fn obstacle() -> Option<String> {
     let missing: Vec<_> =
         ["node", "npm"].into_iter().filter(|name| process::find_program(name).is_none()).collect();
@@ -40,12 +58,18 @@ fn obstacle() -> Option<String> {
 }
 
 fn install(folder: &Path, pins: &[&str]) -> Result<()> {
+    install_with(folder, pins, Scripts::Ignore)
+}
+
+fn install_with(folder: &Path, pins: &[&str], scripts: Scripts) -> Result<()> {
     // A manifest of its own keeps npm from looking for one in the folders above.
     std::fs::write(folder.join("package.json"), "{ \"private\": true }\n")?;
     process::retried("npm", || {
         let mut npm = Command::new(process::find_program("npm").unwrap_or_else(|| "npm".into()));
-        // Nothing here needs a package's own install script.
-        npm.current_dir(folder).args(["install", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        npm.current_dir(folder).args(["install", "--no-audit", "--no-fund"]);
+        if scripts == Scripts::Ignore {
+            npm.arg("--ignore-scripts");
+        }
         process::run_within(LIMIT, npm.arg("--loglevel=error").args(pins))
     })
 }

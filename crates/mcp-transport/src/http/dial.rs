@@ -8,10 +8,11 @@ use std::time::Duration;
 use mcp_core::{Admitted, Guard, RemoteSpec, ServerName, ToolError};
 use reqwest::StatusCode;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
 use url::Host;
 
+use crate::oauth::Login;
 use crate::options::SessionOptions;
 
 /// The limit for a connection, TLS included.
@@ -24,6 +25,7 @@ pub(crate) struct Endpoint {
     pub(crate) client: reqwest::Client,
     pub(crate) url: String,
     pub(crate) headers: HashMap<HeaderName, HeaderValue>,
+    pub(crate) login: Option<Arc<Login>>,
 }
 
 pub(crate) fn endpoint(
@@ -61,18 +63,36 @@ pub(crate) fn endpoint(
         headers.insert(header, value);
     }
 
-    let client = reqwest::Client::builder()
-        .user_agent(format!("{}/{}", options.client_name, options.client_version))
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .pool_max_idle_per_host(options.idle_connections)
-        .redirect(Policy::custom(same_origin))
-        // A proxy would resolve names itself, out of the guard's sight; and the variables are not ours to read.
-        .no_proxy()
-        .dns_resolver(GuardedResolver { server: server.clone(), guard })
-        .build()
-        .map_err(|error| ToolError::Internal(format!("the HTTP client cannot be built: {error}")))?;
-    Ok(Endpoint { client, url: spec.url.to_string(), headers })
+    let build = |redirects: Policy| {
+        reqwest::Client::builder()
+            .user_agent(format!("{}/{}", options.client_name, options.client_version))
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .pool_max_idle_per_host(options.idle_connections)
+            .redirect(redirects)
+            // A proxy would resolve names itself, out of the guard's sight; and the variables are not ours to read.
+            .no_proxy()
+            .dns_resolver(GuardedResolver { server: server.clone(), guard: guard.clone() })
+            .build()
+            .map_err(|error| ToolError::Internal(format!("the HTTP client cannot be built: {error}")))
+    };
+    let client = build(Policy::custom(same_origin))?;
+    let login = match &options.oauth {
+        // A configured header is the login.
+        Some(oauth) if !headers.contains_key(&AUTHORIZATION) => {
+            let clients = (build(Policy::custom(within_origin))?, build(Policy::none())?);
+            let (server, url, name) = (server.clone(), spec.url.clone(), options.client_name.clone());
+            Some(Arc::new(Login::new(server, url, name, oauth.clone(), guard.clone(), clients)))
+        }
+        _ => None,
+    };
+    Ok(Endpoint { client, url: spec.url.to_string(), headers, login })
+}
+
+/// Follows any redirect that stays with the origin: what is asked for is public.
+fn within_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+    if same && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
 }
 
 /// Follows what keeps method, body and origin: everything else would lose the message or give the headers away.

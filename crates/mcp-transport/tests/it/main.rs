@@ -13,6 +13,7 @@
 mod child;
 mod http;
 mod memory;
+mod sse;
 mod support;
 #[cfg(feature = "serve-http")]
 mod web;

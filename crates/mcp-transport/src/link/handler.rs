@@ -1,0 +1,76 @@
+//! The client's half of what a server starts: requests to us, and notices.
+
+use std::sync::Arc;
+
+use mcp_core::ServerName;
+use rmcp::RoleClient;
+use rmcp::model::{
+    ClientConfig, ClientResult, CustomResult, ErrorCode, ErrorData, ServerNotification, ServerRequest,
+};
+use rmcp::service::{NotificationContext, RequestContext, Service};
+use serde_json::Value;
+
+use super::Routes;
+use crate::host::{self, Asked, Host};
+use crate::options::Progress;
+
+pub(super) struct Handler {
+    pub(super) config: ClientConfig,
+    pub(super) server: ServerName,
+    pub(super) host: Option<Arc<dyn Host>>,
+    pub(super) routes: Arc<Routes>,
+}
+
+impl Service<RoleClient> for Handler {
+    async fn handle_request(
+        &self,
+        request: ServerRequest,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ClientResult, ErrorData> {
+        if matches!(request, ServerRequest::PingRequest(_)) {
+            return Ok(ClientResult::empty(()));
+        }
+        let request = serde_json::to_value(request).unwrap_or_default();
+        let method = request["method"].as_str().unwrap_or_default();
+        match host::answer(self.host.as_deref(), &self.server, method, &request["params"]).await {
+            Asked::Answer(value) => Ok(ClientResult::CustomResult(CustomResult(value))),
+            Asked::NotOffered => {
+                Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "this client does not offer that", None))
+            }
+            // The code that MCP gives for a rejected sampling request.
+            Asked::Refused => Err(ErrorData::new(ErrorCode(-1), "the request was refused", None)),
+            Asked::Invalid(reason) => Err(ErrorData::invalid_params(reason, None)),
+        }
+    }
+
+    async fn handle_notification(
+        &self,
+        notification: ServerNotification,
+        _: NotificationContext<RoleClient>,
+    ) -> Result<(), ErrorData> {
+        match notification {
+            ServerNotification::ProgressNotification(notification) => {
+                let params = notification.params;
+                let sender = self.routes.progress().get(&params.progress_token).cloned();
+                if let Some(sender) = sender {
+                    let report =
+                        Progress { progress: params.progress, total: params.total, message: params.message };
+                    // A full channel loses this report: the next one says more.
+                    let _ = sender.try_send(report);
+                }
+            }
+            ServerNotification::CancelledNotification(_) => {}
+            other if self.routes.note(&other) => {}
+            other => {
+                let notice = serde_json::to_value(other).unwrap_or(Value::Null);
+                let method = notice["method"].as_str().unwrap_or_default();
+                host::hear(self.host.as_deref(), &self.server, method, &notice["params"]);
+            }
+        }
+        Ok(())
+    }
+
+    fn get_info(&self) -> ClientConfig {
+        self.config.clone()
+    }
+}

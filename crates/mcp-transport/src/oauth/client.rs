@@ -1,0 +1,155 @@
+//! An HTTP client that puts the token into each request, and makes or renews the login when the server says so.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use oauth2::http::{HeaderName, HeaderValue};
+use rmcp::model::ClientJsonRpcMessage;
+use rmcp::transport::streamable_http_client::{
+    StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
+};
+
+use super::Login;
+
+/// How often one request may lead to another login, more scopes included.
+const LOGINS: usize = 3;
+
+type Error = StreamableHttpError<reqwest::Error>;
+type EventStream = futures_util::stream::BoxStream<'static, Result<sse_stream_02::Sse, sse_stream_02::Error>>;
+type Headers = HashMap<HeaderName, HeaderValue>;
+
+/// reqwest's client, logged in where there is a [`Login`].
+#[derive(Clone)]
+pub(crate) struct AuthorizedClient {
+    http: reqwest::Client,
+    login: Option<Arc<Login>>,
+}
+
+impl AuthorizedClient {
+    pub(crate) fn new(http: reqwest::Client, login: Option<Arc<Login>>) -> Self {
+        Self { http, login }
+    }
+
+    async fn with_token<T, F>(&self, call: impl Fn(Option<String>) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let Some(login) = &self.login else { return call(None).await };
+        let mut token = login.token().await?;
+        for _ in 0..LOGINS {
+            let error = match call(token.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let renewed = match &error {
+                Error::AuthRequired(challenge) => {
+                    login.rejected(token.as_deref(), &challenge.www_authenticate_header).await?
+                }
+                Error::InsufficientScope(challenge) => {
+                    login.insufficient(token.as_deref(), &challenge.www_authenticate_header).await?
+                }
+                _ => return Err(error),
+            };
+            match renewed {
+                Some(renewed) => token = Some(renewed),
+                // There is no other login to be had: the server's answer stands.
+                None => return Err(error),
+            }
+        }
+        call(token).await
+    }
+}
+
+impl StreamableHttpClient for AuthorizedClient {
+    type Error = reqwest::Error;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session: Option<Arc<str>>,
+        _: Option<String>,
+        headers: Headers,
+    ) -> Result<StreamableHttpPostResponse, Error> {
+        self.with_token(|token| {
+            self.http.post_message(uri.clone(), message.clone(), session.clone(), token, headers.clone())
+        })
+        .await
+    }
+
+    async fn post_message_with_response_limits(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session: Option<Arc<str>>,
+        _: Option<String>,
+        headers: Headers,
+        limits: StreamableHttpResponseLimits,
+    ) -> Result<StreamableHttpPostResponse, Error> {
+        if self.login.is_none() {
+            return self.http.post_message_with_response_limits(uri, message, session, None, headers, limits).await;
+        }
+        self.with_token(|token| {
+            self.http.post_message_with_response_limits(
+                uri.clone(),
+                message.clone(),
+                session.clone(),
+                token,
+                headers.clone(),
+                limits,
+            )
+        })
+        .await
+    }
+
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session: Arc<str>,
+        _: Option<String>,
+        headers: Headers,
+    ) -> Result<(), Error> {
+        // A session that ends is no reason for a login.
+        let token = match &self.login {
+            Some(login) => login.token().await?,
+            None => None,
+        };
+        self.http.delete_session(uri, session, token, headers).await
+    }
+
+    async fn get_stream(
+        &self,
+        uri: Arc<str>,
+        session: Option<Arc<str>>,
+        last_event: Option<String>,
+        _: Option<String>,
+        headers: Headers,
+    ) -> Result<EventStream, Error> {
+        self.with_token(|token| {
+            self.http.get_stream(uri.clone(), session.clone(), last_event.clone(), token, headers.clone())
+        })
+        .await
+    }
+
+    async fn get_stream_with_max_sse_event_size(
+        &self,
+        uri: Arc<str>,
+        session: Option<Arc<str>>,
+        last_event: Option<String>,
+        _: Option<String>,
+        headers: Headers,
+        max: usize,
+    ) -> Result<EventStream, Error> {
+        self.with_token(|token| {
+            self.http.get_stream_with_max_sse_event_size(
+                uri.clone(),
+                session.clone(),
+                last_event.clone(),
+                token,
+                headers.clone(),
+                max,
+            )
+        })
+        .await
+    }
+}

@@ -1,0 +1,163 @@
+//! Requests in flight, by id.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::BytesMut;
+use tokio::sync::oneshot;
+
+use crate::options::{Progress, ProgressSender};
+
+/// The least id of ours. rmcp counts from zero, so the two never meet; and a double holds every number below twice this.
+const FIRST: u64 = 1 << 52;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The session is over.
+    Lost,
+    /// The answer cannot be read, for this reason.
+    Unreadable(String),
+}
+
+type Answered = Result<BytesMut, Failure>;
+
+/// The requests that wait for an answer.
+pub(crate) struct Calls {
+    /// Makes ids that nobody can guess: a server must not be able to answer what another was asked.
+    key: RandomState,
+    count: AtomicU64,
+    /// `None` once the session is over.
+    open: Mutex<Option<HashMap<u64, Waiting>>>,
+}
+
+struct Waiting {
+    answer: oneshot::Sender<Answered>,
+    progress: Option<ProgressSender>,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self {
+            key: RandomState::new(),
+            count: AtomicU64::new(0),
+            open: Mutex::new(Some(HashMap::new())),
+        }
+    }
+}
+
+impl Calls {
+    fn lock(&self) -> MutexGuard<'_, Option<HashMap<u64, Waiting>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a request: its id, how many others are in flight, and where its answer comes. `None`: the session is over.
+    pub(crate) fn open(
+        &self,
+        progress: Option<ProgressSender>,
+    ) -> Option<(u64, usize, oneshot::Receiver<Answered>)> {
+        let (answer, answered) = oneshot::channel();
+        let mut guard = self.lock();
+        let open = guard.as_mut()?;
+        let others = open.len();
+        let waiting = Waiting { answer, progress };
+        loop {
+            let count = self.count.fetch_add(1, Ordering::Relaxed);
+            let id = FIRST | (self.key.hash_one(count) & (FIRST - 1));
+            if let Entry::Vacant(place) = open.entry(id) {
+                place.insert(waiting);
+                return Some((id, others, answered));
+            }
+        }
+    }
+
+    /// Whether this request waits for an answer.
+    pub(crate) fn waits(&self, id: u64) -> bool {
+        self.lock().as_ref().is_some_and(|open| open.contains_key(&id))
+    }
+
+    /// The request that waits, where it is exactly one.
+    pub(crate) fn only(&self) -> Option<u64> {
+        let guard = self.lock();
+        let open = guard.as_ref()?;
+        if open.len() == 1 { open.keys().next().copied() } else { None }
+    }
+
+    /// How many requests wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().as_ref().map_or(0, HashMap::len)
+    }
+
+    /// Answers a request. `false`: nobody waits for that.
+    pub(crate) fn answer(&self, id: u64, answer: Answered) -> bool {
+        let Some(waiting) = self.lock().as_mut().and_then(|open| open.remove(&id)) else { return false };
+        // Whoever asked may just have gone away.
+        let _ = waiting.answer.send(answer);
+        true
+    }
+
+    /// Passes a report on. `false`: it is about no request of this table.
+    pub(crate) fn report(&self, id: u64, progress: Progress) -> bool {
+        let guard = self.lock();
+        let Some(waiting) = guard.as_ref().and_then(|open| open.get(&id)) else { return id >= FIRST };
+        if let Some(sender) = &waiting.progress {
+            // A full channel loses this report: the next one says more.
+            let _ = sender.try_send(progress);
+        }
+        true
+    }
+
+    /// Takes a request back. `false`: it was answered already.
+    pub(crate) fn forget(&self, id: u64) -> bool {
+        self.lock().as_mut().is_some_and(|open| open.remove(&id).is_some())
+    }
+
+    /// Ends all requests, and any later one, for the session is over.
+    pub(crate) fn end(&self) {
+        let ended = self.lock().take();
+        drop(ended);
+    }
+}
+
+/// Whether an id is one of this road's.
+pub(crate) fn is_ours(id: i64) -> bool {
+    u64::try_from(id).is_ok_and(|id| (FIRST..2 * FIRST).contains(&id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ_and_cannot_be_foretold() {
+        let (one, two) = (Calls::default(), Calls::default());
+        let open = |calls: &Calls| (0..100).map(|_| calls.open(None).unwrap().0).collect::<Vec<_>>();
+        let (first, second) = (open(&one), open(&two));
+        let all: std::collections::HashSet<_> = first.iter().chain(&second).collect();
+        assert_eq!(all.len(), 200, "two tables give the same ids");
+        assert!(first.windows(2).any(|pair| pair[1] != pair[0] + 1));
+        assert!(all.iter().all(|id| is_ours(**id as i64) && **id as f64 as u64 == **id));
+    }
+
+    #[test]
+    fn an_answer_is_taken_once() {
+        let calls = Calls::default();
+        let (id, others, mut answer) = calls.open(None).unwrap();
+        assert_eq!((others, calls.only(), calls.len()), (0, Some(id), 1));
+        assert!(calls.answer(id, Ok(BytesMut::new())) && !calls.answer(id, Ok(BytesMut::new())));
+        assert!(answer.try_recv().unwrap().is_ok());
+        assert!(!calls.forget(id) && !calls.waits(id));
+    }
+
+    #[test]
+    fn the_end_ends_all() {
+        let calls = Calls::default();
+        let (_, _, mut answer) = calls.open(None).unwrap();
+        calls.end();
+        assert_eq!(answer.try_recv().unwrap_err(), oneshot::error::TryRecvError::Closed);
+        assert!(calls.open(None).is_none());
+    }
+}

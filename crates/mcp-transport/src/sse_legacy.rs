@@ -1,0 +1,103 @@
+//! The HTTP transport of revision 2024-11-05, "HTTP with SSE": one stream of events for everything the server says,
+//! and an address that the stream's first event names, to which everything it is told is posted.
+//!
+//! Newer servers speak streamable HTTP; this one is for those that have not moved. Client and guard are the same.
+
+mod events;
+mod transport;
+
+use std::collections::HashMap;
+
+use mcp_core::{Phase, ServerName, ToolError};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::Response;
+use url::Url;
+
+use self::events::{Event, Events};
+pub(crate) use self::transport::SseTransport;
+use crate::convert::{self, Scene};
+use crate::http::Endpoint;
+
+/// The stream of a session, and where its messages are posted.
+pub(crate) struct Stream {
+    client: reqwest::Client,
+    headers: HashMap<HeaderName, HeaderValue>,
+    post: Url,
+    response: Response,
+    events: Events,
+}
+
+/// Opens the stream and waits for the address. Not bounded in time: the caller is.
+///
+/// # Errors
+///
+/// [`ToolError::AuthRequired`], [`ToolError::Forbidden`] and [`ToolError::Http`] by status, [`ToolError::Malformed`] for
+/// something else than a stream that names an address of the same origin, [`ToolError::Connection`] where there is none.
+pub(crate) async fn open(
+    server: &ServerName,
+    endpoint: Endpoint,
+    limit: usize,
+) -> Result<Stream, ToolError> {
+    let malformed = |reason: String| ToolError::Malformed { server: server.clone(), reason };
+    let Endpoint { client, url, headers, .. } = endpoint;
+    let base = Url::parse(&url).map_err(|error| malformed(format!("its address: {error}")))?;
+    let mut request = client.get(base.clone()).header(ACCEPT, "text/event-stream");
+    for (name, value) in &headers {
+        request = request.header(name, value);
+    }
+    let response = request.send().await.and_then(Response::error_for_status).map_err(|error| {
+        let scene = Scene { server, phase: Phase::Handshake, reason: None, stderr: Vec::new() };
+        convert::http_error(error, scene)
+    })?;
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream") {
+        return Err(malformed(
+            "it answers with something else than a stream of events. Is this an address of streamable HTTP?"
+                .to_owned(),
+        ));
+    }
+    let mut stream = Stream { client, headers, post: base.clone(), response, events: Events::new(limit) };
+    loop {
+        match stream.next().await {
+            Some(Event { kind, data }) if kind == "endpoint" => {
+                let post = base
+                    .join(data.trim())
+                    .map_err(|error| malformed(format!("the address it gives for messages: {error}")))?;
+                // Headers with secrets go there: it must be where its user said.
+                if post.origin() != base.origin() {
+                    return Err(malformed("the address it gives for messages is of another origin".to_owned()));
+                }
+                stream.post = post;
+                return Ok(stream);
+            }
+            // Nothing was asked yet.
+            Some(_) => {}
+            None => return Err(malformed("its stream ended before it named an address".to_owned())),
+        }
+    }
+}
+
+impl Stream {
+    /// The next event; `None` where the stream ends, breaks, or carries an event that is too large. Dropping the future
+    /// loses nothing.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.events.take() {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(too_large) => {
+                    tracing::warn!(%too_large, "the stream of events is given up");
+                    return None;
+                }
+            }
+            match self.response.chunk().await {
+                Ok(Some(bytes)) => self.events.push(&bytes),
+                Ok(None) => return None,
+                Err(error) => {
+                    tracing::debug!(error = %error.without_url(), "the stream of events broke");
+                    return None;
+                }
+            }
+        }
+    }
+}

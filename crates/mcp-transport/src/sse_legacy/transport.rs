@@ -1,0 +1,80 @@
+//! The stream and the posts as a transport for the protocol session.
+
+use std::sync::Arc;
+
+use reqwest::header::CONTENT_TYPE;
+use rmcp::RoleClient;
+use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::transport::Transport;
+use rmcp::transport::streamable_http_client::StreamableHttpError;
+use tokio::sync::watch;
+
+use super::Stream;
+use super::events::Event;
+use crate::decoder::Decoder;
+
+/// A session over HTTP with SSE.
+pub(crate) struct SseTransport {
+    stream: Stream,
+    decoder: Decoder,
+    closed: Arc<watch::Sender<bool>>,
+}
+
+impl SseTransport {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, decoder: Decoder::default(), closed: Arc::new(watch::Sender::new(false)) }
+    }
+}
+
+impl Transport<RoleClient> for SseTransport {
+    type Error = StreamableHttpError<reqwest::Error>;
+
+    fn send(
+        &mut self,
+        message: ClientJsonRpcMessage,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        self.decoder.note(&message);
+        let Stream { client, headers, post, .. } = &self.stream;
+        let mut request = client.post(post.clone()).header(CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let body = serde_json::to_vec(&message);
+        let closed = self.closed.clone();
+        async move {
+            let posting = async {
+                let response = request.body(body?).send().await.map_err(StreamableHttpError::Client)?;
+                // The answer comes by the stream; what is said here is only whether the message was taken.
+                response.error_for_status().map(drop).map_err(StreamableHttpError::Client)
+            };
+            let mut closed = closed.subscribe();
+            tokio::select! {
+                result = posting => result,
+                _ = closed.wait_for(|closed| *closed) => Err(StreamableHttpError::TransportChannelClosed),
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
+        loop {
+            if let Some(message) = self.decoder.next() {
+                return Some(message);
+            }
+            match self.stream.next().await {
+                Some(Event { kind, data }) if kind == "message" => self.decoder.message(data.as_bytes()),
+                // Kinds of its own are nobody's here.
+                Some(_) => {}
+                None => {
+                    self.decoder.end();
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.closed.send_replace(true);
+        self.decoder.end();
+        Ok(())
+    }
+}
