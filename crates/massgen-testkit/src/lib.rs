@@ -17,6 +17,7 @@
 //! - [`ServerScript`] with [`ServerScript::launch`]: an MCP server as a real child process, with every misbehaviour
 //!   seen in the wild as a [`Quirk`], and a [`Journal`] of what arrived.
 //! - [`McpHttpServer`]: the same script over streamable HTTP, with sessions, streams, resumption and faults.
+//! - [`McpSseServer`]: the same script over the HTTP with SSE of revision 2024-11-05.
 //! - [`ModelEndpoint`]: a model's HTTP endpoint on all four wires, from a [`ModelScript`] of [`Turn`]s or a function
 //!   of the [`ModelRequest`], strict about the shape of requests, with faults at any event or byte.
 //! - [`http`]: the server underneath, for anything else; [`faults`]: TCP that is not HTTP.
@@ -39,6 +40,7 @@ pub mod http;
 mod journal;
 mod launch;
 mod mcp_http;
+mod mcp_sse;
 pub mod model;
 pub mod process;
 mod script;
@@ -49,6 +51,7 @@ pub use engine::{Engine, Step};
 pub use journal::{Journal, PATIENCE};
 pub use launch::{ScriptedServer, scripted_server};
 pub use mcp_http::{Answers, HttpFault, McpHttpOptions, McpHttpServer};
+pub use mcp_sse::{McpSseServer, SseOptions};
 pub use model::{
     Ending, Finish, Item, ModelEndpoint, ModelOptions, ModelRequest, ModelScript, Reply, Turn, Usage, Wire,
 };

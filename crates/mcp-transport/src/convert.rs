@@ -289,10 +289,9 @@ fn decoded(server: &ServerName, list: ListPage) -> Page {
                 spec.annotations = annotations.unwrap_or_default();
                 page.tools.push(spec);
             }
-            Err(error) => page.dropped.push(DroppedTool {
-                name: name.chars().take(128).collect(),
-                reason: error.to_string(),
-            }),
+            Err(error) => page
+                .dropped
+                .push(DroppedTool { name: name.chars().take(128).collect(), reason: error.to_string() }),
         }
     }
     page

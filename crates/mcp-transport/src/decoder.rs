@@ -81,9 +81,8 @@ fn request_id(id: &Value) -> Option<RequestId> {
 
 /// The id of a message that begins the way most servers write their answers, without looking at the rest.
 fn leading_id(message: &[u8]) -> Option<i64> {
-    let rest = message
-        .strip_prefix(br#"{"jsonrpc":"2.0","id":"#)
-        .or_else(|| message.strip_prefix(br#"{"id":"#))?;
+    let rest =
+        message.strip_prefix(br#"{"jsonrpc":"2.0","id":"#).or_else(|| message.strip_prefix(br#"{"id":"#))?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     match rest.get(digits) {
         Some(b',') if (1..=16).contains(&digits) => std::str::from_utf8(&rest[..digits]).ok()?.parse().ok(),
@@ -157,8 +156,7 @@ impl Decoder {
         };
         if let Some(id) = asked.or_else(only) {
             self.settle(&id);
-            self.ready
-                .push_back(JsonRpcMessage::error(ErrorData::new(UNREADABLE, reason, None), Some(id)));
+            self.ready.push_back(JsonRpcMessage::error(ErrorData::new(UNREADABLE, reason, None), Some(id)));
             return true;
         }
         if self.pending.is_empty()
@@ -207,7 +205,8 @@ impl Decoder {
         };
         let id = envelope.id.as_ref().and_then(request_id);
         let answers = envelope.method.is_none();
-        if answers && let Some(NumberOrString::Number(id)) = id
+        if answers
+            && let Some(NumberOrString::Number(id)) = id
             && let Some(id) = ours(id)
         {
             if !self.calls.answer(id, Ok(BytesMut::from(message))) {

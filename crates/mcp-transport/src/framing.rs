@@ -216,7 +216,9 @@ impl<R, W> Drop for LineTransport<R, W> {
 
 #[cfg(test)]
 mod tests {
-    use rmcp::model::{CallToolRequest, CallToolRequestParams, ClientRequest, JsonRpcMessage, NumberOrString};
+    use rmcp::model::{
+        CallToolRequest, CallToolRequestParams, ClientRequest, JsonRpcMessage, NumberOrString,
+    };
     use serde_json::json;
     use tokio::io::AsyncWriteExt;
 

@@ -19,11 +19,7 @@ pub trait Host: Send + Sync {
 
     /// The server wants input from the user. Show its name with the question. Where nobody is there to answer:
     /// [`ElicitationReply::Decline`], which is the default.
-    fn elicit<'a>(
-        &'a self,
-        server: &'a ServerName,
-        request: Elicitation,
-    ) -> BoxFuture<'a, ElicitationReply> {
+    fn elicit<'a>(&'a self, server: &'a ServerName, request: Elicitation) -> BoxFuture<'a, ElicitationReply> {
         let _ = (server, request);
         Box::pin(std::future::ready(ElicitationReply::Decline))
     }

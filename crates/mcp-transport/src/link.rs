@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use mcp_core::{ServerName, ToolOutput};
 use rmcp::model::{
-    CancelledNotification, CancelledNotificationParam, ClientConfig, ClientRequest, CustomRequest, CustomResult,
-    DiscoverRequest, DiscoverRequestParams, Implementation, JsonObject, ListToolsRequest, PaginatedRequestParams,
-    PingRequest, ProgressToken, ProtocolVersion, RequestId, ServerNotification, ServerPeerInfo, ServerResult,
-    SubscriptionFilter,
+    CancelledNotification, CancelledNotificationParam, ClientConfig, ClientRequest, CustomRequest,
+    CustomResult, DiscoverRequest, DiscoverRequestParams, Implementation, JsonObject, ListToolsRequest,
+    PaginatedRequestParams, PingRequest, ProgressToken, ProtocolVersion, RequestId, ServerNotification,
+    ServerPeerInfo, ServerResult, SubscriptionFilter,
 };
 use rmcp::service::{
     ClientInitializeError, Peer, PeerRequestOptions, RunningService, RunningServiceCancellationToken,
@@ -160,8 +160,7 @@ impl Link {
         let config = ClientConfig::new(capabilities, me).with_protocol_version(legacy);
         let routes = Arc::new(Routes::default());
         let introduction = config.clone();
-        let handler =
-            Handler { config, server: server.clone(), host: host.clone(), routes: routes.clone() };
+        let handler = Handler { config, server: server.clone(), host: host.clone(), routes: routes.clone() };
         let gate = Gate::new(transport, (era == EraPolicy::Auto).then_some(options.probe_timeout));
         let initialize_sent = gate.initialize_sent();
 
@@ -177,7 +176,8 @@ impl Link {
         let info = running.peer().peer_info();
         let greeting = greet(info.as_deref());
         let modern = info.as_deref().is_some_and(|info| !info.protocol_version.has_initialize());
-        let listens = info.as_deref().filter(|_| modern).and_then(wanted).map(|filter| (filter, routes.clone()));
+        let listens =
+            info.as_deref().filter(|_| modern).and_then(wanted).map(|filter| (filter, routes.clone()));
         let peer = running.peer().clone();
         let stop = Stop(Some(running.cancellation_token()));
         let (cancel, cancelled) = mpsc::unbounded_channel();
@@ -352,7 +352,9 @@ async fn keep(
                     let request = CustomRequest::new("tasks/cancel", Some(params));
                     // Its answer changes nothing.
                     let options = PeerRequestOptions::no_options();
-                    peer.send_request_with_option(ClientRequest::CustomRequest(request), options).await.map(drop)
+                    peer.send_request_with_option(ClientRequest::CustomRequest(request), options)
+                        .await
+                        .map(drop)
                 }
             };
             if let Err(error) = sent {

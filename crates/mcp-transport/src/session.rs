@@ -104,7 +104,8 @@ impl Session {
                 let (verdict, direct) = (transport.verdict(), Some(transport.direct()));
                 match Link::open(&server, transport, era, &options).await {
                     Ok(opened) => {
-                        let road = Road { child: Some(child), verdict, direct, ..Road::new(TransportKind::Stdio) };
+                        let road =
+                            Road { child: Some(child), verdict, direct, ..Road::new(TransportKind::Stdio) };
                         return Ok(Self::assemble(server.clone(), opened, road, options.clone()));
                     }
                     Err(failure) if failure.died_of_probe => {
@@ -222,7 +223,8 @@ impl Session {
             let (verdict, direct) = (transport.verdict(), Some(transport.direct()));
             match Link::open(&server, transport, options.era, &options).await {
                 Ok(opened) => {
-                    let road = Road { serving: Some(serving), verdict, direct, ..Road::new(TransportKind::Memory) };
+                    let road =
+                        Road { serving: Some(serving), verdict, direct, ..Road::new(TransportKind::Memory) };
                     Ok(Self::assemble(server.clone(), opened, road, options.clone()))
                 }
                 Err(failure) => {

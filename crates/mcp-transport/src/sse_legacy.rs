@@ -9,8 +9,8 @@ mod transport;
 use std::collections::HashMap;
 
 use mcp_core::{Phase, ServerName, ToolError};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::Response;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use url::Url;
 
 use self::events::{Event, Events};
@@ -33,11 +33,7 @@ pub(crate) struct Stream {
 ///
 /// [`ToolError::AuthRequired`], [`ToolError::Forbidden`] and [`ToolError::Http`] by status, [`ToolError::Malformed`] for
 /// something else than a stream that names an address of the same origin, [`ToolError::Connection`] where there is none.
-pub(crate) async fn open(
-    server: &ServerName,
-    endpoint: Endpoint,
-    limit: usize,
-) -> Result<Stream, ToolError> {
+pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) -> Result<Stream, ToolError> {
     let malformed = |reason: String| ToolError::Malformed { server: server.clone(), reason };
     let Endpoint { client, url, headers, .. } = endpoint;
     let base = Url::parse(&url).map_err(|error| malformed(format!("its address: {error}")))?;
@@ -65,7 +61,9 @@ pub(crate) async fn open(
                     .map_err(|error| malformed(format!("the address it gives for messages: {error}")))?;
                 // Headers with secrets go there: it must be where its user said.
                 if post.origin() != base.origin() {
-                    return Err(malformed("the address it gives for messages is of another origin".to_owned()));
+                    return Err(malformed(
+                        "the address it gives for messages is of another origin".to_owned(),
+                    ));
                 }
                 stream.post = post;
                 return Ok(stream);

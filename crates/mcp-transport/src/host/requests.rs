@@ -138,17 +138,12 @@ fn sampling(params: &Value) -> SamplingRequest {
         system_prompt: text(params, "systemPrompt"),
         max_tokens: params.get("maxTokens").and_then(Value::as_u64),
         temperature: params.get("temperature").and_then(Value::as_f64),
-        stop_sequences: list("stopSequences")
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
+        stop_sequences: list("stopSequences").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
     }
 }
 
 fn sampled(reply: SamplingReply) -> Value {
-    let mut result =
-        json!({"role": "assistant", "content": reply.content.to_value(), "model": reply.model});
+    let mut result = json!({"role": "assistant", "content": reply.content.to_value(), "model": reply.model});
     if let Some(reason) = reply.stop_reason {
         result["stopReason"] = Value::String(reason);
     }

@@ -87,7 +87,10 @@ impl StreamableHttpClient for AuthorizedClient {
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, Error> {
         if self.login.is_none() {
-            return self.http.post_message_with_response_limits(uri, message, session, None, headers, limits).await;
+            return self
+                .http
+                .post_message_with_response_limits(uri, message, session, None, headers, limits)
+                .await;
         }
         self.with_token(|token| {
             self.http.post_message_with_response_limits(

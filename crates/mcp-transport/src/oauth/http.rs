@@ -49,7 +49,8 @@ impl OAuthHttp {
             OAuthHttpRedirectPolicy::Follow => &self.follows,
             _ => &self.stays,
         };
-        let mut response = client.execute(request.request.try_into()?).await.map_err(reqwest::Error::without_url)?;
+        let mut response =
+            client.execute(request.request.try_into()?).await.map_err(reqwest::Error::without_url)?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
             if body.len() + chunk.len() > BODY {

@@ -85,7 +85,8 @@ impl Login {
         if let Some(token) = self.newer(&state, sent) {
             return Ok(Some(token));
         }
-        let refreshable = sent.is_some() && state.record.as_ref().is_some_and(|record| record.refresh_token.is_some());
+        let refreshable =
+            sent.is_some() && state.record.as_ref().is_some_and(|record| record.refresh_token.is_some());
         if self.is_by_user() && self.options.authorizer.is_none() && !refreshable {
             return Ok(None);
         }
@@ -246,10 +247,8 @@ impl Login {
         if !is_web(&page) {
             return Err(failed("the login page's address is not one of the web"));
         }
-        let back = authorizer
-            .authorize(&self.server, &page)
-            .await
-            .map_err(|error| failed(&error.to_string()))?;
+        let back =
+            authorizer.authorize(&self.server, &page).await.map_err(|error| failed(&error.to_string()))?;
         if let Some((_, reason)) = back.query_pairs().find(|(key, _)| key == "error") {
             return Err(failed(&format!("the authorization server says {reason:?}")));
         }
@@ -322,12 +321,8 @@ impl Login {
         }
         let there =
             EmaAuthorizationServer::new(&provider.issuer, &provider.token_endpoint, &provider.client_id);
-        let exchange = EmaExchangeRequest::new_with_id_token(
-            there,
-            here,
-            self.resource.as_str(),
-            &provider.id_token,
-        );
+        let exchange =
+            EmaExchangeRequest::new_with_id_token(there, here, self.resource.as_str(), &provider.id_token);
         let token = exchange
             .with_scopes(scopes.clone())
             .exchange(&*self.http, &*self.http)

@@ -56,7 +56,9 @@ impl Record {
     pub(super) fn fresh(&self) -> Option<&str> {
         let token = self.access_token.as_deref()?;
         // A token that lives shorter than the margin is used up to its end.
-        self.expires_at.is_none_or(|end| now() + EARLY < end || now() < end && end - now() < EARLY / 2).then_some(token)
+        self.expires_at
+            .is_none_or(|end| now() + EARLY < end || now() < end && end - now() < EARLY / 2)
+            .then_some(token)
     }
 
     /// Forgets the tokens, and keeps who we are at the issuer.
@@ -71,12 +73,8 @@ impl Record {
         let mut response =
             OAuthTokenResponse::new(access, BasicTokenType::Bearer, VendorExtraTokenFields::default());
         response.set_refresh_token(self.refresh_token.clone().map(RefreshToken::new));
-        let stored = StoredCredentials::new(
-            self.client_id.clone(),
-            Some(response),
-            self.scopes.clone(),
-            None,
-        );
+        let stored =
+            StoredCredentials::new(self.client_id.clone(), Some(response), self.scopes.clone(), None);
         let store = InMemoryCredentialStore::new();
         store.save(stored.with_issuer(self.issuer.clone())).await?;
         Ok(store)

@@ -83,7 +83,8 @@ impl FileTokens {
         record: Option<String>,
     ) -> Result<(), StoreError> {
         let path = self.path(server);
-        let failed = |error: std::io::Error| StoreError(format!("{} cannot be kept: {error}", path.display()));
+        let failed =
+            |error: std::io::Error| StoreError(format!("{} cannot be kept: {error}", path.display()));
         let Some(record) = record else {
             return match tokio::fs::remove_file(&path).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),

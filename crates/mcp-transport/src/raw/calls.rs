@@ -41,11 +41,7 @@ struct Waiting {
 
 impl Default for Calls {
     fn default() -> Self {
-        Self {
-            key: RandomState::new(),
-            count: AtomicU64::new(0),
-            open: Mutex::new(Some(HashMap::new())),
-        }
+        Self { key: RandomState::new(), count: AtomicU64::new(0), open: Mutex::new(Some(HashMap::new())) }
     }
 }
 

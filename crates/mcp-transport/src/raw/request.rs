@@ -94,8 +94,18 @@ mod tests {
         let call = Ask::Call { tool: "odd\"name", arguments };
         for (ask, context, reports, params) in [
             (call, "", false, json!({"name": "odd\"name", "arguments": {"q": "a \"b\"\n"}})),
-            (call, r#""v":1"#, true, json!({"name": "odd\"name", "arguments": {"q": "a \"b\"\n"}, "_meta": {"progressToken": 7, "v": 1}})),
-            (call, "", true, json!({"name": "odd\"name", "arguments": {"q": "a \"b\"\n"}, "_meta": {"progressToken": 7}})),
+            (
+                call,
+                r#""v":1"#,
+                true,
+                json!({"name": "odd\"name", "arguments": {"q": "a \"b\"\n"}, "_meta": {"progressToken": 7, "v": 1}}),
+            ),
+            (
+                call,
+                "",
+                true,
+                json!({"name": "odd\"name", "arguments": {"q": "a \"b\"\n"}, "_meta": {"progressToken": 7}}),
+            ),
             (Ask::List { cursor: None }, "", false, json!({})),
             (Ask::List { cursor: None }, r#""v":1"#, false, json!({"_meta": {"v": 1}})),
             (Ask::List { cursor: Some("") }, r#""v":1"#, false, json!({"cursor": "", "_meta": {"v": 1}})),

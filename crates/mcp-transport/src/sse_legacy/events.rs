@@ -82,7 +82,9 @@ impl Events {
                 };
                 let value = value.strip_prefix(b" ").unwrap_or(value);
                 match field {
-                    b"event" => self.kind = String::from_utf8_lossy(&value[..value.len().min(64)]).into_owned(),
+                    b"event" => {
+                        self.kind = String::from_utf8_lossy(&value[..value.len().min(64)]).into_owned()
+                    }
                     b"data" => {
                         match &mut self.data {
                             Some(data) => {

@@ -15,11 +15,14 @@ fn script() -> ServerScript {
     ServerScript::new()
         .tool(ToolScript::new("greet").text("Hello, {name}!"))
         .tool(ToolScript::new("hang").replies(Outcome::Hang))
-        .result("tools/list", json!({"tools": [
-            {"name": "greet", "inputSchema": {"type": "object"}},
-            {"name": "bad"},
-            {"name": "hang", "inputSchema": {"type": "object"}},
-        ]}))
+        .result(
+            "tools/list",
+            json!({"tools": [
+                {"name": "greet", "inputSchema": {"type": "object"}},
+                {"name": "bad"},
+                {"name": "hang", "inputSchema": {"type": "object"}},
+            ]}),
+        )
 }
 
 async fn open_as(
@@ -76,8 +79,7 @@ async fn headers_go_with_the_stream_and_with_every_message() {
     let refused = open(&server).await.unwrap_err();
     assert!(matches!(refused, ToolError::AuthRequired { .. }), "{refused:?}");
     let headers = [("Authorization", "Bearer open sesame")];
-    let session =
-        open_as(&server, Gatekeeper::default(), &headers, SessionOptions::default()).await.unwrap();
+    let session = open_as(&server, Gatekeeper::default(), &headers, SessionOptions::default()).await.unwrap();
     session.list_tools().await.unwrap();
 }
 
@@ -85,11 +87,15 @@ async fn headers_go_with_the_stream_and_with_every_message() {
 async fn messages_go_to_no_other_origin() {
     let elsewhere = McpSseServer::start(script());
     let other_port = elsewhere.url().replace("/sse", "/messages?session=s1");
-    for endpoint in [other_port.as_str(), "//evil.example/messages", "https://127.0.0.1/messages", "http://"] {
+    for endpoint in [other_port.as_str(), "//evil.example/messages", "https://127.0.0.1/messages", "http://"]
+    {
         let options = SseOptions { endpoint: Some(endpoint.to_owned()), ..SseOptions::default() };
         let server = McpSseServer::with_options(script(), options);
         let error = open(&server).await.unwrap_err();
-        assert!(matches!(&error, ToolError::Malformed { reason, .. } if reason.contains("address it gives")), "{endpoint}: {error:?}");
+        assert!(
+            matches!(&error, ToolError::Malformed { reason, .. } if reason.contains("address it gives")),
+            "{endpoint}: {error:?}"
+        );
         assert!(server.messages().is_empty() && elsewhere.http().requests().is_empty());
     }
     // The whole address of its own origin is as good as a path.
@@ -115,8 +121,7 @@ async fn what_is_no_stream_or_names_no_address_is_said_so() {
     let spec = RemoteSpec { url: wrong, headers: BTreeMap::new() };
     let guard = Gatekeeper::default();
     let admitted = guard.admit_url(&name(), spec).unwrap();
-    let error =
-        Session::sse(name(), admitted, Arc::new(guard), SessionOptions::default()).await.unwrap_err();
+    let error = Session::sse(name(), admitted, Arc::new(guard), SessionOptions::default()).await.unwrap_err();
     assert!(matches!(error, ToolError::Http { status: 404, .. }), "{error:?}");
 
     let options = SseOptions { no_endpoint: true, ..SseOptions::default() };
