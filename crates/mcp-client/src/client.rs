@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tower::ServiceExt;
 
 use crate::audit::Trail;
+use crate::circuit;
 use crate::pipeline::{self, Pipeline, Request};
 use crate::server::{self, Shared, Task, ToolsHook};
 use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus};
@@ -21,7 +22,8 @@ const SLACK: Duration = Duration::from_secs(7);
 pub struct McpClient {
     shared: Arc<Shared>,
     pipeline: Pipeline,
-    task: Mutex<Option<Task>>,
+    /// The server's life, and what runs beside its calls.
+    tasks: Mutex<Option<(Task, Task)>>,
 }
 
 impl std::fmt::Debug for McpClient {
@@ -62,8 +64,9 @@ impl McpClient {
         let shared = Shared::new(config, guard, observer, options, hook);
         let (first, ended) = oneshot::channel();
         let task = Task::spawn(server::run(shared.clone(), first));
+        let attendant = Task::spawn(circuit::attend(shared.clone()));
         let pipeline = pipeline::build(&shared);
-        (Self { shared, pipeline, task: Mutex::new(Some(task)) }, ended)
+        (Self { shared, pipeline, tasks: Mutex::new(Some((task, attendant))) }, ended)
     }
 
     /// The server's name.
@@ -129,8 +132,8 @@ impl McpClient {
     /// answered with [`ToolError::Unavailable`]. Returns when all of it is over, in bounded time.
     pub async fn close(&self) {
         self.shared.stop();
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut task) = task {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((mut task, _attendant)) = tasks {
             task.end(self.shared.close_grace() * 3 + SLACK).await;
         }
     }

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use mcp_core::{LaunchSpec, RemoteSpec, ServerName, ToolFilter, ToolService};
 use mcp_resilience::backoff::Backoff;
-use mcp_security::Redactor;
+use mcp_resilience::breaker::RuleOptions;
+use mcp_resilience::bulkhead::BulkheadOptions;
+use mcp_resilience::observe;
+use mcp_resilience::retry::RetryOptions;
+use mcp_security::{Redactor, Scopes};
 use mcp_transport::{EraPolicy, SessionOptions};
 
-use crate::Ledger;
+use crate::{Gate, Ledger, Pins};
 
 /// Where a server is.
 #[derive(Clone)]
@@ -19,6 +23,8 @@ pub enum Target {
     Stdio(LaunchSpec),
     /// An endpoint of streamable HTTP.
     Http(RemoteSpec),
+    /// An address of HTTP with a stream of events, the transport of revision 2024-11-05.
+    Sse(RemoteSpec),
     /// A service of this process; its tools are offered under this server's name.
     InMemory(Arc<dyn ToolService>),
 }
@@ -27,7 +33,7 @@ impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdio(spec) => spec.fmt(f),
-            Self::Http(spec) => spec.fmt(f),
+            Self::Http(spec) | Self::Sse(spec) => spec.fmt(f),
             Self::InMemory(_) => f.write_str("InMemory"),
         }
     }
@@ -53,11 +59,29 @@ pub struct ServerConfig {
     pub era: EraPolicy,
     /// Whether there is no point in going on without it. It changes nothing here; [`crate::ServerStatus`] repeats it.
     pub required: bool,
+    /// Tools that do no harm when they run twice, by the operator's word: they may be called again after a failure that
+    /// leaves it open whether they ran. Default: none.
+    pub retry_safe: Option<ToolFilter>,
+    /// Whether the server's hints about its tools are believed: what calls itself read-only or idempotent may then be
+    /// called again as well. Default: no.
+    pub trust_hints: bool,
+    /// How often and when a call is made again.
+    pub retry: RetryOptions,
+    /// When the circuits of the server and of its tools open. Default: for 5 s at first, 10 s for a remote server.
+    pub breaker: RuleOptions,
+    /// How many calls run at a time and how many wait. Default: 8 at a time, 16 for a remote server. Pings and listings
+    /// take no place.
+    pub bulkhead: BulkheadOptions,
+    /// What was accepted of it: a tool that changed since is held back. Default: nothing was, and nothing is.
+    pub pins: Option<Pins>,
 }
 
 impl ServerConfig {
     /// A server with the default filter and limits; the fields are there to be changed.
     pub fn new(name: ServerName, target: Target) -> Self {
+        let near = matches!(target, Target::Stdio(_) | Target::InMemory(_));
+        let open_base = Duration::from_secs(if near { 5 } else { 10 });
+        let in_flight = if near { 8 } else { 16 };
         Self {
             name,
             target,
@@ -67,6 +91,12 @@ impl ServerConfig {
             startup_timeout: Duration::from_secs(60),
             era: EraPolicy::Auto,
             required: false,
+            retry_safe: None,
+            trust_hints: false,
+            retry: RetryOptions::default(),
+            breaker: RuleOptions { open_base, ..RuleOptions::default() },
+            bulkhead: BulkheadOptions { in_flight, ..BulkheadOptions::default() },
+            pins: None,
         }
     }
 }
@@ -76,12 +106,12 @@ impl ServerConfig {
 pub struct RestartPolicy {
     /// The waits between tries, and how many there are.
     pub backoff: Backoff,
-    /// A server that was up for this long begins with a fresh row of tries.
+    /// The stretch of time within which tries count together; one that was quiet for this long begins anew.
     pub reset_after: Duration,
 }
 
 impl Default for RestartPolicy {
-    /// Five tries, 0.5 s to 30 s apart; a fresh row after 5 minutes.
+    /// Five tries within 5 minutes, 0.5 s to 30 s apart.
     fn default() -> Self {
         Self {
             backoff: Backoff { max_attempts: Some(5), ..Backoff::default() },
@@ -107,8 +137,14 @@ pub struct ClientOptions {
     pub restart: RestartPolicy,
     /// The least time between two listings of a server that keeps announcing changes. Default 1 s.
     pub relist_interval: Duration,
+    /// Where counters and histograms of the layers go. Default: nowhere.
+    pub metrics: Option<Arc<dyn observe::Observer>>,
     /// Secrets that must not come back in errors, states and notices: servers print their keys when they fail.
     pub redactor: Redactor,
+    /// Who may call what. Default: everybody everything.
+    pub permissions: Gate,
+    /// Which secret belongs to which server: it goes to no other.
+    pub scopes: Scopes,
     /// Where calls are written down before they are sent. Default: nowhere.
     pub ledger: Option<Ledger>,
 }
@@ -119,7 +155,10 @@ impl Default for ClientOptions {
             session: SessionOptions::default(),
             restart: RestartPolicy::default(),
             relist_interval: Duration::from_secs(1),
+            metrics: None,
             redactor: Redactor::default(),
+            permissions: Gate::default(),
+            scopes: Scopes::default(),
             ledger: None,
         }
     }

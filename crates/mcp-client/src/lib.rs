@@ -44,13 +44,19 @@
 //! None: what is not used costs nothing.
 
 mod audit;
+mod circuit;
+mod classify;
 mod client;
 mod config;
 mod ledger;
 mod multi;
 mod observe;
+mod permission;
+mod pins;
 mod pipeline;
 mod redact;
+mod resend;
+mod scope;
 mod server;
 mod state;
 mod validate;
@@ -61,9 +67,16 @@ pub use config::{ClientOptions, RestartPolicy, ServerConfig, Target};
 pub use ledger::{Ledger, LedgerReading, UnknownOutcome, read_ledger};
 pub use multi::MultiMcpClient;
 pub use observe::Observer;
+pub use permission::{Answer, Ask, Gate, Question};
+pub use pins::{Drift, NewTools, Pins};
 pub use state::{ServerState, ServerStatus};
-pub use validate::{ARGUMENT_BYTES, ARGUMENT_DEPTH};
+pub use validate::{ARGUMENT_BYTES, ARGUMENT_DEPTH, check_arguments};
 // What options are made of, so that callers need not name the crates below.
 pub use mcp_resilience::backoff::Backoff;
-pub use mcp_security::Redactor;
+pub use mcp_resilience::breaker::{RuleOptions, State as CircuitState, Transition as CircuitChange};
+pub use mcp_resilience::bulkhead::BulkheadOptions;
+pub use mcp_resilience::observe as metrics;
+pub use mcp_resilience::retry::RetryOptions;
+pub use mcp_security::{Redactor, Scopes};
 pub use mcp_transport::{EraPolicy, PeerInfo, SessionOptions, StderrSink, TransportKind};
+pub use mcp_transport::{host, oauth};

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use mcp_core::{Phase, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec};
+use mcp_core::{AgentId, Phase, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec};
+use mcp_resilience::bulkhead::{self, BulkheadLayer, HasCaller};
 use mcp_resilience::deadline::{self, DeadlineLayer, HasDeadline};
+use mcp_resilience::retry::{Budget, RetryLayer};
 use mcp_resilience::timeout::{self, HasPulse, Pulse, TimeoutLayer};
 use mcp_security::Redactor;
 use tokio::time::Instant;
@@ -12,8 +14,12 @@ use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 
 use crate::audit::AuditLayer;
+use crate::circuit::CircuitLayer;
 use crate::ledger::{Entry, LedgerLayer};
+use crate::permission::PermissionLayer;
 use crate::redact;
+use crate::resend::{Resends, TruthLayer};
+use crate::scope::ScopeLayer;
 use crate::server::{SessionService, Shared};
 use crate::validate::ValidateLayer;
 
@@ -24,19 +30,29 @@ pub(crate) struct Request {
     pub(crate) spec: ToolSpec,
     /// Where the session reports progress of the attempt.
     pub(crate) pulse: Pulse,
+    /// Which attempt this is, from 1 on.
+    pub(crate) attempt: u32,
     /// Where the session says that it hands the call to the server.
     pub(crate) ledger: Option<Arc<Entry>>,
 }
 
 impl Request {
     pub(crate) fn new(call: ToolCall, spec: ToolSpec) -> Self {
-        Self { call, spec, pulse: Pulse::default(), ledger: None }
+        Self { call, spec, pulse: Pulse::default(), attempt: 0, ledger: None }
     }
 }
 
 impl HasPulse for Request {
     fn set_pulse(&mut self, pulse: &Pulse) {
         self.pulse = pulse.clone();
+    }
+}
+
+impl HasCaller for Request {
+    type Caller = Option<AgentId>;
+
+    fn caller(&self) -> Option<AgentId> {
+        self.call.caller.clone()
     }
 }
 
@@ -60,9 +76,11 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
         .layer(AuditLayer::new(server.observer.clone()))
         // Secrets out of errors: inside audit only, so that whatever failed further in cannot quote one.
         .map_err(without_secrets(&server.options.redactor))
-        // Permission stands here: before anything that costs or leaks, and outside the cache, so that no cached answer
-        // bypasses a permission that was taken back.
-        //
+        // Permission: before anything that costs or leaks, and outside the cache, so that no cached answer bypasses a
+        // permission that was taken back.
+        .layer(PermissionLayer::new(server.options.permissions.clone()))
+        // Scope: no word of a person sends one server's secret to another.
+        .layer(ScopeLayer::new(server.options.scopes.clone()))
         // Validate: before anything is planned, written down or sent. A model learns at once which argument is wrong,
         // and the server never sees it.
         .layer(ValidateLayer::new(server.validators.clone()))
@@ -75,12 +93,23 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
         // Total deadline: around all attempts and the waits between them.
         .map_err(after_deadline(name))
         .layer(DeadlineLayer::new(server.config.total_timeout))
-        // Retry stands here: outside the breaker, so that the breaker counts every attempt and an open one ends them.
-        //
-        // The breaker stands here: outside the bulkhead, so that a dead server's queue empties at once.
-        //
-        // The bulkhead stands here: waiting for a place is not the attempt's time.
-        //
+        // Truth: outside retry, which must see what failed; a model is told where nobody knows whether the call took
+        // effect.
+        .layer(TruthLayer::new(server.clone()))
+        // Retry: outside the breaker, so that the breaker counts every attempt and an open one ends them. One budget per
+        // server, whoever calls.
+        .layer(
+            RetryLayer::new(Resends::new(server.clone()), server.config.retry.clone(), Budget::default())
+                .observed(server.circuits.hooks()),
+        )
+        // Circuits, the server's and the tool's: outside the bulkhead, so that a dead server's queue empties at once.
+        .layer(CircuitLayer::new(server.clone()))
+        // Bulkhead: waiting for a place is not the attempt's time. Agents take turns.
+        .map_err(after_bulkhead(name))
+        .layer(
+            BulkheadLayer::<Option<AgentId>>::new(server.config.bulkhead.clone())
+                .observed(server.circuits.hooks()),
+        )
         // Attempt timeout: innermost. On expiry the session's future is dropped, and with that the server is told. Progress
         // that the server reports pushes it back; the total deadline stays where it is.
         .map_err(after_timeout(name))
@@ -105,6 +134,20 @@ fn after_deadline(
             ToolError::Timeout { server: server.clone(), phase: Phase::Call, limit }
         }
         other => ToolError::Internal(other.to_string()),
+    }
+}
+
+fn after_bulkhead(
+    server: &ServerName,
+) -> impl Fn(bulkhead::Error<ToolError>) -> ToolError + Clone + Send + Sync + use<> {
+    let server = server.clone();
+    move |error| match error {
+        bulkhead::Error::Inner(error) => error,
+        full => ToolError::Unavailable {
+            server: server.clone(),
+            reason: format!("it is busy: {full}"),
+            retry_at: None,
+        },
     }
 }
 

@@ -4,18 +4,22 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mcp_core::{ErrorKind, Guard, ServerName, ToolError, ToolOutput, ToolSpec};
-use mcp_resilience::backoff::Schedule;
+use mcp_resilience::health::{Health, HealthOptions};
+use mcp_resilience::restart::Restarts;
 use mcp_resilience::timeout::Pulse;
-use mcp_transport::{DroppedTool, Progress, Session};
-use tokio::sync::{mpsc, oneshot, watch};
+use mcp_transport::{DroppedTool, Progress, Session, TransportKind};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::Service;
 
+use crate::circuit::Circuits;
+use crate::pins;
 use crate::pipeline::Request;
 use crate::redact;
 use crate::validate::Validators;
@@ -23,6 +27,9 @@ use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Ta
 
 /// Reports of progress on their way from the session; what does not fit is dropped, the next one says more.
 const PROGRESS: usize = 8;
+
+/// The first revision of the protocol in which HTTP has no sessions.
+const WITHOUT_SESSIONS: &str = "2026-07-28";
 
 /// What happens when the tools of a server change; called before anyone hears of the new state. Answers with what is
 /// worth telling about the tools.
@@ -33,6 +40,12 @@ pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) validators: Validators,
+    pub(crate) circuits: Circuits,
+    pub(crate) health: Health,
+    /// Calls that the server has now.
+    in_flight: AtomicUsize,
+    /// Somebody found out that the tools are not what they were.
+    outdated: Notify,
     guard: Arc<dyn Guard>,
     pub(crate) options: ClientOptions,
     hook: ToolsHook,
@@ -70,6 +83,10 @@ impl Shared {
         hook: ToolsHook,
     ) -> Arc<Self> {
         Arc::new(Self {
+            circuits: Circuits::new(&config, observer.clone(), &options),
+            health: Health::new(HealthOptions::default()),
+            in_flight: AtomicUsize::new(0),
+            outdated: Notify::new(),
             config,
             observer,
             validators: Validators::default(),
@@ -92,6 +109,22 @@ impl Shared {
     pub(crate) async fn settled(&self) {
         // The sender lives as long as `self`: the wait cannot fail.
         let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
+    }
+
+    /// The open session, where there is one.
+    pub(crate) fn session(&self) -> Option<Session> {
+        self.read().session.clone()
+    }
+
+    /// Waits until there is a session.
+    pub(crate) async fn present(&self) {
+        // The sender lives as long as `self`: the wait cannot fail.
+        let _ = self.state.subscribe().wait_for(|state| matches!(state, ServerState::Ready { .. })).await;
+    }
+
+    /// Has the tools listed again.
+    pub(crate) fn relist(&self) {
+        self.outdated.notify_one();
     }
 
     pub(crate) fn close_grace(&self) -> Duration {
@@ -119,6 +152,14 @@ impl Shared {
             required: self.config.required,
             peer: live.session.as_ref().map(|session| session.peer().clone()),
             restarts: live.restarts,
+            retry_at: self
+                .circuits
+                .server()
+                .retry_at(Instant::now())
+                .max(live.retry_at)
+                .map(Instant::into_std),
+            circuit: self.circuits.server().state(),
+            degraded: self.circuits.server().is_degraded(Instant::now()),
         }
     }
 
@@ -199,6 +240,10 @@ impl Shared {
                 let spec = self.guard.admit_url(&name, spec.clone()).map_err(refused)?;
                 Session::http(name, spec, self.guard.clone(), options).await?
             }
+            Target::Sse(spec) => {
+                let spec = self.guard.admit_url(&name, spec.clone()).map_err(refused)?;
+                Session::sse(name, spec, self.guard.clone(), options).await?
+            }
             Target::InMemory(service) => Session::in_memory(service.clone(), name, options).await?,
         };
         let changed = session.tools_changed();
@@ -215,7 +260,20 @@ impl Shared {
         if let Some(reason) = &list.truncated {
             self.tell(format!("its list of tools ends early: {reason}"));
         }
-        Ok(list.tools)
+        Ok(self.accepted(session, list.tools))
+    }
+
+    /// The tools that are what somebody accepted.
+    fn accepted(&self, session: &Session, tools: Vec<ToolSpec>) -> Vec<ToolSpec> {
+        let Some(pins) = &self.config.pins else { return tools };
+        let filter = &self.config.filter;
+        let instructions = session.peer().instructions.as_deref();
+        let (tools, drifts) = pins.sort(instructions, tools, |tool| filter.permits(&tool.server, &tool.name));
+        for drift in &drifts {
+            self.observer.drifted(&self.config.name, drift);
+        }
+        pins::notices(&drifts).into_iter().for_each(|notice| self.tell(notice));
+        tools
     }
 
     fn offered(&self, tools: &[ToolSpec]) -> usize {
@@ -238,14 +296,41 @@ impl Shared {
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 
+    /// Resolves when the server answers nothing any more, asked about it several times while nothing else was going on. A
+    /// server of the revision without sessions is a stranger between two calls: nobody asks it.
+    async fn falls_silent(&self, session: &Session) {
+        let peer = session.peer();
+        let watched = match peer.transport {
+            TransportKind::Stdio => true,
+            // Revisions are dates, and sort as such.
+            TransportKind::Http => peer.protocol_version.as_str() < WITHOUT_SESSIONS,
+            _ => false,
+        };
+        if !watched {
+            return std::future::pending().await;
+        }
+        self.health.seen();
+        let ask = || async {
+            // One that is busy need not answer; the limits of its calls say when that takes too long.
+            self.in_flight.load(Ordering::Relaxed) > 0 || session.ping().await.is_ok()
+        };
+        self.health.watch(ask).await;
+    }
+
     /// Follows an open session until it is over. `changed` is older than the first listing, so that no change is lost.
     async fn follow(&self, session: &Session, mut changed: watch::Receiver<u64>) -> Next {
         loop {
             let listed = Instant::now();
             let change = async {
-                // The sender is gone when the session is; who ended it is told by the other branches.
-                if changed.changed().await.is_err() {
-                    std::future::pending::<()>().await;
+                let told = async {
+                    // The sender is gone when the session is; who ended it is told by the other branches.
+                    if changed.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    () = told => {}
+                    () = self.outdated.notified() => {}
                 }
                 // A server that announces a change with each breath is listed at most once per interval.
                 sleep_until(listed + self.options.relist_interval).await;
@@ -255,6 +340,9 @@ impl Shared {
                 biased;
                 () = self.stopping() => return Next::Stop,
                 reason = session.closed() => return Next::Died(reason),
+                () = self.falls_silent(session) => {
+                    return Next::Died("it does not answer any more".to_owned());
+                }
                 () = change => {}
             }
             changed.borrow_and_update();
@@ -301,7 +389,7 @@ pub(crate) async fn run(shared: Arc<Shared>, first: oneshot::Sender<Result<(), T
 async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
     let policy = &shared.options.restart;
     let mut first = Some(first);
-    let mut schedule: Schedule = policy.backoff.schedule();
+    let mut restarts = Restarts::new(&policy.backoff, policy.backoff.max_attempts, policy.reset_after);
     let mut was_ready = false;
     shared.enter(ServerState::Starting);
     loop {
@@ -316,14 +404,10 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 if let Some(first) = first.take() {
                     let _ = first.send(Ok(()));
                 }
-                let since = Instant::now();
                 match shared.follow(&session, changed).await {
                     Next::Stop => return session.close().await,
                     Next::Died(reason) => {
-                        if since.elapsed() >= policy.reset_after {
-                            schedule = policy.backoff.schedule();
-                        }
-                        let delay = schedule.next();
+                        let delay = restarts.next(Instant::now());
                         shared.failed(
                             &died(&shared.config.name, &reason, &session.stderr_tail()),
                             None,
@@ -339,7 +423,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 let error = redact::error(&shared.options.redactor, error);
                 // What never started, by nobody's passing trouble, will not start by being tried again.
                 let worth_a_try = was_ready || error.kind() == ErrorKind::Server;
-                let delay = if worth_a_try { schedule.next() } else { None };
+                let delay = if worth_a_try { restarts.next(Instant::now()) } else { None };
                 shared.failed(&error.to_string(), error.hint(), delay);
                 shared.settled.send_replace(true);
                 if let Some(first) = first.take() {
@@ -401,6 +485,22 @@ async fn follow_progress(mut reports: mpsc::Receiver<Progress>, pulse: Pulse) ->
     std::future::pending().await
 }
 
+/// Counts a call while it is with the server.
+struct Busy<'a>(&'a AtomicUsize);
+
+impl<'a> Busy<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The innermost service: hands a call to the open session.
 #[derive(Clone)]
 pub(crate) struct SessionService {
@@ -428,6 +528,7 @@ impl Service<Request> for SessionService {
             let session = server.read().session.clone();
             let Some(session) = session else { return Err(server.unavailable()) };
             let (sender, reports) = mpsc::channel(PROGRESS);
+            let _busy = Busy::new(&server.in_flight);
             if let Some(entry) = &request.ledger {
                 entry.sent();
             }

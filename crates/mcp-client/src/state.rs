@@ -1,9 +1,10 @@
 //! The states of a server.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcp_core::ServerName;
+use mcp_resilience::breaker::State as CircuitState;
 use mcp_transport::PeerInfo;
 
 /// The state of one server.
@@ -55,4 +56,10 @@ pub struct ServerStatus {
     pub peer: Option<PeerInfo>,
     /// How often it was started again after it had been ready.
     pub restarts: u32,
+    /// When it makes sense to call it again, while it is away, its circuit is open or it asks to be left alone.
+    pub retry_at: Option<Instant>,
+    /// The circuit in front of it.
+    pub circuit: CircuitState,
+    /// Whether it answers, but mostly too slowly.
+    pub degraded: bool,
 }

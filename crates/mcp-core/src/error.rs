@@ -251,7 +251,10 @@ impl ToolError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused { refusal, .. } => Some(refusal.hint.clone()),
-            Self::Timeout { phase: Phase::Resolve | Phase::Connect | Phase::Secure | Phase::Handshake, .. } => Some(
+            Self::Timeout {
+                phase: Phase::Resolve | Phase::Connect | Phase::Secure | Phase::Handshake,
+                ..
+            } => Some(
                 "raise startup_timeout for this server; a first start through npx or uvx downloads".into(),
             ),
             Self::Timeout { .. } => Some("raise timeout for this server".into()),

@@ -33,8 +33,8 @@ mod service;
 mod tool;
 
 pub use call::{CallId, ToolCall, ToolOutput};
-pub use class::Class;
 pub use catalogue::{Catalogue, CatalogueEntry, Merge, Notice};
+pub use class::Class;
 pub use content::{Content, EmbeddedResource, ResourceBody};
 pub use environment::Environment;
 pub use error::{ErrorKind, Phase, ToolError};

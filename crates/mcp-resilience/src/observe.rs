@@ -65,6 +65,12 @@ pub trait Observer: Send + Sync {
 /// Hears nothing.
 impl Observer for () {}
 
+impl fmt::Debug for dyn Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
 /// An observer and the name of what is being observed, which becomes the label `target`. The default tells nobody.
 #[derive(Clone, Default)]
 pub struct Hooks(Option<(Arc<dyn Observer>, Arc<str>)>);

@@ -6,6 +6,8 @@ mod calls;
 mod children;
 mod fleet;
 mod ledger;
+mod permission;
 mod quirks;
 mod real_servers;
+mod resilience;
 mod support;

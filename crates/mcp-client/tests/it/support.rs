@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use massgen_testkit::{PATIENCE, ScriptedServer};
 use mcp_client::{
-    AuditRecord, Backoff, ClientOptions, McpClient, MultiMcpClient, Observer, Outcome, RestartPolicy,
-    ServerConfig, ServerState, Target,
+    AuditRecord, Backoff, CircuitChange, ClientOptions, McpClient, MultiMcpClient, Observer, Outcome,
+    RestartPolicy, ServerConfig, ServerState, Target,
 };
 use mcp_core::{
     BoxFuture, CallId, Catalogue, JsonObject, LaunchSpec, ServerName, ToolCall, ToolError, ToolFilter,
@@ -109,6 +109,8 @@ pub(crate) struct Recorder {
     pub(crate) records: Mutex<Vec<AuditRecord>>,
     pub(crate) states: Mutex<Vec<(String, ServerState)>>,
     pub(crate) notices: Mutex<Vec<String>>,
+    /// Changes of circuits, as `server closed>open` or `server/tool closed>open`.
+    pub(crate) circuits: Mutex<Vec<String>>,
 }
 
 impl Recorder {
@@ -145,6 +147,12 @@ impl Observer for Recorder {
 
     fn call_finished(&self, record: &AuditRecord) {
         self.records.lock().unwrap().push(record.clone());
+    }
+
+    fn circuit_changed(&self, server: &ServerName, tool: Option<&ToolName>, change: &CircuitChange) {
+        let tool = tool.map(|tool| format!("/{tool}")).unwrap_or_default();
+        let line = format!("{server}{tool} {}>{}", change.from.name(), change.to.name());
+        self.circuits.lock().unwrap().push(line);
     }
 
     fn notice(&self, _: &ServerName, message: &str) {

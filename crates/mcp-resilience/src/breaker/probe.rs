@@ -56,7 +56,11 @@ where
             Outcome::Neutral => "neutral",
             Outcome::Failure(_) | Outcome::Throttled(_) => "failure",
         };
-        gate.hooks().histogram(names::PROBE_DURATION, Some(("result", result)), begun.elapsed().as_secs_f64());
+        gate.hooks().histogram(
+            names::PROBE_DURATION,
+            Some(("result", result)),
+            begun.elapsed().as_secs_f64(),
+        );
         permit.record(outcome, Instant::now());
         if outcome == Outcome::Neutral {
             tokio::time::sleep(PAUSE).await;

@@ -72,9 +72,14 @@ mod tests {
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
         let mut window = Window::new(Duration::from_secs(60));
         // (when, a failure?) -> calls, failures afterwards
-        for (second, failed, calls, failures) in
-            [(0, true, 1, 1), (5, false, 2, 1), (7, true, 3, 2), (59, false, 4, 2), (61, false, 3, 1), (400, true, 1, 1)]
-        {
+        for (second, failed, calls, failures) in [
+            (0, true, 1, 1),
+            (5, false, 2, 1),
+            (7, true, 3, 2),
+            (59, false, 4, 2),
+            (61, false, 3, 1),
+            (400, true, 1, 1),
+        ] {
             window.add(at(second), failed, false);
             let counts = window.counts(at(second));
             assert_eq!((counts.calls, counts.failures), (calls, failures), "at {second} s");

@@ -1,5 +1,10 @@
 //! The middlewares around services that are slow, silent or late, on a paused clock.
 
+mod breaker;
+mod bulkhead;
+mod health;
+mod retry;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

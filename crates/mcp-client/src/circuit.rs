@@ -1,0 +1,354 @@
+//! The circuits of a server and of its tools. One server has one circuit for all agents: what one of them finds out, none
+//! of the others has to.
+//!
+//! A timeout does not say whether the server is gone or its tool is slow, so the server is asked: by one ping, however
+//! many calls ran into their limit at the same time, and beside the calls, so that nobody waits longer for it.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use mcp_core::{Class, Phase, ServerName, ToolError, ToolName, ToolOutput};
+use mcp_resilience::breaker::{
+    self, Failure, Gate, Outcome, Permit, Probing, Reason, Rejected, Rules, State, Transition,
+};
+use mcp_resilience::deadline::HasDeadline;
+use mcp_resilience::observe::Hooks;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use tower::{Layer, Service};
+
+use crate::classify::meaning;
+use crate::pipeline::Request;
+use crate::server::Shared;
+use crate::{ClientOptions, Observer, ServerConfig};
+
+/// How long a server may take to answer a ping that asks whether it or its tool is slow.
+const SUSPECT: Duration = Duration::from_secs(2);
+/// A ping that was answered as recently as this answers that question too.
+const RECENT: Duration = Duration::from_secs(2);
+/// How long a probe may take once there is a session.
+const PROBE: Duration = Duration::from_secs(5);
+/// Timeouts that wait for the ping; one more says nothing.
+const SUSPECTS: usize = 1024;
+/// The circuit of a tool that has not failed for so long is forgotten.
+const CLEAN: Duration = Duration::from_secs(600);
+
+/// The circuits of one server and of its tools.
+pub(crate) struct Circuits {
+    server: Gate,
+    tools: Arc<Mutex<BTreeMap<ToolName, ToolCircuit>>>,
+    suspects: mpsc::Sender<Suspect>,
+    waiting: Mutex<Option<mpsc::Receiver<Suspect>>>,
+    /// When a ping was last answered.
+    answered: Mutex<Option<Instant>>,
+    name: ServerName,
+    observer: Arc<dyn Observer>,
+    rules: breaker::RuleOptions,
+    hooks: Hooks,
+}
+
+/// A healthy tool has none.
+struct ToolCircuit {
+    gate: Gate,
+    failed: Instant,
+}
+
+/// A call that ran into its limit.
+struct Suspect {
+    server: Permit,
+    tool: Option<Permit>,
+    name: ToolName,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Circuits {
+    pub(crate) fn new(config: &ServerConfig, observer: Arc<dyn Observer>, options: &ClientOptions) -> Self {
+        let name = config.name.clone();
+        let hooks = match &options.metrics {
+            Some(metrics) => Hooks::new(metrics.clone(), name.as_str()),
+            None => Hooks::default(),
+        };
+        let tools: Arc<Mutex<BTreeMap<ToolName, ToolCircuit>>> = Arc::default();
+        let server = {
+            let (name, observer, tools) = (name.clone(), observer.clone(), tools.clone());
+            Gate::new(Rules::new(config.breaker.clone()))
+                .probed_by(Probing::Background)
+                .observed(hooks.clone())
+                .told(move |change| {
+                    if change.to == State::Closed {
+                        // What its tools did while the server was failing says little about them.
+                        lock(&tools).retain(|_, tool| tool.gate.state() != State::Closed);
+                    }
+                    tell(&*observer, &name, None, change);
+                })
+        };
+        let (suspects, waiting) = mpsc::channel(SUSPECTS);
+        let waiting = Mutex::new(Some(waiting));
+        let (rules, answered) = (config.breaker.clone(), Mutex::default());
+        Self { server, tools, suspects, waiting, answered, name, observer, rules, hooks }
+    }
+
+    /// The server's own circuit.
+    pub(crate) fn server(&self) -> &Gate {
+        &self.server
+    }
+
+    pub(crate) fn hooks(&self) -> Hooks {
+        self.hooks.clone()
+    }
+
+    /// The circuit of a tool that failed not long ago.
+    fn tool(&self, name: &ToolName, now: Instant) -> Option<Gate> {
+        let mut tools = lock(&self.tools);
+        if tools.is_empty() {
+            return None;
+        }
+        tools.retain(|_, tool| {
+            tool.gate.state() != State::Closed || now.saturating_duration_since(tool.failed) < CLEAN
+        });
+        tools.get(name).map(|tool| tool.gate.clone())
+    }
+
+    /// Takes the outcome of a tool, whose circuit begins with its first failure.
+    fn settle_tool(&self, name: &ToolName, permit: Option<Permit>, outcome: Outcome, now: Instant) {
+        if !matches!(outcome, Outcome::Failure(_)) {
+            if let Some(permit) = permit {
+                permit.record(outcome, now);
+            }
+            return;
+        }
+        let gate = {
+            let mut tools = lock(&self.tools);
+            let tool = tools
+                .entry(name.clone())
+                .or_insert_with(|| ToolCircuit { gate: self.new_tool(name), failed: now });
+            tool.failed = now;
+            tool.gate.clone()
+        };
+        match permit {
+            Some(permit) => permit.record(outcome, now),
+            None => {
+                if let Ok(permit) = gate.acquire(now) {
+                    permit.record(outcome, now);
+                }
+            }
+        }
+    }
+
+    fn new_tool(&self, tool: &ToolName) -> Gate {
+        let (name, observer, tool) = (self.name.clone(), self.observer.clone(), tool.clone());
+        Gate::new(Rules::new(self.rules.clone()))
+            .observed(self.hooks.clone())
+            .told(move |change| self::tell(&*observer, &name, Some(&tool), change))
+    }
+
+    /// The right to call a tool.
+    async fn admit(
+        &self,
+        tool: &ToolName,
+        deadline: Option<Instant>,
+    ) -> Result<(Permit, Option<Permit>), ToolError> {
+        let server = pass(&self.server, deadline)
+            .await
+            .map_err(|rejected| self.rejected("its circuit is open", rejected))?;
+        let Some(gate) = self.tool(tool, Instant::now()) else { return Ok((server, None)) };
+        let permit = pass(&gate, deadline).await.map_err(|rejected| {
+            self.rejected(&format!("the circuit of its tool {tool} is open"), rejected)
+        })?;
+        Ok((server, Some(permit)))
+    }
+
+    fn rejected(&self, what: &str, rejected: Rejected) -> ToolError {
+        let mut reason = match &rejected.reason {
+            Reason::Throttled => rejected.reason.to_string(),
+            reason => format!("{what}: {reason}"),
+        };
+        if let Some(at) = rejected.retry_at {
+            let seconds = at.saturating_duration_since(Instant::now()).as_secs_f32();
+            reason.push_str(&format!("; try again in {:.0} s", seconds.ceil().max(1.0)));
+        }
+        let retry_at = rejected.retry_at.map(Instant::into_std);
+        ToolError::Unavailable { server: self.name.clone(), reason, retry_at }
+    }
+
+    fn settle(&self, class: Class, (server, tool): (Permit, Option<Permit>), name: &ToolName) {
+        let now = Instant::now();
+        let means = meaning(class);
+        match means.server {
+            Some(outcome) => {
+                server.record(outcome, now);
+                self.settle_tool(name, tool, means.tool, now);
+            }
+            None => {
+                // Where there is no room, the permits are dropped: one timeout more or less says nothing.
+                let _ = self.suspects.try_send(Suspect { server, tool, name: name.clone() });
+            }
+        }
+    }
+}
+
+/// Tells a change once: in the log, and to the observer.
+fn tell(observer: &dyn Observer, server: &ServerName, tool: Option<&ToolName>, change: &Transition) {
+    let tool_name = tool.map(ToolName::as_str);
+    match &change.to {
+        State::Open { reason, .. } if change.from == State::Closed => {
+            tracing::warn!(%server, tool = tool_name, %reason, "circuit opened");
+        }
+        State::ForcedOpen { reason } => tracing::warn!(%server, tool = tool_name, %reason, "circuit opened"),
+        State::Closed => tracing::info!(%server, tool = tool_name, reason = %change.reason, "circuit closed"),
+        to => tracing::debug!(%server, tool = tool_name, to = to.name(), "circuit"),
+    }
+    observer.circuit_changed(server, tool, change);
+}
+
+/// Passes a gate; the verdict of a probe that is under way is waited for.
+async fn pass(gate: &Gate, deadline: Option<Instant>) -> Result<Permit, Rejected> {
+    let now = Instant::now();
+    match gate.acquire(now) {
+        Err(Rejected { reason: Reason::Probing, .. }) => {
+            gate.verdict(breaker::patience(deadline, now)).await;
+            gate.acquire(Instant::now())
+        }
+        passed => passed,
+    }
+}
+
+/// Runs beside the calls of a server: probes its open circuit, and finds out about timeouts.
+pub(crate) async fn attend(server: Arc<Shared>) {
+    let probe = || {
+        let server = server.clone();
+        async move {
+            // While it is being started again there is nothing to ask.
+            server.present().await;
+            answered(&server, PROBE).await
+        }
+    };
+    let limit = server.config.startup_timeout + PROBE;
+    let suspects = lock(&server.circuits.waiting).take();
+    tokio::join!(breaker::probe(server.circuits.server.clone(), limit, probe), async {
+        if let Some(suspects) = suspects {
+            find_out(&server, suspects).await;
+        }
+    });
+}
+
+async fn answered(server: &Shared, limit: Duration) -> Outcome {
+    let Some(session) = server.session() else { return Outcome::Failure(Failure::Connect) };
+    match timeout(limit, session.ping()).await {
+        Ok(Ok(())) => {
+            server.health.seen();
+            *lock(&server.circuits.answered) = Some(Instant::now());
+            Outcome::Success
+        }
+        _ => Outcome::Failure(Failure::Call),
+    }
+}
+
+/// Whose fault the timeouts are: the tool's where the server answers a ping, the server's where it does not.
+async fn find_out(server: &Shared, mut suspects: mpsc::Receiver<Suspect>) {
+    while let Some(first) = suspects.recv().await {
+        let recent = lock(&server.circuits.answered).is_some_and(|at| at.elapsed() < RECENT);
+        let alive = recent || answered(server, SUSPECT).await == Outcome::Success;
+        let now = Instant::now();
+        let mut next = Some(first);
+        // Those that came meanwhile are answered too.
+        while let Some(Suspect { server: permit, tool, name }) = next {
+            if alive {
+                permit.record(Outcome::Neutral, now);
+                server.circuits.settle_tool(&name, tool, Outcome::Failure(Failure::Call), now);
+            } else {
+                permit.record(Outcome::Failure(Failure::Call), now);
+            }
+            next = suspects.try_recv().ok();
+        }
+    }
+}
+
+/// Puts [`Guarded`] around a service.
+#[derive(Clone)]
+pub(crate) struct CircuitLayer {
+    server: Arc<Shared>,
+}
+
+impl CircuitLayer {
+    pub(crate) fn new(server: Arc<Shared>) -> Self {
+        Self { server }
+    }
+}
+
+impl<S> Layer<S> for CircuitLayer {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { inner, server: self.server.clone() }
+    }
+}
+
+/// Lets a call through where both circuits are closed, and learns from how it ends.
+#[derive(Clone)]
+pub(crate) struct Guarded<S> {
+    inner: S,
+    server: Arc<Shared>,
+}
+
+impl<S> Service<Request> for Guarded<S>
+where
+    S: Service<Request, Response = ToolOutput, Error = ToolError> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = ToolOutput;
+    type Error = ToolError;
+    type Future = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The one that is ready is used, its copy is left for the next call.
+        let copy = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, copy);
+        let server = self.server.clone();
+        Box::pin(async move {
+            let tool = request.spec.name.clone();
+            let deadline = request.deadline();
+            let permits = server.circuits.admit(&tool, deadline).await?;
+            let begun = Instant::now();
+            let attempt = inner.call(request);
+            let result = match deadline {
+                // The caller's time ends here too, so that a server which never answers is noticed by callers who
+                // are less patient than the server's own limit.
+                Some(deadline) => match timeout_at(deadline, attempt).await {
+                    Ok(result) => result,
+                    Err(_) => {
+                        let limit = deadline.saturating_duration_since(begun);
+                        if limit < server.config.breaker.slow_after.min(server.config.call_timeout) {
+                            // Impatience says nothing about the server: the permits are dropped.
+                            return Err(late(&server, limit));
+                        }
+                        Err(late(&server, limit))
+                    }
+                },
+                None => attempt.await,
+            };
+            let class = Class::of(&result);
+            match class {
+                Class::Success | Class::ToolFailed => server.health.seen(),
+                Class::Stale => server.relist(),
+                _ => {}
+            }
+            server.circuits.settle(class, permits, &tool);
+            result
+        })
+    }
+}
+
+fn late(server: &Shared, limit: Duration) -> ToolError {
+    ToolError::Timeout { server: server.config.name.clone(), phase: Phase::Call, limit }
+}
