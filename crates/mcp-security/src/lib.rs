@@ -27,18 +27,28 @@
 //! None: every decision is always there.
 
 pub mod address;
+pub mod args;
+pub mod audit;
 pub mod command;
 pub mod env;
 mod guard;
-mod header;
+pub mod header;
 pub mod limits;
 pub mod lock;
+pub mod names;
+pub mod path;
 pub mod permission;
-mod secret;
+pub mod result;
+pub mod scan;
+pub mod schema;
+pub mod secret;
+pub mod text;
 pub mod url;
+mod verdict;
 
-pub use guard::{Level, Policy, Rules};
-pub use secret::Redactor;
+pub use guard::{Level, Platform, Policy, Rules, Trust};
+pub use secret::{Foreign, Redactor, Scopes};
+pub use verdict::{Finding, Verdict};
 
 /// Says no, by rule, reason and remedy.
 pub(crate) fn refusal(

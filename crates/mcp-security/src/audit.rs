@@ -1,0 +1,218 @@
+//! The audit log: lines of JSON, each of which carries the hash of the one before, so that no line can be altered, left
+//! out, put in or moved without the rest telling.
+//!
+//! The hash of a line is the SHA-256 of its canonical JSON (`hash` itself left out), which holds the hash of the line
+//! before as `prev`. The first line holds a nonce, from which its own `prev` is made; the last one says how many lines
+//! there are, so that a log that was cut off is seen to be open. Whoever can write the whole file can make a new chain:
+//! keep the last hash elsewhere where that matters.
+//!
+//! ```
+//! use mcp_security::audit::{Chain, verify};
+//! use serde_json::json;
+//!
+//! let (mut chain, first) = Chain::begin("a nonce");
+//! let call = chain.seal(json!({"event": "tool_call", "tool": "search"}));
+//! let text = [first, call, chain.end()].join("\n");
+//! assert_eq!(verify(text.as_bytes())?.lines, 3);
+//!
+//! let forged = text.replace("search", "delete");
+//! assert_eq!(verify(forged.as_bytes()).unwrap_err().to_string(), "line 2 was altered: its hash is another one");
+//! # Ok::<(), mcp_security::audit::Broken>(())
+//! ```
+
+use std::io::BufRead;
+
+use serde_json::{Value, json};
+
+use crate::lock::{canonical_json, sha256_hex};
+
+/// The version of the records.
+const VERSION: u32 = 1;
+
+/// The chain as it grows.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    lines: u64,
+    last: String,
+}
+
+fn root(nonce: &str) -> String {
+    sha256_hex(format!("massgen audit {VERSION}\n{nonce}"))
+}
+
+fn hash(record: &Value) -> String {
+    sha256_hex(canonical_json(record))
+}
+
+impl Chain {
+    /// A new chain and its first line. The nonce is anything that no other chain has.
+    pub fn begin(nonce: &str) -> (Self, String) {
+        let mut chain = Self { lines: 0, last: root(nonce) };
+        let first = chain.seal(json!({"event": "begin", "nonce": nonce}));
+        (chain, first)
+    }
+
+    /// The next line, without its line break. `record` is an object; its `v`, `seq`, `prev` and `hash` are the chain's.
+    pub fn seal(&mut self, record: Value) -> String {
+        self.lines += 1;
+        let mut sealed = json!({"v": VERSION, "seq": self.lines});
+        if let (Some(sealed), Value::Object(fields)) = (sealed.as_object_mut(), record) {
+            let own = |key: &str| matches!(key, "v" | "seq" | "prev" | "hash");
+            sealed.extend(fields.into_iter().filter(|(key, value)| !own(key) && !value.is_null()));
+        }
+        sealed["prev"] = std::mem::take(&mut self.last).into();
+        self.last = hash(&sealed);
+        sealed["hash"] = self.last.as_str().into();
+        sealed.to_string()
+    }
+
+    /// The last line.
+    pub fn end(mut self) -> String {
+        let lines = self.lines + 1;
+        self.seal(json!({"event": "end", "lines": lines}))
+    }
+}
+
+/// A log whose chain holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// How many lines it has.
+    pub lines: u64,
+    /// Whether the last line says that it is the last. Otherwise the run is still on, was killed, or the log was cut.
+    pub complete: bool,
+    /// The hash of the last line.
+    pub last: String,
+}
+
+/// Where a chain breaks.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// The file could not be read.
+    #[error("line {line} could not be read: {source}")]
+    Read {
+        /// The line, from 1.
+        line: u64,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is nothing in it.
+    #[error("the log is empty")]
+    Empty,
+    /// A line that is no record.
+    #[error("line {line} is not a record")]
+    Syntax {
+        /// The line, from 1.
+        line: u64,
+    },
+    /// A line whose content is not what was written.
+    #[error("line {line} was altered: its hash is another one")]
+    Altered {
+        /// The line, from 1.
+        line: u64,
+    },
+    /// A line that does not follow on the one before: something was left out, put in or moved.
+    #[error("line {line} does not follow on the line before: a line is missing, added or moved")]
+    Order {
+        /// The line, from 1.
+        line: u64,
+    },
+}
+
+/// Checks every line of a log.
+///
+/// # Errors
+///
+/// [`Broken`] with the first line that does not fit.
+pub fn verify(log: impl BufRead) -> Result<Verified, Broken> {
+    let mut verified = Verified { lines: 0, complete: false, last: String::new() };
+    for (line, text) in (1_u64..).zip(log.lines()) {
+        let text = text.map_err(|source| Broken::Read { line, source })?;
+        let mut record: Value = serde_json::from_str(&text).map_err(|_| Broken::Syntax { line })?;
+        let fields = record.as_object_mut().ok_or(Broken::Syntax { line })?;
+        let Some(Value::String(claimed)) = fields.shift_remove("hash") else {
+            return Err(Broken::Syntax { line });
+        };
+        if hash(&record) != claimed || record.get("v") != Some(&json!(VERSION)) {
+            return Err(Broken::Altered { line });
+        }
+        if line == 1 {
+            let nonce = record.get("nonce").and_then(Value::as_str).ok_or(Broken::Order { line })?;
+            verified.last = root(nonce);
+        }
+        let follows = record.get("prev").and_then(Value::as_str) == Some(verified.last.as_str());
+        if verified.complete || !follows || record.get("seq") != Some(&json!(line)) {
+            return Err(Broken::Order { line });
+        }
+        verified.complete = record.get("event").and_then(Value::as_str) == Some("end");
+        verified.lines = line;
+        verified.last = claimed;
+    }
+    if verified.lines == 0 { Err(Broken::Empty) } else { Ok(verified) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn log() -> String {
+        let (mut chain, first) = Chain::begin("n");
+        let mut lines = vec![first];
+        for at in 0..4 {
+            lines.push(
+                chain.seal(json!({"event": "tool_call", "tool": format!("t{at}"), "rule": null, "n": 1.5})),
+            );
+        }
+        lines.push(chain.end());
+        lines.join("\n") + "\n"
+    }
+
+    #[test]
+    fn a_whole_log_holds_and_a_cut_one_is_open() {
+        let log = log();
+        let verified = verify(log.as_bytes()).unwrap();
+        assert_eq!((verified.lines, verified.complete), (6, true));
+        let cut: String = log.lines().take(4).map(|line| format!("{line}\n")).collect();
+        assert!(!verify(cut.as_bytes()).unwrap().complete);
+        assert!(matches!(verify(&b""[..]), Err(Broken::Empty)));
+    }
+
+    #[test]
+    fn lines_cannot_be_left_out_put_in_or_moved() {
+        let log = log();
+        let lines: Vec<_> = log.lines().collect();
+        let broken = |lines: Vec<&str>| verify(lines.join("\n").as_bytes()).unwrap_err().to_string();
+        assert!(broken([&lines[..2], &lines[3..]].concat()).starts_with("line 3 does not follow"));
+        assert!(broken([&lines[..3], &lines[2..]].concat()).starts_with("line 4 does not follow"));
+        let mut swapped = lines.clone();
+        swapped.swap(2, 3);
+        assert!(broken(swapped).starts_with("line 3 does not follow"));
+        let other = Chain::begin("other").1;
+        assert!(broken([&lines[..], &[other.as_str()]].concat()).starts_with("line 7 does not follow"));
+        assert!(broken([&[other.as_str()], &lines[1..]].concat()).starts_with("line 2 does not follow"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_flipped_bit_is_found_in_its_line(at in 0_usize..10_000, bit in 0_u32..7) {
+            let log = log();
+            let mut bytes = log.clone().into_bytes();
+            let at = at % bytes.len();
+            let line = log[..at].matches('\n').count() + 1;
+            bytes[at] ^= 1 << bit;
+            // A byte may turn into a line break or out of one; then the break is in this line or the next.
+            let message = match verify(bytes.as_slice()) {
+                Ok(verified) => {
+                    // Only the last line break may go unnoticed: it is no part of a record.
+                    prop_assert!(at + 1 == log.len() && verified.complete);
+                    return Ok(());
+                }
+                Err(error) => error.to_string(),
+            };
+            prop_assert!(message.starts_with(&format!("line {line} ")), "{} {}", message, line);
+        }
+    }
+}
