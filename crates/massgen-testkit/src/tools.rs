@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 /// The stamp of a set that is installed completely.
 const STAMP: &str = "massgen-stamp";
 
@@ -26,6 +28,17 @@ pub fn python(environment: &str, name: &str) -> Option<PathBuf> {
 /// The Python in whose environment a real, very small model and llama.cpp's server are installed.
 pub fn llama() -> Option<PathBuf> {
     python("llama", "python")
+}
+
+/// A folder for one test beside the installed programs, gone with the value: massgen starts no program from below the
+/// system's temporary folder, where anybody may put one.
+///
+/// # Panics
+/// Where the cache cannot be written to.
+pub fn scratch() -> TempDir {
+    let folder = Cache::of_the_user().expect("a cache").folder.join("scratch");
+    std::fs::create_dir_all(&folder).expect("a writable cache");
+    tempfile::tempdir_in(folder).expect("a writable cache")
 }
 
 /// Passes a program on; where there is none it says loudly that the test is skipped.

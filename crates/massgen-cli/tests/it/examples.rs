@@ -7,7 +7,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use massgen_testkit::upstream::{Seen, Upstream, Via, discord, x};
-use massgen_testkit::{PATIENCE, process, require};
+use massgen_testkit::{PATIENCE, process, require, tools};
+use tempfile::TempDir;
 
 use crate::support::{Ended, Place, assert_well_formed, of_type};
 
@@ -16,21 +17,21 @@ struct Example {
     place: Place,
     upstream: Upstream,
     config: PathBuf,
+    /// The launcher, and the server under a path of this test's own, so that its processes can be told from others.
+    bin: TempDir,
 }
 
 impl Example {
     fn new(folder: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
         let config = root.join(folder).join("scripted.yaml").canonicalize().unwrap();
-        Self { place: Place::new(), upstream: Upstream::start(), config }
+        Self { place: Place::new(), upstream: Upstream::start(), config, bin: tools::scratch() }
     }
 
     /// Plays `npx` or `uvx`, whose work (the download) is done already: takes what they are given in the file, and starts
     /// the server as their child, as they do.
     fn launcher(&mut self, name: &str, arguments: &str, server: &Path, variables: &[(&str, String)]) {
-        let bin = self.place.path().join("bin");
-        std::fs::create_dir(&bin).unwrap();
-        // A path of this test's own, so that its processes can be told from others.
+        let bin = self.bin.path();
         let own = bin.join(server.file_name().unwrap());
         symlink(server, &own).unwrap();
         let exports: String =
@@ -53,7 +54,7 @@ impl Example {
     fn ask(&self, question: &str) -> Ended {
         let ended = self.place.run(&["--config", self.config.to_str().unwrap(), question]).expect_code(0);
         assert_well_formed(&self.place.events());
-        let text = self.place.path().to_str().unwrap();
+        let text = self.bin.path().to_str().unwrap();
         let gone = process::until_blocking(PATIENCE, || process::with_argument(text).is_empty());
         assert!(gone, "still running: {:?}", process::with_argument(text));
         ended
