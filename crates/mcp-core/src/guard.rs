@@ -92,6 +92,13 @@ pub trait Guard: Send + Sync {
     /// A [`Refusal`] that names the rule and the remedy.
     fn admit_command(&self, server: &ServerName, spec: LaunchSpec) -> Result<Admitted<LaunchSpec>, Refusal>;
 
+    /// What is allowed about a launch and still worth telling its user, one line each. A guard that has nothing to
+    /// tell need not answer.
+    fn concerns(&self, server: &ServerName, spec: &LaunchSpec) -> Vec<String> {
+        let _ = (server, spec);
+        Vec::new()
+    }
+
     /// May this URL be used?
     ///
     /// # Errors

@@ -192,13 +192,17 @@ impl ExposedName {
     pub const LIMIT: usize = 64;
 
     /// `mcp__<server>__<tool>`, made legal: other characters become `_`. Where that changed anything, the name is
-    /// too long, or the server's part could end elsewhere (`a__b` + `c` spells like `a` + `b__c`), it ends in a
-    /// hash of the true names, so that two tools never meet in one name.
+    /// too long, or one of its parts could begin or end elsewhere (`a__b` + `c` spells like `a` + `b__c`; a tool's name
+    /// that begins with `_` or `-` is easily taken for another), it ends in a hash of the true names, so that two tools
+    /// never meet in one name.
     ///
     /// The result depends on the two names only, so it is the same in every run.
     pub fn for_tool(server: &ServerName, tool: &ToolName) -> Self {
         let plain = format!("mcp__{server}__{tool}");
-        let ambiguous = server.as_str().contains("__") || server.as_str().ends_with('_');
+        let ambiguous = server.as_str().contains("__")
+            || server.as_str().ends_with('_')
+            || tool.as_str().contains("__")
+            || tool.as_str().starts_with(['_', '-']);
         if !ambiguous && plain.len() <= Self::LIMIT && plain.chars().all(is_wire_character) {
             return Self(plain.into());
         }
@@ -231,8 +235,12 @@ mod tests {
     #[test]
     fn legal_names_are_kept_as_they_are() {
         assert_eq!(exposed("time", "now"), "mcp__time__now");
-        assert_eq!(exposed("srv", "-x-"), "mcp__srv__-x-");
-        assert_eq!(exposed("srv", "mcp__other__foo"), "mcp__srv__mcp__other__foo");
+        assert_eq!(exposed("srv", "x-"), "mcp__srv__x-");
+        // What is easily taken for another name is marked.
+        for tool in ["-x-", "_foo", "b__c", "mcp__other__foo"] {
+            let name = exposed("srv", tool);
+            assert!(name.len() > format!("mcp__srv__{tool}").len(), "{name}");
+        }
     }
 
     #[test]

@@ -4,13 +4,20 @@
 //! inside a command line, which is how a configuration that looks harmless runs anything (`bash -c`, `node -e`,
 //! `npx -c`), and only where it stands before the script or package: after it, arguments belong to the server.
 
+use std::borrow::Cow;
+
 use mcp_core::Refusal;
 
-use crate::{Level, Rules, limits, refusal};
+use crate::{Finding, Level, Platform, Rules, Trust, limits, refusal, secret, text};
 
+mod catalog;
 mod container;
 mod grammar;
+mod interpreters;
+mod packages;
 mod split;
+
+pub(crate) use packages::leads_here;
 
 pub use split::split;
 
@@ -20,34 +27,29 @@ const LAUNCHERS: &[&str] = &[
     "pipx", "pnpm", "pnpx", "podman", "py", "python", "python3", "ruby", "rust", "uv", "uvx", "yarn",
 ];
 
-/// May this program be started with these arguments?
+/// May this program be started with these arguments? Answers with what is worth telling about it.
 ///
 /// # Errors
 ///
 /// A [`Refusal`] by one of the rules `empty-program`, `hidden-character`, `control-character`, `argv-limit`,
-/// `batch-arguments`, `path-traversal`, `program-list`, `privilege`, `not-a-server`, `inline-program`, `runner-option`, `container-option`, `loader-variable`.
-pub fn judge(program: &str, args: &[String], rules: &Rules) -> Result<(), Refusal> {
+/// `batch-arguments`, `path-traversal`, `world-writable`, `lookalike`, `program-list`, `privilege`, `not-a-server`,
+/// `inline-program`, `remote-code`, `runner-option`, `container-option`, `package-source`, `known-bad-package`,
+/// `loader-variable`.
+pub fn judge(program: &str, args: &[String], rules: &Rules) -> Result<Vec<Finding>, Refusal> {
     if program.trim().is_empty() {
         return Err(refusal("empty-program", "the command is empty", "set command: to a program"));
     }
     judge_size(program, args)?;
+    let mut findings = Vec::new();
+    if let Some(found) = program.chars().find(|c| c.is_control()) {
+        return Err(refusal(
+            "control-character",
+            format!("the command contains {found:?}"),
+            "remove the character: what is shown to people would not be what runs",
+        ));
+    }
     for (at, item) in std::iter::once(program).chain(args.iter().map(String::as_str)).enumerate() {
-        let place = if at == 0 { "the command".to_owned() } else { format!("argument {at}") };
-        if let Some(found) = item.chars().find(|c| is_hidden(*c)) {
-            return Err(refusal(
-                "hidden-character",
-                format!("{place} contains the invisible character {}", found.escape_unicode()),
-                "remove the character: what is shown to people would not be what runs",
-            ));
-        }
-        // A newline is legal for the kernel, but no server needs one and every log line and dialogue is fooled by it.
-        if let Some(found) = item.chars().find(|c| matches!(c, '\0' | '\n' | '\r')) {
-            return Err(refusal(
-                "control-character",
-                format!("{place} contains {found:?}"),
-                "remove the character; a longer text belongs into a file or an environment variable",
-            ));
-        }
+        judge_characters(at, item, &mut findings)?;
     }
     judge_batch(program, args)?;
     if program.split(['/', '\\']).any(|part| part == "..") {
@@ -59,16 +61,137 @@ pub fn judge(program: &str, args: &[String], rules: &Rules) -> Result<(), Refusa
     }
     judge_list(program, rules)?;
     if rules.level == Level::Permissive {
-        return Ok(());
+        return Ok(findings);
     }
-    let argv: Vec<&str> = args.iter().map(String::as_str).collect();
-    grammar::judge(program, &argv)
+    judge_place(program)?;
+    let project = rules.trust == Trust::Project;
+    // A letter of another alphabet stands in for one of a program that everybody knows.
+    let shown = text::skeleton(program);
+    if !program.is_ascii() && grammar::is_interpreter(&shown) {
+        return Err(refusal(
+            "lookalike",
+            format!("the command {program:?} only looks like {shown:?}"),
+            "write the program's name in plain letters",
+        ));
+    }
+    if project && has_folder(program) && !is_absolute(program) {
+        findings.push(Finding::new(
+            "project-program",
+            format!("the command {program:?} is a file of the project"),
+            "look at what it does before you let it start",
+        ));
+    }
+    let folded: Vec<Cow<'_, str>> = args.iter().map(|arg| fold(arg)).collect();
+    let argv: Vec<&str> = folded.iter().map(AsRef::as_ref).collect();
+    let windows = rules.platform == Platform::Windows;
+    let mut case = grammar::Case { project, level: rules.level, windows, findings: &mut findings };
+    grammar::judge(program, &argv, &mut case)?;
+    Ok(findings)
 }
 
-/// Characters that show nothing, or turn round what follows.
-fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        || matches!(c, '\u{e0000}'..='\u{e007f}')
+/// Full-width letters are read as the ones they show.
+fn fold(arg: &str) -> Cow<'_, str> {
+    if arg.is_ascii() || !arg.contains(|c| matches!(c, '\u{ff01}'..='\u{ff5e}')) {
+        return Cow::Borrowed(arg);
+    }
+    let plain = |c: char| match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        c => c,
+    };
+    Cow::Owned(arg.chars().map(plain).collect())
+}
+
+fn judge_characters(at: usize, item: &str, findings: &mut Vec<Finding>) -> Result<(), Refusal> {
+    let place = || if at == 0 { "the command".to_owned() } else { format!("argument {at}") };
+    if item.contains('\0') {
+        return Err(refusal("control-character", format!("{} contains a zero byte", place()), "remove it"));
+    }
+    let hidden = text::hidden(item);
+    if hidden.controls {
+        let hint = "remove it: it moves the cursor of whoever looks at the command";
+        findings.push(Finding::new(
+            "control-character",
+            format!("{} contains a control character", place()),
+            hint,
+        ));
+    } else if let Some(found) = hidden.first {
+        return Err(refusal(
+            "hidden-character",
+            format!("{} contains the invisible character {}", place(), found.escape_unicode()),
+            "remove the character: what is shown to people would not be what runs",
+        ));
+    }
+    if at == 0 {
+        return Ok(());
+    }
+    if expects_shell(item) {
+        findings.push(Finding::new(
+            "shell-syntax",
+            format!("{} has a command in it that only a shell would run, and no shell is used", place()),
+            "write out the value",
+        ));
+    }
+    if let Some(kind) = secret::resembles(item) {
+        findings.push(Finding::new(
+            "secret-argument",
+            format!("{} is {kind}, and everybody on this computer can read command lines", place()),
+            "pass it through env: and a reference",
+        ));
+    }
+    Ok(())
+}
+
+/// `$(command)`, or a command between back quotes.
+fn expects_shell(arg: &str) -> bool {
+    let closed = |open: &str, close: char| {
+        arg.split_once(open).is_some_and(|(_, rest)| rest.find(close).is_some_and(|at| at > 0))
+    };
+    closed("$(", ')') || closed("`", '`')
+}
+
+fn is_absolute(program: &str) -> bool {
+    let bytes = program.as_bytes();
+    program.starts_with(['/', '\\', '~']) || (bytes.get(1) == Some(&b':') && bytes[0].is_ascii_alphabetic())
+}
+
+/// Folders where every user of a computer may put files.
+pub(crate) fn is_world_writable(path: &str) -> bool {
+    let lower = path.replace('\\', "/").to_ascii_lowercase();
+    let mut parts: Vec<&str> = Vec::new();
+    for part in lower.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let lower = format!("/{}/", parts.join("/"));
+    let drive = lower.len() > 3 && lower.as_bytes()[2] == b':';
+    let below = if drive { &lower[3..] } else { &lower };
+    (path.starts_with('/') || drive)
+        && [
+            "/tmp/",
+            "/var/tmp/",
+            "/dev/shm/",
+            "/private/tmp/",
+            "/private/var/tmp/",
+            "/users/public/",
+            "/windows/temp/",
+        ]
+        .iter()
+        .any(|folder| below.starts_with(folder))
+}
+
+/// A program that others can replace.
+fn judge_place(program: &str) -> Result<(), Refusal> {
+    if is_world_writable(program) {
+        return Err(refusal(
+            "world-writable",
+            format!("the command {program:?} lies where every user of this computer may put files"),
+            "install the program into a folder of your own",
+        ));
+    }
+    Ok(())
 }
 
 /// Windows hands a batch file's arguments to its shell, which reads them once more.
@@ -146,7 +269,7 @@ fn is_versioned_python(name: &str) -> bool {
 fn base_name(program: &str) -> String {
     // Windows ignores trailing dots and spaces, so "server.bat. " is a batch file too.
     let name = program.rsplit(['/', '\\']).next().unwrap_or(program).trim_end_matches(['.', ' ']);
-    let name = name.to_ascii_lowercase();
+    let name = if name.is_ascii() { name.to_ascii_lowercase() } else { text::skeleton(name) };
     for ending in [".exe", ".cmd", ".bat", ".com", ".ps1"] {
         if let Some(stem) = name.strip_suffix(ending) {
             return stem.to_owned();

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use mcp_core::{Environment, Refusal};
 
-use crate::{Level, limits, refusal};
+use crate::command::is_world_writable;
+use crate::{Finding, Level, limits, refusal, text};
 
 /// Inherited by name, on every platform. Upper and lower case of the proxy variables are both in use.
 const PASSED: &[&str] = &[
@@ -117,25 +118,46 @@ fn is_function(value: &str) -> bool {
     value.trim_start().starts_with("()")
 }
 
-/// An empty or relative entry of `PATH` would find programs in whatever folder the server runs in.
+/// An empty or relative entry of `PATH` would find programs in whatever folder the server runs in; one that everybody
+/// may write to, whatever others put there.
 fn clean_path(path: &str) -> String {
     if cfg!(windows) {
         return path.to_owned();
     }
-    path.split(':').filter(|entry| entry.starts_with('/')).collect::<Vec<_>>().join(":")
+    let own = |entry: &&str| entry.starts_with('/') && !is_world_writable(entry);
+    path.split(':').filter(own).collect::<Vec<_>>().join(":")
 }
 
-/// May a child have this environment?
+/// Where a variable comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// How much is taken on trust.
+    pub level: Level,
+    /// The configuration came with a project that somebody else may have written.
+    pub project: bool,
+    /// Names have no case and lists are split at `;`.
+    pub windows: bool,
+}
+
+impl Place {
+    pub(crate) fn declared(level: Level, project: bool, windows: bool) -> Self {
+        Self { level, project, windows }
+    }
+}
+
+/// May a child have this environment? Answers with what is worth telling about it.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] by one of the rules `env-limit`, `env-name`, `control-character`, `loader-variable`.
-pub fn judge(env: &BTreeMap<String, String>, level: Level) -> Result<(), Refusal> {
+/// A [`Refusal`] by one of the rules `env-limit`, `env-name`, `control-character`, `loader-variable`,
+/// `package-source`, `project-variable`.
+pub fn judge(env: &BTreeMap<String, String>, place: Place) -> Result<Vec<Finding>, Refusal> {
     if env.len() > limits::ENV_ITEMS {
         let reason =
             format!("the server has {} environment variables; {} are allowed", env.len(), limits::ENV_ITEMS);
         return Err(refusal("env-limit", reason, "declare only what the server reads"));
     }
+    let mut findings = Vec::new();
     let mut total = 0;
     for (name, value) in env {
         total += name.len() + value.len();
@@ -144,6 +166,13 @@ pub fn judge(env: &BTreeMap<String, String>, level: Level) -> Result<(), Refusal
                 "env-name",
                 format!("{name:?} cannot be the name of an environment variable"),
                 "use letters, digits and \"_\"",
+            ));
+        }
+        if text::hidden(name).count > 0 || text::skeleton(name) != name.to_lowercase() {
+            return Err(refusal(
+                "env-name",
+                format!("the variable {} is not what it looks like", name.escape_unicode()),
+                "write its name in plain letters",
             ));
         }
         if value.contains('\0') {
@@ -161,83 +190,437 @@ pub fn judge(env: &BTreeMap<String, String>, level: Level) -> Result<(), Refusal
             );
             return Err(refusal("env-limit", reason, "pass the value through a file"));
         }
-        if level < Level::Permissive {
-            judge_variable(name, value)?;
+        if place.level < Level::Permissive {
+            findings.extend(judge_variable(name, value, place)?);
         }
     }
     if total > limits::ENV_BYTES {
         let reason = format!("the environment is {total} bytes long; {} are allowed", limits::ENV_BYTES);
         return Err(refusal("env-limit", reason, "pass long values through files"));
     }
+    Ok(findings)
+}
+
+/// May a value name these variables by `${NAME}`? Only those in `scope`, and those that every child inherits.
+///
+/// ```
+/// let scope = |name: &str| name == "NOTION_TOKEN";
+/// assert!(mcp_security::env::judge_references("Bearer ${NOTION_TOKEN}", scope).is_ok());
+/// assert!(mcp_security::env::judge_references("${HOME}/data", scope).is_ok());
+/// assert_eq!(mcp_security::env::judge_references("${AWS_SECRET}", scope).unwrap_err().rule, "secret-scope");
+/// ```
+///
+/// # Errors
+///
+/// A [`Refusal`] by the rule `secret-scope`.
+pub fn judge_references(value: &str, scope: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+    let mut rest = value;
+    while let Some((_, after)) = rest.split_once("${") {
+        let Some((name, behind)) = after.split_once('}') else { break };
+        let bare = name.split(':').next().unwrap_or(name);
+        let is_name = bare.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if is_name && !scope(bare) && !is_passed(bare) {
+            return Err(refusal(
+                "secret-scope",
+                format!("the value asks for {bare}, which is not this server's"),
+                "name the variable among those that this server may read",
+            ));
+        }
+        rest = behind;
+    }
     Ok(())
 }
 
 /// Variables that make a loader, an interpreter or a helper program run something else first.
 const LOADERS: &[&str] = &[
-    "LD_PRELOAD",
-    "LD_AUDIT",
-    "LD_LIBRARY_PATH",
-    "DYLD_INSERT_LIBRARIES",
-    "DYLD_LIBRARY_PATH",
-    "DYLD_FRAMEWORK_PATH",
     "BASH_ENV",
+    "BASHOPTS",
+    "COMSPEC",
+    "CORECLR_PROFILER",
+    "COR_PROFILER",
+    "DOTNET_STARTUP_HOOKS",
     "ENV",
-    "PROMPT_COMMAND",
-    "PYTHONSTARTUP",
-    "PYTHONINSPECT",
-    "PYTHONHOME",
-    "PERL5OPT",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "IFS",
+    "LESSCLOSE",
+    "LESSOPEN",
+    "LOCPATH",
+    "MANPAGER",
+    "NPM_CONFIG_EDITOR",
+    "NPM_CONFIG_GIT",
+    "NPM_CONFIG_GLOBALCONFIG",
+    "NPM_CONFIG_INIT_MODULE",
+    "NPM_CONFIG_NODE_OPTIONS",
+    "NPM_CONFIG_SCRIPT_SHELL",
+    "NPM_CONFIG_SHELL",
+    "NPM_CONFIG_USERCONFIG",
+    "NPM_CONFIG_VIEWER",
+    "OPENSSL_CONF",
+    "OPENSSL_ENGINES",
+    "PATHEXT",
     "PERL5DB",
     "PERL5LIB",
+    "PERL5OPT",
+    "PERLLIB",
+    "PROMPT_COMMAND",
+    "PS4",
+    "PYTHONBREAKPOINT",
+    "PYTHONEXECUTABLE",
+    "PYTHONINSPECT",
+    "PYTHONPLATLIBDIR",
+    "PYTHONSTARTUP",
+    "PYTHONUSERBASE",
     "RUBYLIB",
+    "RUSTC_WRAPPER",
+    "SHELLOPTS",
+    "SSLKEYLOGFILE",
+    "ZDOTDIR",
+];
+
+/// The same by the beginning of the name.
+const LOADER_PREFIXES: &[&str] =
+    &["LD_", "DYLD_", "BASH_FUNC_", "GIT_CONFIG", "COMPLUS_", "_RLD_", "MALLOC_CONF"];
+
+/// Variables of git that name programs.
+const GIT_PROGRAMS: &[&str] = &[
     "GIT_SSH",
     "GIT_SSH_COMMAND",
     "GIT_EXEC_PATH",
     "GIT_EXTERNAL_DIFF",
     "GIT_ASKPASS",
-    "SSLKEYLOGFILE",
-    "CLASSPATH",
-    "GCONV_PATH",
-    "NODE_PATH",
-    "IFS",
-    "NPM_CONFIG_SCRIPT_SHELL",
-    "NPM_CONFIG_NODE_OPTIONS",
-    "NPM_CONFIG_SHELL",
+    "GIT_EDITOR",
+    "GIT_SEQUENCE_EDITOR",
+    "GIT_PAGER",
+    "GIT_PROXY_COMMAND",
+    "GIT_TEMPLATE_DIR",
 ];
 
+/// Variables that name programs in everyday use: fine, unless others can replace the program.
+const PROGRAMS: &[&str] =
+    &["SHELL", "EDITOR", "VISUAL", "PAGER", "BROWSER", "UV_PYTHON", "JAVA_HOME", "SSH_ASKPASS"];
+
+/// Where trust begins for TLS.
+const TRUST_ROOTS: &[&str] = &[
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "AWS_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "NPM_CONFIG_CAFILE",
+    "DENO_CERT",
+];
+
+/// Where packages come from.
+const SOURCES: &[&str] = &[
+    "NPM_CONFIG_REGISTRY",
+    "YARN_REGISTRY",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "BUN_CONFIG_REGISTRY",
+    "JSR_URL",
+    "GOPROXY",
+];
+
+enum Say {
+    No,
+    Tell(&'static str, &'static str),
+    Nothing,
+}
+
 /// May this variable be set for a program? Some only with certain values.
-pub(crate) fn judge_variable(name: &str, value: &str) -> Result<(), Refusal> {
-    let upper = name.to_ascii_uppercase();
-    let starts_option = |options: &[&str]| {
-        value.split_whitespace().any(|word| options.iter().any(|option| word.starts_with(option)))
+pub(crate) fn judge_variable(name: &str, value: &str, place: Place) -> Result<Option<Finding>, Refusal> {
+    let upper = name.trim().to_ascii_uppercase().replace('-', "_");
+    // Settings of npm and yarn are read with any prefix of the two.
+    let upper = match upper.strip_prefix("YARN_NPM_") {
+        Some(rest) => format!("NPM_CONFIG_{rest}"),
+        None => upper,
     };
-    let refused = match upper.as_str() {
-        _ if is_function(value) => true,
-        name if LOADERS.contains(&name) => true,
-        name if name.starts_with("BASH_FUNC_") || name.starts_with("GIT_CONFIG") => true,
-        "NODE_OPTIONS" => {
-            starts_option(&["-r", "--require", "--import", "--loader", "--experimental-loader", "--inspect"])
+    let option = |options: &[&str]| {
+        value.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')).any(|word| {
+            let word = word.to_ascii_lowercase().replace('_', "-");
+            options.iter().any(|option| word.starts_with(option))
+        })
+    };
+    let is_false = matches!(value.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off");
+    let is_true = !value.is_empty() && !is_false;
+    let say = match upper.as_str() {
+        _ if is_function(value) => Say::No,
+        "COMSPEC" | "PATHEXT" if !place.windows && cfg!(not(windows)) => Say::Nothing,
+        name if LOADERS.contains(&name) || GIT_PROGRAMS.contains(&name) => Say::No,
+        name if LOADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => Say::No,
+        "NODE_OPTIONS" | "BUN_OPTIONS" => {
+            let bad = [
+                "-r",
+                "-e",
+                "-p",
+                "--require",
+                "--import",
+                "--loader",
+                "--experimental-loader",
+                "--inspect",
+                "--eval",
+                "--print",
+                "--preload",
+                "--openssl-config",
+                "--env-file",
+                "--security-revert",
+                "--debug",
+                "--tls-keylog",
+                "--snapshot-blob",
+                "--diagnostic-dir",
+                "--experimental-config-file",
+                "--experimental-default-config-file",
+            ];
+            if option(&bad) { Say::No } else { Say::Nothing }
         }
-        "RUBYOPT" => starts_option(&["-r", "-e", "-I"]),
-        "JAVA_TOOL_OPTIONS" | "_JAVA_OPTIONS" | "JDK_JAVA_OPTIONS" => starts_option(&[
-            "-javaagent",
-            "-agentlib",
-            "-agentpath",
-            "-XX:OnError",
-            "-XX:OnOutOfMemoryError",
-            "@",
-        ]),
-        "NODE_TLS_REJECT_UNAUTHORIZED" => value == "0",
+        "BUN_INSPECT" | "BUN_INSPECT_PRELOAD" => Say::No,
+        "RUBYOPT" => {
+            if option(&["-r", "-e", "-i", "-x", "-c", "-s"]) {
+                Say::No
+            } else {
+                Say::Nothing
+            }
+        }
+        "JAVA_TOOL_OPTIONS" | "_JAVA_OPTIONS" | "JDK_JAVA_OPTIONS" | "JAVA_OPTS" | "MAVEN_OPTS" => {
+            let bad = [
+                "-javaagent",
+                "-agentlib",
+                "-agentpath",
+                "-xx:onerror",
+                "-xx:onoutofmemoryerror",
+                "-xx:flags",
+                "-xx:vmoptionsfile",
+                "-xrun",
+                "-xbootclasspath",
+                "-xdebug",
+                "-cp",
+                "-classpath",
+                "--patch-module",
+                "-djava.class.path",
+                "-djava.system.class.loader",
+                "-dcom.sun.management",
+                "@",
+            ];
+            if option(&bad) { Say::No } else { Say::Nothing }
+        }
+        "GOFLAGS" => {
+            if option(&["-toolexec", "-exec", "-overlay"]) {
+                Say::No
+            } else {
+                Say::Nothing
+            }
+        }
+        "NODE_TLS_REJECT_UNAUTHORIZED" | "PYTHONHTTPSVERIFY" | "NPM_CONFIG_STRICT_SSL" => {
+            if is_false {
+                Say::No
+            } else {
+                Say::Nothing
+            }
+        }
+        "GIT_SSL_NO_VERIFY"
+        | "UV_INSECURE_HOST"
+        | "UV_NATIVE_TLS_INSECURE"
+        | "PIP_TRUSTED_HOST"
+        | "DENO_TLS_INSECURE" => {
+            if is_true {
+                Say::No
+            } else {
+                Say::Nothing
+            }
+        }
         // Folders of the user's own code are in common use; an empty or relative entry means "wherever it runs".
-        "PYTHONPATH" | "PATH" if cfg!(not(windows)) => value.split(':').any(|entry| !entry.starts_with('/')),
-        _ => false,
+        "PYTHONPATH" | "PATH" => {
+            if has_open_entry(value, place) {
+                Say::No
+            } else {
+                Say::Nothing
+            }
+        }
+        "DOCKER_HOST" if value.to_ascii_lowercase().starts_with("unix:") => Say::Nothing,
+        "DOCKER_HOST" if value.to_ascii_lowercase().starts_with("ssh:") => {
+            Say::Tell("remote-program", "starts containers on another computer")
+        }
+        "DOCKER_HOST" if is_true => Say::No,
+        "PYTHONHOME" | "NODE_PATH" | "CLASSPATH" | "GEM_PATH" | "GEM_HOME" | "NPM_CONFIG_PREFIX" => {
+            if is_world_writable(value) || has_open_entry(value, place) {
+                Say::No
+            } else {
+                Say::Tell("library-path", "changes where the program takes its libraries from")
+            }
+        }
+        name if PROGRAMS.contains(&name) => {
+            if is_world_writable(value) {
+                Say::No
+            } else {
+                Say::Nothing
+            }
+        }
+        name if SOURCES.contains(&name)
+            || name.starts_with("UV_INDEX_")
+            || (name.starts_with("NPM_CONFIG_") && name.ends_with(":REGISTRY")) =>
+        {
+            if name.ends_with("_USERNAME") || name.ends_with("_PASSWORD") || name.ends_with("_STRATEGY") {
+                Say::Nothing
+            } else {
+                source(value, place)?
+            }
+        }
+        name if TRUST_ROOTS.contains(&name) => {
+            if is_world_writable(value) || place.project {
+                Say::No
+            } else if is_system_path(value) {
+                Say::Nothing
+            } else {
+                Say::Tell(
+                    "trust-root",
+                    "decides whom the program trusts, and is not in a folder of the system",
+                )
+            }
+        }
+        name if name.ends_with("_BASE_URL") && is_model_host(name) => {
+            if place.project {
+                Say::No
+            } else if is_own_api(name, value) {
+                Say::Nothing
+            } else {
+                Say::Tell("base-url", "sends what is meant for a model, keys included, to another place")
+            }
+        }
+        "HTTP_PROXY" | "HTTPS_PROXY" | "ALL_PROXY" if place.project && is_true => {
+            Say::Tell("proxy", "leads the server's traffic through another place")
+        }
+        _ => Say::Nothing,
     };
-    if !refused {
-        return Ok(());
+    match say {
+        Say::Nothing => Ok(None),
+        Say::Tell(rule, what) => Ok(Some(Finding::new(
+            rule,
+            format!("the variable {name} {what}"),
+            "keep it only if you put it there",
+        ))),
+        Say::No if place.project && upper.ends_with("_BASE_URL") => Err(refusal(
+            "project-variable",
+            format!("the variable {name} of a project leads keys to a place of its choice"),
+            "set it in your own configuration if it is right",
+        )),
+        Say::No => Err(refusal(
+            "loader-variable",
+            format!("with this value, the variable {name} makes programs load or trust something else"),
+            "remove it from env:, or set security.level: permissive for this server",
+        )),
     }
-    Err(refusal(
-        "loader-variable",
-        format!("with this value, the variable {name} makes programs load or trust something else"),
-        "remove it from env:, or set security.level: permissive for this server",
-    ))
+}
+
+fn source(value: &str, place: Place) -> Result<Say, Refusal> {
+    let open = value.split_whitespace().flat_map(|word| word.split(',')).any(|word| {
+        let address =
+            word.rsplit_once('=').filter(|(_, rest)| rest.contains("://")).map_or(word, |(_, rest)| rest);
+        address.to_ascii_lowercase().starts_with("http:") && !crate::command::leads_here(address)
+    });
+    if open {
+        return Err(refusal(
+            "package-source",
+            "packages would come over a connection that anybody can change",
+            "use an https: address",
+        ));
+    }
+    Ok(if place.project {
+        Say::Tell("package-source", "decides where packages come from")
+    } else {
+        Say::Nothing
+    })
+}
+
+/// Hosts of models, to whose clients keys are given.
+fn is_model_host(name: &str) -> bool {
+    let owner = name.trim_end_matches("_BASE_URL").trim_end_matches("_API");
+    [
+        "ANTHROPIC",
+        "OPENAI",
+        "AZURE_OPENAI",
+        "GEMINI",
+        "GOOGLE",
+        "GROQ",
+        "MISTRAL",
+        "XAI",
+        "COHERE",
+        "DEEPSEEK",
+        "OPENROUTER",
+        "CLAUDE",
+        "PERPLEXITY",
+        "TOGETHER",
+        "FIREWORKS",
+        "CEREBRAS",
+        "LLM",
+    ]
+    .iter()
+    .any(|known| owner.contains(known))
+}
+
+/// Whether an address is the owner's own, or on this computer.
+fn is_own_api(name: &str, value: &str) -> bool {
+    let owner = name.split('_').next().unwrap_or_default().to_ascii_lowercase();
+    let Ok(url) = url::Url::parse(value) else { return value.is_empty() };
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    let own = [format!("{owner}.com"), format!("{owner}.ai"), format!("{owner}.azure.com")];
+    (url.scheme() == "https" && own.iter().any(|own| host == own || host.ends_with(&format!(".{own}"))))
+        || crate::url::is_loopback_name(host)
+        || url.host().is_some_and(|host| match host {
+            url::Host::Ipv4(ip) => ip.is_loopback(),
+            url::Host::Ipv6(ip) => ip.is_loopback(),
+            url::Host::Domain(_) => false,
+        })
+}
+
+fn is_system_path(value: &str) -> bool {
+    let lower = value.replace('\\', "/").to_ascii_lowercase();
+    let climbs = lower.split('/').any(|part| part == "..");
+    !climbs
+        && (lower.is_empty()
+            || [
+                "/etc/",
+                "/usr/",
+                "/opt/",
+                "/library/",
+                "/system/",
+                "/nix/",
+                "c:/windows/",
+                "c:/programdata/",
+                "c:/program files",
+            ]
+            .iter()
+            .any(|root| lower.starts_with(root)))
+}
+
+/// An entry that is empty, relative, or in a folder that others may write to.
+fn has_open_entry(value: &str, place: Place) -> bool {
+    let windows = place.windows || cfg!(windows);
+    let entries: Vec<&str> = if windows { value.split(';').collect() } else { value.split(':').collect() };
+    // An empty value sets nothing; an empty entry among others is the folder it runs in.
+    if value.is_empty() {
+        return false;
+    }
+    entries.iter().any(|entry| {
+        let absolute = if windows {
+            entry.as_bytes().get(1) == Some(&b':')
+                || entry.starts_with("\\\\")
+                || entry.starts_with('%')
+                || entry.is_empty()
+        } else {
+            entry.starts_with('/')
+        };
+        let reference = entry.starts_with("${") && entry.contains('}');
+        (!absolute && !reference) || is_world_writable(entry)
+    })
 }

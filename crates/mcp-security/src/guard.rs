@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName};
 
-use crate::{address, command, env, header, url};
+use crate::{Finding, address, command, env, header, url};
 
 /// How much is taken on trust. The names are those of v0.0.15.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +33,32 @@ impl FromStr for Level {
     }
 }
 
+/// Who wrote a configuration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trust {
+    /// The user.
+    #[default]
+    User,
+    /// It came with a project that somebody else may have written.
+    Project,
+}
+
+/// Whose conventions hold for programs, paths and variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Platform {
+    /// Linux, macOS and their kind.
+    Unix,
+    /// Windows.
+    Windows,
+}
+
+impl Default for Platform {
+    /// The one this program was built for.
+    fn default() -> Self {
+        if cfg!(windows) { Self::Windows } else { Self::Unix }
+    }
+}
+
 /// The rules for one server. The default fits a configuration that its user typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
@@ -48,6 +74,10 @@ pub struct Rules {
     pub allow_cleartext: bool,
     /// Host names beside which none may be dialled; `None`: any.
     pub allowed_hosts: Option<BTreeSet<String>>,
+    /// Who wrote the server's configuration.
+    pub trust: Trust,
+    /// Whose conventions hold.
+    pub platform: Platform,
 }
 
 impl Default for Rules {
@@ -59,6 +89,8 @@ impl Default for Rules {
             allow_loopback: true,
             allow_cleartext: false,
             allowed_hosts: None,
+            trust: Trust::default(),
+            platform: Platform::default(),
         }
     }
 }
@@ -67,6 +99,15 @@ impl Rules {
     /// The default rules at another level.
     pub fn at(level: Level) -> Self {
         Self { level, ..Self::default() }
+    }
+
+    /// What the environment's rules need to know.
+    pub fn place(&self) -> env::Place {
+        env::Place {
+            level: self.level,
+            project: self.trust == Trust::Project,
+            windows: self.platform == Platform::Windows,
+        }
     }
 }
 
@@ -96,11 +137,19 @@ impl Policy {
     }
 }
 
+fn judge_launch(spec: &LaunchSpec, rules: &Rules) -> Result<Vec<Finding>, Refusal> {
+    let mut findings = command::judge(&spec.program, &spec.args, rules)?;
+    findings.extend(env::judge(&spec.env, rules.place())?);
+    Ok(findings)
+}
+
 impl Guard for Policy {
     fn admit_command(&self, server: &ServerName, spec: LaunchSpec) -> Result<Admitted<LaunchSpec>, Refusal> {
         let rules = self.rules(server);
-        command::judge(&spec.program, &spec.args, rules)?;
-        env::judge(&spec.env, rules.level)?;
+        let findings = judge_launch(&spec, rules)?;
+        for finding in findings {
+            tracing::info!(server = %server, rule = finding.rule, "{finding}");
+        }
         Ok(Admitted::by_guard(spec))
     }
 
@@ -109,6 +158,11 @@ impl Guard for Policy {
         url::judge(&spec.url, rules)?;
         header::judge(&spec.headers)?;
         Ok(Admitted::by_guard(spec))
+    }
+
+    fn concerns(&self, server: &ServerName, spec: &LaunchSpec) -> Vec<String> {
+        let findings = judge_launch(spec, self.rules(server)).unwrap_or_default();
+        findings.into_iter().map(|finding| format!("{}; {}", finding.reason, finding.hint)).collect()
     }
 
     fn admit_address(&self, server: &ServerName, host: &str, address: IpAddr) -> Result<(), Refusal> {

@@ -119,7 +119,7 @@ fn code_inside_a_command_line_is_refused() {
         (&["npx.cmd", "\"&calc.exe"], "batch-arguments"),
         (&["server.bat. ", "x&calc"], "batch-arguments"),
         (&["", "x"], "empty-program"),
-        (&["node", "a\nb"], "control-character"),
+        (&["node", "a\0b"], "control-character"),
         (&["node\0", "a"], "control-character"),
         (&["/usr/bin/../../tmp/x"], "path-traversal"),
     ];

@@ -1,0 +1,247 @@
+//! The cues of which judgements are made. None of them says anything by itself.
+
+use std::sync::LazyLock;
+
+use regex::RegexSet;
+
+/// What a sentence contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cue {
+    /// "Ignore all previous instructions".
+    Override,
+    /// "Approve everything".
+    Approve,
+    /// `<hidden>`.
+    HiddenTag,
+    /// `<important>`.
+    LoudTag,
+    /// Read, open, print: looking at something.
+    Read,
+    /// Send, pass, include: doing something with it.
+    Order,
+    /// Files that hold keys.
+    KeyFile,
+    /// Words for secrets.
+    Secrets,
+    /// `{{contents of ...}}`.
+    Template,
+    /// The system prompt.
+    Prompt,
+    /// The whole conversation.
+    Context,
+    /// "Do not tell the user".
+    Conceal,
+    /// An image whose address has a place for data.
+    ImageTemplate,
+    /// "Before any other tool".
+    First,
+    /// "Before any other tool", and nothing less.
+    Line,
+    /// "Must", "always", "required".
+    Must,
+    /// "The best tool", "other tools are broken".
+    Prefer,
+    /// "system:" at the beginning.
+    Role,
+    /// "Change the recipient".
+    Redirect,
+    /// "When it is called".
+    When,
+    /// "Instead of".
+    Instead,
+}
+
+use Cue::*;
+
+/// Each cue with its pattern over plain text (lower case, single blanks).
+const PATTERNS: &[(Cue, &str)] = &[
+    (
+        Override,
+        r"\b(ignore|disregard|forget|override|bypass|discard|skip) (all |any |every |the |your |my |these |those |of |other )*(previous|prior|above|earlier|preceding|existing|system|former|original|initial|developer|safety|other|current)( \w+)? (instructions?|prompts?|rules|guidelines|directives|messages|restrictions|policies|constraints)\b",
+    ),
+    (
+        Override,
+        r"\b(ignore|disregard|forget|override) (all|any|every|everything|your) ?(of )?(the )?(instructions?|rules|guidelines|you were told|previous|above|before)",
+    ),
+    (
+        Override,
+        r"\byou are now (in |an? |the )?\w+([ -]\w+)? ?(mode|assistant|administrator|admin|agent|root)\b",
+    ),
+    (Override, r"\b(new|updated|real|actual|true) (system )?instructions? ?:"),
+    (Override, r"\bdo not (follow|obey|listen to) (the |your |any )?(user|system|previous|safety)"),
+    (Approve, r"\b(always|automatically|auto) (approve|accept|allow|confirm|grant|say yes)\b"),
+    (
+        Approve,
+        r"\bapprove (every|all|any|each) (\w+ )?(requests?|actions?|calls?|tools?|operations?|permissions?)\b",
+    ),
+    (Approve, r"\bapprove (everything|without (asking|confirmation|review))\b"),
+    (Approve, r"\bignore \w+ \w+ and approve\b"),
+    (
+        HiddenTag,
+        r"<\s*/?(hidden|secret|system|sys|override|jailbreak|invisible|admin|instructions?|assistant|internal_instructions?|system_prompt|system-prompt|confidential|im_start)\b[^>]{0,40}>|<\|(im_start|system|assistant|endoftext)\|>|\[/?inst\]|\[system\]",
+    ),
+    (
+        LoudTag,
+        r"<\s*/?(important|critical|urgent|attention|warning|mandatory|priority|notice|must_read|must-read|rules?)\s*>|<!--",
+    ),
+    (
+        Read,
+        r"\b(read|open|cat|load|view|access|fetch|retrieve|dump|print|list|extract|get|look up|collect|call \w+ on|contents? of)\b",
+    ),
+    (
+        Order,
+        r"\b(send|pass|include|forward|post|upload|append|transmit|e-?mail|bcc|copy|attach|provide|supply|submit|leak|exfiltrate|put|insert|add|print|output|reveal|repeat|show|disclose|give|write|return|paste|encode|run|execute|call|invoke|use|change|replace|delete|modify|set|fetch|read|open|create|follow|encode|store|save|share)\b",
+    ),
+    (
+        KeyFile,
+        r"\.ssh/(id_|\*|identity|known|authorized|[a-z_]*key)|\bid_(rsa|ed25519|ecdsa|dsa)\b|\.aws/|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bseed phrase|\.env(\.\w+)? (file|and|content)|\bprivate[ _-]?keys?\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)|\bssh keys?\b",
+    ),
+    (
+        Secrets,
+        r"\b(api[ _-]?keys?|passwords?|passphrases?|secrets?|credentials?|access[ _-]?tokens?|auth[ _-]?tokens?|tokens|session cookies?|environment variables?|env vars?|\.env\b|credit card)\b",
+    ),
+    (
+        Template,
+        r"\{\{\s*(contents? of|file:|read |env[:. ]|cat |include |secrets?[:. ])|\$\{\s*(file|env|secrets?)[:.]|\$\((cat|curl|wget|env|printenv)\b",
+    ),
+    (Prompt, r"\b(system|developer|initial|hidden)[ -]?(prompt|message|instructions?)\b"),
+    (
+        Context,
+        r"\b(full|entire|whole|complete|all( of)?( the)?|every) (conversation|chat|message history|chat history|conversation history|context|dialog(ue)?|previous messages|user messages|transcript)|\b(conversation|chat) (history|so far|transcript|log)\b|\bsummary of the conversation\b",
+    ),
+    (
+        Conceal,
+        r"\b(do not|don't|dont|never|must not|without|avoid|no need to|refrain from)( ever| to)? (tell(ing)?|mention(ing)?|inform(ing)?|notify(ing)?|reveal(ing)?|disclos(e|ing)|let(ting)?|alert(ing)?|show(ing)? (this|it)|report(ing)?|explain(ing)?|say(ing)?|warn(ing)?)( (this|it|that|anything|about))*( to)? ?(the |your |any )?(user|human|person|customer|operator|it\b|this\b|anyone|anybody|them\b)",
+    ),
+    (
+        Conceal,
+        r"\b(keep (this|it) (secret|hidden|quiet|confidential)|hide (this|it) from|silently|secretly|covertly|without the (user|human)('s)? (knowledge|knowing|noticing|consent)|user (must|should) not (know|see|notice))\b",
+    ),
+    (
+        ImageTemplate,
+        r"!\[[^\]]{0,80}\]\(\s*(https?:)?//[^)\s]{0,200}(\{|\$\{|<[a-z]|%s|\[[a-z]|\b(summary|data|secret|conversation|token|content)s?\))",
+    ),
+    (
+        First,
+        r"\bbefore (using |calling |invoking |running )?(any|every|all|each|this|other|another|the)( of the| single)?( other)? ?(tools?|functions?|actions?|request|calls?|else|response|answer)|\b(call|use|invoke|run|execute) (this|it|me)( tool| function)? (first|before (any|every|all|other))|\bfirst[, ]+(read|call|send|open|run|print|execute|fetch|use \w+_\w+)\b|\bmust (always )?(be called|be used|run|be invoked) (first|before)|\bmust first\b",
+    ),
+    (
+        Line,
+        r"\bbefore (using |calling |invoking |running )?(any|every|all)( of the)? other (\w+ )?(tools?|functions?)",
+    ),
+    (
+        Must,
+        r"\b(must|always|required|mandatory|have to|has to|need to|needs to|otherwise|will not work|won't work|ensure|make sure|critical(ly)?|immediately)\b",
+    ),
+    (
+        Prefer,
+        r"\b(best|only|superior|most reliable) (\w+ )?tool\b.{0,60}\b(always|prefer|other)|\balways (prefer|choose|pick|select) (it|this)\b|\bprefer (it|this)( tool)? (over|to|above) (every|any|all|other)|\b(all )?(other|alternative|competing) (\w+ )?tools? (are|is) (\w+ and )?(broken|deprecated|unsafe|unreliable|inferior|slow|outdated|wrong|obsolete|insecure|disabled)|\b(do not|don't|never) use (any |the )?other (\w+ )?tools?\b|\b(instead of|rather than) (any|all|every) other tools?",
+    ),
+    (
+        Role,
+        r"(^|\n| |\()(system|assistant|developer|human|user|admin)( note| message| override| instruction)? ?:",
+    ),
+    (
+        Redirect,
+        r"\b(change|replace|modify|redirect|set|switch|override|rewrite|swap|alter|substitute|add) (the |its |any |all |every )?(\w+ )?(recipients?|to field|bcc|cc|address(es)?|url|destination|amount|account|target|output|arguments?|parameters?|host|endpoint|number|currency|subject|body|payee|iban)\b",
+    ),
+    (
+        When,
+        r"\b(when(ever)?|if|each time|every time|after|before) [\w' -]{0,60}\b(called|used|invoked|runs?|executed|calling|using|invoking)\b",
+    ),
+    (Instead, r"\binstead\b|\brather than\b|\bin place of\b"),
+];
+
+static SET: LazyLock<RegexSet> = LazyLock::new(|| {
+    let patterns = PATTERNS.iter().map(|(_, pattern)| pattern);
+    let set = regex::RegexSetBuilder::new(patterns)
+        .unicode(true)
+        .size_limit(64 << 20)
+        .dfa_size_limit(32 << 20)
+        .build();
+    // The patterns are constants, and a test compiles them.
+    set.unwrap_or_else(|_| RegexSet::empty())
+});
+
+/// The cues of a text, sentence by sentence.
+#[derive(Debug, Default)]
+pub(super) struct Cues {
+    sentences: Vec<u32>,
+    whole: u32,
+}
+
+impl Cues {
+    /// Of a text in plain spelling.
+    pub(super) fn of(plain: &str) -> Self {
+        let mut cues = Self::default();
+        // Sentences may be torn apart by line breaks: what spans two lines is looked for in the whole paragraph.
+        for paragraph in plain.split("\n\n") {
+            let joined = paragraph.replace('\n', " ");
+            for sentence in sentences(&joined) {
+                cues.push(sentence);
+            }
+        }
+        if plain.contains('\n') {
+            for line in plain.lines() {
+                cues.push(line);
+            }
+        }
+        cues
+    }
+
+    fn push(&mut self, sentence: &str) {
+        let bits = SET
+            .matches(sentence)
+            .into_iter()
+            .fold(0, |bits, at| bits | PATTERNS.get(at).map_or(0, |(cue, _)| 1 << *cue as u32));
+        if bits != 0 {
+            self.sentences.push(bits);
+            self.whole |= bits;
+        }
+    }
+
+    pub(super) fn has(&self, cue: Cue) -> bool {
+        self.whole & (1 << cue as u32) != 0
+    }
+
+    pub(super) fn any(&self, cues: &[Cue]) -> bool {
+        cues.iter().any(|cue| self.has(*cue))
+    }
+
+    /// Whether one sentence has a cue of each group.
+    pub(super) fn together(&self, groups: &[&[Cue]]) -> bool {
+        self.sentences
+            .iter()
+            .any(|bits| groups.iter().all(|group| group.iter().any(|cue| bits & (1 << *cue as u32) != 0)))
+    }
+}
+
+/// A point ends a sentence where a blank follows it.
+fn sentences(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let ends = |at: usize| {
+            let bytes = rest.as_bytes();
+            matches!(bytes[at], b'.' | b'!' | b'?' | b';')
+                && bytes.get(at + 1).is_none_or(|next| *next == b' ')
+        };
+        // A text without points is taken in pieces, so that no sentence is endless.
+        let end = (0..rest.len().min(4000)).find(|at| ends(*at)).map_or(rest.len().min(4000), |at| at + 1);
+        let (sentence, after) = rest.split_at(rest.ceil_char_boundary(end));
+        rest = after;
+        Some(sentence)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pattern_compiles() {
+        assert_eq!(SET.len(), PATTERNS.len());
+    }
+}
