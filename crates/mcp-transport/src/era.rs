@@ -70,6 +70,13 @@ impl<T> Gate<T> {
         };
     }
 
+    /// The probe is answered, or counts as answered: its time is over once, not again and again.
+    fn waited(&mut self) {
+        if let Stage::Probing { until, .. } = &mut self.stage {
+            *until = None;
+        }
+    }
+
     /// What of the server's message the handshake may see.
     fn admit(&mut self, message: ServerJsonRpcMessage) -> Option<ServerJsonRpcMessage> {
         match (&self.stage, message) {
@@ -221,13 +228,16 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Gate<T> {
                         Ok(message) => message?,
                         Err(_) => {
                             tracing::debug!("server/discover stays unanswered: trying initialize");
-                            return Some(not_modern(id.clone(), "no answer to server/discover in time"));
+                            let id = id.clone();
+                            self.waited();
+                            return Some(not_modern(id, "no answer to server/discover in time"));
                         }
                     }
                 }
                 _ => self.inner.receive().await?,
             };
             if let Some(message) = self.admit(message) {
+                self.waited();
                 return Some(message);
             }
         }
