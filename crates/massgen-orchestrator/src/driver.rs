@@ -30,13 +30,13 @@ pub async fn run(
     emitter: &Emitter,
     cancel: &CancellationToken,
 ) -> RunResult {
-    run_when(std::future::ready(()), agents, task, options, emitter, cancel).await
+    run_when(std::future::ready(Ok(())), agents, task, options, emitter, cancel).await
 }
 
 /// As [`run`], but the agents begin when `ready` does: servers are still starting, say. The wait is part of the run: it
 /// comes after the first event, counts against [`crate::Limits::total`] and ends when `cancel` fires.
 pub async fn run_when(
-    ready: impl Future<Output = ()>,
+    ready: impl Future<Output = Result<(), String>>,
     agents: &[Agent],
     task: &Task,
     options: &Options,
@@ -50,13 +50,19 @@ pub async fn run_when(
         agents: agents.iter().map(Agent::info).collect(),
         history: task.history.len(),
     });
-    tokio::select! {
-        () = ready => {}
-        () = cancel.cancelled() => {}
-        () = tokio::time::sleep_until(deadline) => {}
-    }
+    let ready = tokio::select! {
+        ready = ready => ready,
+        () = cancel.cancelled() => Ok(()),
+        () = tokio::time::sleep_until(deadline) => Ok(()),
+    };
     let mut driver = Driver::new(agents, task, options, emitter);
-    let (ending, tally) = driver.coordinate(deadline, cancel).await;
+    let (ending, tally) = match ready {
+        Ok(()) => driver.coordinate(deadline, cancel).await,
+        Err(message) => {
+            emitter.emit(EventKind::Warning { message });
+            (Ending::NobodyLeft, Tally::default())
+        }
+    };
     let conclusion = driver.conclude(ending, tally, cancel).await;
     driver.finish(conclusion, started)
 }

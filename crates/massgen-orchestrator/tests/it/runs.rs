@@ -1,3 +1,4 @@
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use massgen_backends::{Message, Request, RequestPhase, ToolChoice};
@@ -494,6 +495,24 @@ async fn a_team_runs_on_several_threads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_must_be_there_and_is_not_ends_the_run_before_anybody_is_asked() {
+    let team = Team::new().with(|_, _| answer("42"));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let emitter = Emitter::new({
+        let told = told.clone();
+        move |event| told.lock().unwrap().push(event.kind.clone())
+    });
+    let ready = std::future::ready(Err("the required server papers is missing".to_owned()));
+    let options = Options::default();
+    let result = run_when(ready, team.agents(), &team.task, &options, &emitter, &team.cancel).await;
+    assert_eq!(result.outcome, RunOutcome::NoAnswer);
+    let told = told.lock().unwrap();
+    assert!(told.iter().any(|e| matches!(e, EventKind::Warning { message } if message.contains("papers"))));
+    assert!(!told.iter().any(|event| matches!(event, EventKind::RoundStarted { .. })), "{told:?}");
+    assert!(matches!(told.last(), Some(EventKind::RunFinished { .. })), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn agents_wait_for_what_must_be_ready_but_not_beyond_the_limits() {
     for (ready_after, interrupt_after, outcome, seconds) in [
         (5, 1000, RunOutcome::Answered, 6),
@@ -504,7 +523,10 @@ async fn agents_wait_for_what_must_be_ready_but_not_beyond_the_limits() {
         let limits = Limits { total: Duration::from_secs(20), ..Limits::default() };
         let options = Options { limits, ..Options::default() };
         let emitter = Emitter::new(|_| {});
-        let ready = tokio::time::sleep(Duration::from_secs(ready_after));
+        let ready = async {
+            tokio::time::sleep(Duration::from_secs(ready_after)).await;
+            Ok(())
+        };
         let running = run_when(ready, team.agents(), &team.task, &options, &emitter, &team.cancel);
         let interrupting = async {
             tokio::time::sleep(Duration::from_secs(interrupt_after)).await;
