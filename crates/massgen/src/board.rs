@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use massgen_orchestrator::{Emitter, EventKind, ServerState as Shown};
-use mcp_client::{AuditRecord, Observer, ServerState};
-use mcp_core::ServerName;
+use mcp_client::{AuditRecord, CircuitChange, CircuitState, Drift, Observer, ServerState};
+use mcp_core::{ServerName, ToolName};
 
 /// All servers' states. A run's emitter is attached when the run begins and is told the states so far, then each change.
 #[derive(Default)]
@@ -105,6 +105,32 @@ impl Observer for Watch {
     fn call_finished(&self, record: &AuditRecord) {
         if let Some(further) = &self.further {
             further.call_finished(record);
+        }
+    }
+
+    fn circuit_changed(&self, server: &ServerName, tool: Option<&ToolName>, change: &CircuitChange) {
+        let what = match tool {
+            Some(tool) => format!("tool {tool} of server {}", self.label(server)),
+            None => format!("server {}", self.label(server)),
+        };
+        // Once when it is given a rest, once when it is back; the probes between are nobody's business.
+        match (&change.from, &change.to) {
+            (CircuitState::Closed, CircuitState::Open { reason, .. } | CircuitState::ForcedOpen { reason }) => {
+                self.board.notice(format!("{what} is left alone for a while: {reason}"));
+            }
+            (CircuitState::HalfOpen { .. }, CircuitState::Closed) => {
+                self.board.notice(format!("{what} can be used again"));
+            }
+            _ => {}
+        }
+        if let Some(further) = &self.further {
+            further.circuit_changed(server, tool, change);
+        }
+    }
+
+    fn drifted(&self, server: &ServerName, drift: &Drift) {
+        if let Some(further) = &self.further {
+            further.drifted(server, drift);
         }
     }
 

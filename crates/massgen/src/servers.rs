@@ -5,26 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use massgen_config::{
-    AgentConfig, Config, Isolation, McpServerConfig, McpTransport, SecurityConfig, SecurityLevel,
+    AgentConfig, Config, Isolation, McpServerConfig, McpTransport, SecurityConfig, SecurityLevel, Secret,
 };
 use massgen_orchestrator::Emitter;
-use mcp_client::{ClientOptions, MultiMcpClient, ServerConfig, ServerStatus, Target};
+use mcp_client::{RuleOptions, ClientOptions, Gate, MultiMcpClient, ServerConfig, ServerStatus, Target};
 use mcp_core::{
     AgentId, Catalogue, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
     ToolService,
 };
+use mcp_security::lock::ServerPins;
 use mcp_security::{Level, Policy, Rules, command, env};
 use mcp_transport::SessionOptions;
 
 use crate::assemble::Context;
 use crate::board::{Board, Watch};
 use crate::error::{AssembleError, Problem};
+use crate::guards::{self, Guards};
 use crate::tools::{AgentTools, Part};
 
 /// Every server of a configuration, running.
 pub struct Servers {
     groups: Vec<Group>,
     board: Arc<Board>,
+    gate: Gate,
 }
 
 struct Group {
@@ -32,6 +35,8 @@ struct Group {
     client: MultiMcpClient,
     /// Servers with an allow-list of their own.
     own_lists: Vec<ServerName>,
+    /// The servers' names in a lock.
+    lock_keys: BTreeMap<ServerName, String>,
 }
 
 /// Whose server it is.
@@ -77,6 +82,7 @@ impl Servers {
     pub fn start(config: &Config, context: &Context, only: Option<&str>) -> Result<Self, AssembleError> {
         let wanted = |server: &&McpServerConfig| only.is_none_or(|name| server.name.as_str() == name);
         let board = Arc::new(Board::default());
+        let guards = Guards::new(config, context).map_err(|problems| AssembleError { problems })?;
         let (shared, per_agent): (Vec<_>, Vec<_>) = config
             .mcp_servers
             .iter()
@@ -96,12 +102,18 @@ impl Servers {
         for (owner, servers, agent) in plans.into_iter().filter(|(_, servers, _)| !servers.is_empty()) {
             let mut policy = Policy::new(Rules::at(Level::default()));
             let mut configs = Vec::new();
+            let mut lock_keys = BTreeMap::new();
             for server in &servers {
+                let key = guards::lock_key(&owner, agent, &server.name);
                 policy = policy.with_server(server.name.clone(), rules(&server.security));
                 match client_config(server, agent, context) {
-                    Ok(config) => configs.push(config),
+                    Ok(mut config) => {
+                        config.pins = guards::pins(context, &key);
+                        configs.push(config);
+                    }
                     Err(problem) => problems.push(problem),
                 }
+                lock_keys.insert(server.name.clone(), key);
             }
             let label = match &owner {
                 Owner::Agent(id) if config.agents.len() > 1 => Some(id.to_string()),
@@ -110,13 +122,13 @@ impl Servers {
             let watch = Watch { board: board.clone(), agent: label, further: context.observer.clone() };
             if problems.is_empty() {
                 let client =
-                    MultiMcpClient::start(configs, Arc::new(policy), Arc::new(watch), options(context));
+                    MultiMcpClient::start(configs, Arc::new(policy), Arc::new(watch), options(context, &guards));
                 let own_lists =
                     servers.iter().filter(|s| s.allowed_tools.is_some()).map(|s| s.name.clone()).collect();
-                groups.push(Group { owner, client, own_lists });
+                groups.push(Group { owner, client, own_lists, lock_keys });
             }
         }
-        if problems.is_empty() { Ok(Self { groups, board }) } else { Err(AssembleError { problems }) }
+        if problems.is_empty() { Ok(Self { groups, board, gate: guards.gate }) } else { Err(AssembleError { problems }) }
     }
 
     /// Waits until every server is ready or has failed; each is bounded by its own `startup_timeout`.
@@ -124,6 +136,23 @@ impl Servers {
         for group in &self.groups {
             group.client.ready(Duration::from_secs(3600)).await;
         }
+    }
+
+    /// The required servers that are not ready, in words for people; empty: none.
+    pub(crate) fn missing(&self) -> String {
+        let is_missing = |report: &ServerReport| {
+            report.status.required && !matches!(report.status.state, mcp_client::ServerState::Ready { .. })
+        };
+        let missing: Vec<_> = self.reports().into_iter().filter(is_missing).collect();
+        if missing.is_empty() {
+            return String::new();
+        }
+        let line = |report: &ServerReport| {
+            let why = report.error.as_deref().unwrap_or(report.state);
+            format!("  {}: {}", report.name, why.lines().next().unwrap_or_default())
+        };
+        let lines: Vec<_> = missing.iter().map(line).collect();
+        format!("the run ends, because servers it requires are missing:\n{}", lines.join("\n"))
     }
 
     /// Whether there are none.
@@ -137,6 +166,25 @@ impl Servers {
             .iter()
             .flat_map(|group| group.client.servers().into_iter().map(|status| report(&group.owner, status)))
             .collect()
+    }
+
+    /// Every server that is ready, as a lock keeps it, by its name in a lock.
+    pub fn pins(&self) -> BTreeMap<String, ServerPins> {
+        let mut pins = BTreeMap::new();
+        for group in &self.groups {
+            for (name, key) in &group.lock_keys {
+                let Some(client) = group.client.client(name.as_str()) else { continue };
+                let Some(peer) = client.status().peer else { continue };
+                pins.entry(key.clone())
+                    .or_insert_with(|| ServerPins::of(peer.instructions.as_deref(), &client.tools()));
+            }
+        }
+        pins
+    }
+
+    /// Lets calls through, or not.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// All tools of all servers.
@@ -223,11 +271,15 @@ fn report(owner: &Owner, status: ServerStatus) -> ServerReport {
     ServerReport { owner: owner.clone(), name: status.name.clone(), state, tools, error, status }
 }
 
-fn options(context: &Context) -> ClientOptions {
+fn options(context: &Context, guards: &Guards) -> ClientOptions {
     let mut session = SessionOptions::default();
     session.stderr.clone_from(&context.stderr);
+    session.oauth.clone_from(&context.oauth);
     let mut options = ClientOptions::default();
     options.session = session;
+    options.permissions = guards.gate.clone();
+    options.scopes = guards.scopes.clone();
+    options.redactor = guards.redactor.clone();
     options.ledger.clone_from(&context.ledger);
     options
 }
@@ -280,6 +332,13 @@ fn client_config(
         config.startup_timeout = timeout;
     }
     config.required = server.required;
+    if let Some(retries) = server.max_retries {
+        config.retry.attempts = retries.saturating_add(1);
+    }
+    let breaks = server.circuit_breaker.unwrap_or(backend.is_none_or(|backend| backend.circuit_breaker_enabled));
+    if !breaks {
+        config.breaker = RuleOptions::never();
+    }
     Ok(config)
 }
 
@@ -294,22 +353,28 @@ fn target(server: &McpServerConfig, context: &Context) -> Result<Target, Problem
             let env = env::child_environment(&context.environment, &declared);
             Ok(Target::Stdio(LaunchSpec { program, args: all, env, cwd: cwd.clone() }))
         }
-        McpTransport::StreamableHttp { url, headers } => {
-            let url = url::Url::parse(url).map_err(|error| {
-                Problem::new(
-                    format!("server {name}: {url:?} is not an address: {error}"),
-                    "write it as https://host/path",
-                )
-            })?;
-            let headers =
-                headers.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect();
-            Ok(Target::Http(RemoteSpec { url, headers }))
-        }
+        McpTransport::StreamableHttp { url, headers } => Ok(Target::Http(remote(name, url, headers)?)),
+        McpTransport::Sse { url, headers } => Ok(Target::Sse(remote(name, url, headers)?)),
         _ => Err(Problem::new(
-            format!("server {name}: the sse transport is not supported yet"),
-            "most servers answer on streamable HTTP too: use type: streamable-http with its /mcp address",
+            format!("server {name}: this transport is unknown here"),
+            "use stdio, streamable-http or sse",
         )),
     }
+}
+
+fn remote(
+    name: &ServerName,
+    url: &str,
+    headers: &BTreeMap<String, Secret>,
+) -> Result<RemoteSpec, Problem> {
+    let url = url::Url::parse(url).map_err(|error| {
+        Problem::new(
+            format!("server {name}: {url:?} is not an address: {error}"),
+            "write it as https://host/path",
+        )
+    })?;
+    let headers = headers.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect();
+    Ok(RemoteSpec { url, headers })
 }
 
 /// A command of several words, as old configurations have it, is split into program and arguments; no shell does it.

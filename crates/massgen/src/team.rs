@@ -27,7 +27,8 @@ impl Team {
     }
 
     /// Lets the team answer a question. The agents begin when every server is ready or has failed, each within its own
-    /// limit of time; the events tell about the servers, too.
+    /// limit of time; the events tell about the servers, too. Where one that is required has failed, the run ends at once,
+    /// without an answer, and a warning lists all that are missing.
     pub async fn ask(&self, task: &Task, emitter: &Emitter, cancel: &CancellationToken) -> RunResult {
         let ready = async {
             for note in &self.notes {
@@ -35,6 +36,10 @@ impl Team {
             }
             self.servers.attach(emitter);
             self.servers.settled().await;
+            match self.servers.missing() {
+                missing if missing.is_empty() => Ok(()),
+                missing => Err(missing),
+            }
         };
         let result =
             massgen_orchestrator::run_when(ready, &self.agents, task, &self.options, emitter, cancel).await;

@@ -21,7 +21,7 @@ async fn a_server_that_dies_takes_its_tools_and_brings_them_back() {
     let (there, away) = (script.folder().join("script.json"), script.folder().join("away.json"));
     std::fs::rename(&there, &away).unwrap();
     let error = client.call(call("mcp__srv__die", json!({}))).await.unwrap_err();
-    assert!(matches!(error, ToolError::Connection { .. }), "{error}");
+    assert!(matches!(error, ToolError::OutcomeUnknown { .. }), "{error}");
     let one = client.client("srv").unwrap();
     until(one, is_failed).await;
     assert_eq!(tools(&client), ["mcp__other__echo"]);

@@ -129,6 +129,18 @@ impl Default for RuleOptions {
     }
 }
 
+impl RuleOptions {
+    /// Nothing opens the circuit, except a failure that lasts.
+    pub fn never() -> Self {
+        Self {
+            connects_in_a_row: u32::MAX,
+            failures_in_a_row: u32::MAX,
+            failure_rate: f64::INFINITY,
+            ..Self::default()
+        }
+    }
+}
+
 /// Failures in a row, the rate of failures, and the rate of slow answers over a ring of time.
 #[derive(Debug, Clone)]
 pub struct Rules {

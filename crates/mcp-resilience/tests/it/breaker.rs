@@ -240,7 +240,7 @@ impl Checker {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     /// Nothing passes an open circuit; one probe at a time; a rejected call, a read and a stale outcome change nothing;
     /// only a current probe's success closes; the time open is what it should be; no permit is lost.
@@ -347,6 +347,12 @@ fn each_rule_opens_when_it_should() {
     ] {
         assert_eq!(after(RuleOptions::default(), &outcomes), state, "{what}");
     }
+}
+
+#[test]
+fn rules_that_never_open_never_do() {
+    let failures: Vec<_> = (0..200).map(|second| (second, FAILED)).collect();
+    assert_eq!(after(RuleOptions::never(), &failures), "closed");
 }
 
 #[test]
