@@ -21,6 +21,8 @@ use crate::raw::{Direct, Outbox};
 const ENDS: usize = 160;
 /// The room for one read: as much as a pipe usually holds.
 const READ: usize = 64 * 1024;
+/// The least room for one read.
+const SHORT: usize = 4 * 1024;
 
 pub(crate) struct LineTransport<R, W> {
     read: R,
@@ -129,8 +131,12 @@ where
             } else {
                 self.scanned = length;
             }
-            // A line that grows makes larger reads worth it.
-            self.buffer.reserve(READ.max(self.buffer.len()).min(16 * READ));
+            // Short lines use up the room before there is new; a line that grows is worth larger reads.
+            let begun = self.buffer.len();
+            let wanted = if begun > SHORT { READ.max(begun).min(16 * READ) } else { SHORT };
+            if self.buffer.capacity() - begun < wanted {
+                self.buffer.reserve(READ.max(wanted));
+            }
             match self.read.read_buf(&mut self.buffer).await {
                 Ok(0) => return Line::End,
                 Ok(_) => {}

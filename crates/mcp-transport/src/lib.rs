@@ -48,6 +48,7 @@ pub mod host;
 mod http;
 mod link;
 pub mod oauth;
+mod offers;
 mod options;
 mod process;
 mod program;
@@ -58,9 +59,13 @@ mod sse_legacy;
 mod stderr;
 
 pub use host::Host;
+pub use offers::{
+    Completion, CompletionTarget, Listing, Prompt, PromptArgument, PromptMessage, PromptText, Resource,
+    ResourceTemplate,
+};
 pub use options::{
     DroppedTool, EraPolicy, PeerInfo, Progress, ProgressSender, SessionOptions, StderrSink, ToolList,
     TransportKind,
 };
 pub use program::{Program, ProgramPipes};
-pub use session::Session;
+pub use session::{ResourceWatch, Session};

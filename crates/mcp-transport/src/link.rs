@@ -2,6 +2,7 @@
 
 mod direct;
 mod handler;
+mod resources;
 mod rounds;
 
 use std::collections::HashMap;
@@ -23,10 +24,11 @@ use rmcp::service::{
 use rmcp::transport::Transport;
 use rmcp::{ClientLifecycleMode, ClientServiceExt, RoleClient};
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 pub(crate) use self::direct::Reply;
 use self::handler::Handler;
+pub(crate) use self::resources::Watching;
 use crate::era::Gate;
 use crate::host::{self, Host};
 use crate::options::{EraPolicy, ProgressSender, SessionOptions};
@@ -34,16 +36,33 @@ use crate::raw::{Direct, ListPage};
 
 /// How often a subscription to changes is renewed after it ended, before it is given up.
 const RENEWALS: u32 = 6;
+/// News of resources that a watcher may be behind; one that is further behind takes its resource for changed.
+const UPDATES: usize = 64;
 
 /// What the server sends unasked, on its way to whoever waits for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Routes {
     tools: watch::Sender<u64>,
     prompts: watch::Sender<u64>,
     resources: watch::Sender<u64>,
-    /// The address of the resource that changed last.
-    updated: watch::Sender<(u64, String)>,
+    /// Addresses of resources that changed.
+    updated: broadcast::Sender<String>,
+    /// How many watch each resource, where the server keeps one subscription for all of them.
+    watched: Mutex<HashMap<String, usize>>,
     progress: Mutex<HashMap<ProgressToken, ProgressSender>>,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            tools: watch::Sender::default(),
+            prompts: watch::Sender::default(),
+            resources: watch::Sender::default(),
+            updated: broadcast::Sender::new(UPDATES),
+            watched: Mutex::default(),
+            progress: Mutex::default(),
+        }
+    }
 }
 
 impl Routes {
@@ -58,10 +77,8 @@ impl Routes {
             ServerNotification::PromptListChangedNotification(_) => &self.prompts,
             ServerNotification::ResourceListChangedNotification(_) => &self.resources,
             ServerNotification::ResourceUpdatedNotification(update) => {
-                self.updated.send_modify(|(count, uri)| {
-                    *count += 1;
-                    uri.clone_from(&update.params.uri);
-                });
+                // Nobody may be watching.
+                let _ = self.updated.send(update.params.uri.clone());
                 return true;
             }
             _ => return false,
@@ -82,6 +99,7 @@ impl Routes {
 enum Farewell {
     Request(RequestId),
     Task(String),
+    Resource(String),
 }
 
 /// Why a session did not open.
@@ -347,14 +365,9 @@ async fn keep(
                     let params = CancelledNotificationParam::new(Some(id), reason);
                     peer.send_notification(CancelledNotification::new(params).into()).await
                 }
-                Farewell::Task(id) => {
-                    let params = serde_json::json!({"taskId": id});
-                    let request = CustomRequest::new("tasks/cancel", Some(params));
-                    // Its answer changes nothing.
-                    let options = PeerRequestOptions::no_options();
-                    peer.send_request_with_option(ClientRequest::CustomRequest(request), options)
-                        .await
-                        .map(drop)
+                Farewell::Task(id) => tell(&peer, "tasks/cancel", serde_json::json!({"taskId": id})).await,
+                Farewell::Resource(uri) => {
+                    tell(&peer, "resources/unsubscribe", serde_json::json!({"uri": uri})).await
                 }
             };
             if let Err(error) = sent {
@@ -375,6 +388,12 @@ async fn keep(
         () = listen => {}
     }
     ended.send_replace(true);
+}
+
+/// Sends a request whose answer changes nothing.
+async fn tell(peer: &Peer<RoleClient>, method: &'static str, params: Value) -> Result<(), ServiceError> {
+    let request = ClientRequest::CustomRequest(CustomRequest::new(method, Some(params)));
+    peer.send_request_with_option(request, PeerRequestOptions::no_options()).await.map(drop)
 }
 
 /// Revision 2026-07-28 sends changes only to who subscribed to them.

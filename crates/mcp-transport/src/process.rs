@@ -12,7 +12,7 @@ use std::time::Duration;
 use mcp_core::{Admitted, LaunchSpec, ServerName, ToolError};
 use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop};
 use tokio::process::{ChildStdin, ChildStdout};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::options::SessionOptions;
@@ -26,6 +26,12 @@ const SWEEP_STEP: Duration = Duration::from_millis(10);
 const KILL: Duration = Duration::from_secs(5);
 /// How long an error waits for the words and the exit code that explain it.
 const LAST_WORDS: Duration = Duration::from_millis(1000);
+
+/// Servers whose programs are looked for at the same time.
+static LOOKUPS: Semaphore = Semaphore::const_new(2);
+/// What fits between a server and us: large answers arrive in fewer pieces than through the 64 KiB that are usual.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 256 * 1024;
 
 /// A running child. Dropping it kills the whole group at once.
 pub(crate) struct Child {
@@ -55,7 +61,11 @@ pub(crate) async fn start(
     {
         return Err(failed(format!("its working folder {} does not exist", cwd.display())));
     }
-    let program = find(spec).await.map_err(failed)?;
+    let program = {
+        // The file system is asked on threads of its own: of fifty servers at once, not fifty threads.
+        let _turn = LOOKUPS.acquire().await;
+        find(spec).await.map_err(failed)?
+    };
 
     let mut command = CommandWrap::with_new(&program, |command| {
         command
@@ -85,6 +95,9 @@ pub(crate) async fn start(
         group.kill();
         return Err(ToolError::Internal("a child was started without pipes".to_owned()));
     };
+    // The system may have given all it has to give; then the pipe stays as it is.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
     tracing::debug!(%server, pid = group.id, program = %program.display(), "started");
 
     let tail = Arc::new(Tail::default());

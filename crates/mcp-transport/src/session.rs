@@ -1,5 +1,9 @@
 //! One session with one server, whichever road leads to it.
 
+mod offers;
+
+pub use self::offers::ResourceWatch;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;

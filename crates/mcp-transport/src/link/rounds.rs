@@ -143,7 +143,7 @@ impl Link {
                     Err(ServiceError::McpError(ErrorData::new(code, message, None)))
                 }
                 Some("cancelled") => Err(task_error("it cancelled its task")),
-                _ => Ok(state),
+                _ => Err(task_error("its task is in a state that is not known")),
             };
         }
         Ok(state)

@@ -11,8 +11,10 @@
 )]
 
 mod child;
+mod features;
 mod http;
 mod memory;
+mod oauth;
 mod sse;
 mod support;
 #[cfg(feature = "serve-http")]
