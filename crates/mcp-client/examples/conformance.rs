@@ -74,6 +74,10 @@ async fn run() -> Result<(), Failure> {
 /// Calls what the scenario wants called: the calls it names, else each tool once.
 async fn exercise(client: &McpClient, scenario: &str, context: &Value) -> Result<(), Failure> {
     let tools = client.tools();
+    // This server lists a tool and has none: what counts is that nothing was fetched for its schema.
+    if scenario == "json-schema-ref-no-deref" {
+        return Ok(());
+    }
     if scenario == "json-schema-2020-12-preservation" {
         let rich = tools.iter().find(|tool| tool.name.as_str() != "json_schema_echo").ok_or("no tool")?;
         let arguments = JsonObject::from_iter([("schema".to_owned(), (*rich.input_schema).clone())]);

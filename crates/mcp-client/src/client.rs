@@ -146,6 +146,10 @@ impl McpClient {
         self.shared.settled().await;
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     pub(crate) fn unavailable(&self) -> ToolError {
         self.shared.unavailable()
     }

@@ -48,9 +48,11 @@ mod circuit;
 mod classify;
 mod client;
 mod config;
+mod examine;
 mod ledger;
 mod multi;
 mod observe;
+mod offers;
 mod permission;
 mod pins;
 mod pipeline;
@@ -78,5 +80,8 @@ pub use mcp_resilience::bulkhead::BulkheadOptions;
 pub use mcp_resilience::observe as metrics;
 pub use mcp_resilience::retry::RetryOptions;
 pub use mcp_security::{Redactor, Scopes};
+pub use mcp_transport::{
+    Completion, CompletionTarget, Listing, Prompt, PromptArgument, PromptMessage, PromptText, Resource,
+    ResourceTemplate, host, oauth,
+};
 pub use mcp_transport::{EraPolicy, PeerInfo, SessionOptions, StderrSink, TransportKind};
-pub use mcp_transport::{host, oauth};

@@ -1,4 +1,5 @@
-//! Arguments against the tool's JSON Schema, before anything is sent.
+//! Arguments against the tool's JSON Schema, before anything is sent; and what the tool calls the structure of its result
+//! against the schema that it promised for that.
 //!
 //! A schema is the server's word: one that cannot be compiled switches the check off for its tool, with a warning,
 //! and never fails a call. Nothing is fetched for a schema.
@@ -10,6 +11,7 @@ use std::task::{Context, Poll};
 
 use jsonschema::{PatternOptions, Validator};
 use mcp_core::{ExposedName, JsonObject, ToolError, ToolName, ToolOutput, ToolSpec};
+use mcp_security::args;
 use serde_json::Value;
 use tower::{Layer, Service};
 
@@ -32,13 +34,29 @@ const BACKTRACKING: usize = 100_000;
 
 /// The compiled schemas of one server, each compiled once, when its tool is first called.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Validators(Arc<Mutex<HashMap<ToolName, Compiled>>>);
+pub(crate) struct Validators(Arc<Mutex<HashMap<(ToolName, Side), Compiled>>>);
+
+/// Which of a tool's two schemas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Side {
+    Input,
+    Output,
+}
 
 #[derive(Debug, Clone)]
 struct Compiled {
     schema: Arc<Value>,
     /// `None`: the schema is no use.
     validator: Option<Arc<Validator>>,
+}
+
+/// Checks the arguments of a call against the limits and the tool's schema, as every call's are before it is sent.
+///
+/// # Errors
+///
+/// [`ToolError::InvalidArguments`] with what is wrong, for a model to correct.
+pub fn check_arguments(tool: &ToolSpec, arguments: &JsonObject) -> Result<(), ToolError> {
+    Validators::default().check(tool, arguments)
 }
 
 impl Validators {
@@ -57,7 +75,7 @@ impl Validators {
         if !fits(arguments, ARGUMENT_BYTES) {
             return invalid(vec![format!("they are larger than {} MiB; send less", ARGUMENT_BYTES >> 20)]);
         }
-        let Some(validator) = self.compiled(tool) else { return Ok(()) };
+        let Some(validator) = self.compiled(tool, Side::Input, &tool.input_schema) else { return Ok(()) };
         let arguments = Value::Object(arguments.clone());
         let problems: Vec<String> = validator
             .iter_errors(&arguments)
@@ -79,28 +97,51 @@ impl Validators {
         if problems.is_empty() { Ok(()) } else { invalid(problems) }
     }
 
-    fn compiled(&self, tool: &ToolSpec) -> Option<Arc<Validator>> {
+    /// Takes out of a result what does not fit the schema that the tool promised: the call has happened, so it does not
+    /// fail, but nobody may rely on such a structure. What the tool says in words stays.
+    fn hold_to_its_word(&self, tool: &ToolSpec, output: &mut ToolOutput) {
+        let (Some(schema), Some(structured), false) =
+            (&tool.output_schema, &output.structured, output.is_error)
+        else {
+            return;
+        };
+        let fits = depth([structured], ARGUMENT_DEPTH).is_some()
+            && self
+                .compiled(tool, Side::Output, schema)
+                .is_none_or(|validator| validator.is_valid(structured));
+        if !fits {
+            tracing::warn!(
+                server = %tool.server,
+                tool = %tool.name,
+                "the structure of its result is not the one it promised, and is left out"
+            );
+            output.structured = None;
+        }
+    }
+
+    fn compiled(&self, tool: &ToolSpec, side: Side, schema: &Arc<Value>) -> Option<Arc<Validator>> {
+        let key = (tool.name.clone(), side);
         let known = {
             let compiled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            compiled.get(&tool.name).filter(|known| Arc::ptr_eq(&known.schema, &tool.input_schema)).cloned()
+            compiled.get(&key).filter(|known| Arc::ptr_eq(&known.schema, schema)).cloned()
         };
         if let Some(known) = known {
             return known.validator;
         }
-        let validator = match compile(&tool.input_schema) {
+        let validator = match compile(schema) {
             Ok(validator) => Some(Arc::new(validator)),
             Err(reason) => {
                 tracing::warn!(
                     server = %tool.server,
                     tool = %tool.name,
                     reason = %cut(reason.escape_debug().to_string()),
-                    "the tool's schema is no use; its arguments are not checked"
+                    "the tool's schema is no use; nothing is checked against it"
                 );
                 None
             }
         };
-        let compiled = Compiled { schema: tool.input_schema.clone(), validator: validator.clone() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tool.name.clone(), compiled);
+        let compiled = Compiled { schema: schema.clone(), validator: validator.clone() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, compiled);
         validator
     }
 }
@@ -222,7 +263,11 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         without_nulls(&request.spec, &mut request.call.arguments);
         match self.validators.check(&request.spec, &request.call.arguments) {
-            Ok(()) => ValidateFuture::Inner { inner: self.inner.call(request) },
+            Ok(()) => {
+                let promised = request.spec.output_schema.is_some();
+                let promise = promised.then(|| (self.validators.clone(), request.spec.clone()));
+                ValidateFuture::Inner { inner: self.inner.call(request), promise }
+            }
             Err(error) => ValidateFuture::Refused { error: Some(error) },
         }
     }
@@ -231,7 +276,7 @@ where
 pin_project_lite::pin_project! {
     #[project = ValidateProjection]
     pub(crate) enum ValidateFuture<F> {
-        Inner { #[pin] inner: F },
+        Inner { #[pin] inner: F, promise: Option<(Validators, ToolSpec)> },
         Refused { error: Option<ToolError> },
     }
 }
@@ -241,7 +286,13 @@ impl<F: Future<Output = Result<ToolOutput, ToolError>>> Future for ValidateFutur
 
     fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            ValidateProjection::Inner { inner } => inner.poll(cx),
+            ValidateProjection::Inner { inner, promise } => {
+                let mut result = std::task::ready!(inner.poll(cx));
+                if let (Ok(output), Some((validators, tool))) = (&mut result, promise) {
+                    validators.hold_to_its_word(tool, output);
+                }
+                Poll::Ready(result)
+            }
             ValidateProjection::Refused { error } => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
                 // Polled after its end; no answer will come.
@@ -272,6 +323,46 @@ mod tests {
             }
             Err(other) => panic!("{other}"),
         }
+    }
+
+    #[test]
+    fn null_for_not_given_is_taken_out() {
+        let schema = json!({
+            "properties": {
+                "must": {"type": "string"}, "may": {"type": "string"}, "can": {"type": ["string", "null"]}, "any": {},
+            },
+            "required": ["must"],
+        });
+        let Value::Object(mut arguments) = json!({"must": null, "may": null, "can": null, "any": null})
+        else {
+            panic!("an object")
+        };
+        without_nulls(&tool(schema), &mut arguments);
+        assert_eq!(arguments.keys().collect::<Vec<_>>(), ["must", "can", "any"]);
+    }
+
+    #[test]
+    fn a_structure_that_was_not_promised_is_left_out_and_the_words_stay() {
+        let mut spec = tool(json!({}));
+        spec.output_schema = Some(Arc::new(json!({"type": "object", "required": ["sum"]})));
+        let validators = Validators::default();
+        for (structured, is_error, stays) in [
+            (json!({"sum": 3}), false, true),
+            (json!({"total": 3}), false, false),
+            (json!([3]), false, false),
+            (json!({"total": 3}), true, true),
+        ] {
+            let mut output =
+                ToolOutput::new(vec![mcp_core::Content::text("3")], Some(structured.clone()), is_error);
+            validators.hold_to_its_word(&spec, &mut output);
+            assert_eq!(output.structured.is_some(), stays, "{structured}");
+            assert_eq!(output.to_text(), "3");
+        }
+        // A schema that is none checks nothing.
+        spec.output_schema = Some(Arc::new(json!({"type": 7})));
+        let mut output = ToolOutput::new(Vec::new(), Some(json!(1)), false);
+        validators.hold_to_its_word(&spec, &mut output);
+        assert!(output.structured.is_some());
     }
 
     #[test]
@@ -366,8 +457,9 @@ mod tests {
     fn a_schema_is_compiled_once_until_it_changes() {
         let validators = Validators::default();
         let spec = tool(json!({"type": "object"}));
-        let first = validators.compiled(&spec).unwrap();
-        assert!(Arc::ptr_eq(&first, &validators.compiled(&spec.clone()).unwrap()));
-        assert!(!Arc::ptr_eq(&first, &validators.compiled(&tool(json!({"type": "object"}))).unwrap()));
+        let compiled = |tool: &ToolSpec| validators.compiled(tool, Side::Input, &tool.input_schema).unwrap();
+        let first = compiled(&spec);
+        assert!(Arc::ptr_eq(&first, &compiled(&spec.clone())));
+        assert!(!Arc::ptr_eq(&first, &compiled(&tool(json!({"type": "object"})))));
     }
 }
