@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::args::Args;
 use crate::bench;
 use crate::check;
+use crate::conformance;
 use crate::crates::{self, Work};
 use crate::demo;
 use crate::docs;
@@ -23,7 +24,7 @@ everything a change must pass, with a table at the end
 
 Usage: cargo xtask ci
 
-Formatting, clippy, tidy, third-party tools, all tests, every crate alone, documentation, and a rehearsal with the
+Formatting, clippy, tidy, third-party tools, all tests, MCP's conformance suite, every crate alone, documentation, and a rehearsal with the
 release binary. Set CI=true to turn a skipped set of tools into a failure.
 ";
 
@@ -35,10 +36,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     // Tests start our own programs; built beforehand, no test waits for a compiler.
     if steps.run("build", || process::run(project::cargo().args(["build", "--workspace", "--all-targets"]))) {
         steps.run("test", || test::tests(&[]));
+        steps.run("conformance", conformance::check);
         // Each crate's tests have just run; what is left to see is that it compiles alone, with each feature.
         steps.run("crates", || crates::each(Work::Compile, &[]));
     } else {
         steps.skip("test", "the workspace does not build");
+        steps.skip("conformance", "the workspace does not build");
         steps.skip("crates", "the workspace does not build");
     }
     steps.run("docs", docs::check);

@@ -11,12 +11,15 @@ mod bench;
 mod check;
 mod ci;
 mod conformance;
+mod corpus;
 mod crates;
 mod demo;
 mod docs;
+mod faults;
 mod links;
 mod process;
 mod project;
+mod race;
 mod release;
 mod steps;
 mod test;
@@ -43,8 +46,11 @@ const COMMANDS: &[Command] = &[
     Command { name: "conformance", help: conformance::HELP, run: conformance::run },
     Command { name: "tidy", help: tidy::HELP, run: tidy::run },
     Command { name: "crates", help: crates::HELP, run: crates::run },
+    Command { name: "corpus", help: corpus::HELP, run: corpus::run },
     Command { name: "docs", help: docs::HELP, run: docs::run },
+    Command { name: "faults", help: faults::HELP, run: faults::run },
     Command { name: "bench", help: bench::HELP, run: bench::run },
+    Command { name: "race", help: race::HELP, run: race::run },
     Command { name: "tools", help: tools::HELP, run: tools::run },
     Command { name: "release", help: release::HELP, run: release::run },
 ];

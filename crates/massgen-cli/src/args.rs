@@ -52,7 +52,34 @@ pub(crate) struct RunArgs {
     pub(crate) orchestrator_timeout: Option<u64>,
 
     #[command(flatten)]
+    pub(crate) guard: GuardArgs,
+
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// What agents may do.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct GuardArgs {
+    /// What becomes of calls that may change the world and that no permission rule speaks of [default: ask on a
+    /// terminal; elsewhere allow, but refuse what says that it deletes or overwrites]
+    #[arg(long, value_enum, value_name = "DECISION")]
+    pub(crate) changes: Option<Changes>,
+
+    /// Offer only tools that are in massgen.lock as they are
+    #[arg(long)]
+    pub(crate) locked: bool,
+}
+
+/// What becomes of calls that may change the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Changes {
+    /// They may happen
+    Allow,
+    /// A person is asked; where nobody can be asked, they are refused
+    Ask,
+    /// They are refused
+    Deny,
 }
 
 /// What is shown and kept.
@@ -196,10 +223,90 @@ pub(crate) enum McpCommand {
         #[command(flatten)]
         servers: ServersArgs,
     },
+    /// Log in at a remote server through the browser; the login is kept for later runs
+    Auth(AuthArgs),
+    /// Write massgen.lock: what every tool is now; later, show what changed
+    Lock {
+        /// Take over the changes
+        #[arg(long)]
+        accept: bool,
+        #[command(flatten)]
+        servers: ServersArgs,
+    },
+    /// Look into the audit log of a run
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Show how often tools were called, by whom, how that went and how long it took
     Stats(StatsArgs),
     /// Start a stdio server behind a proxy that makes trouble, to see how a client takes it
     Chaos(ChaosArgs),
+}
+
+/// Which login is made.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuthArgs {
+    /// The server, by its name in the configuration
+    pub(crate) server: String,
+
+    /// Start no browser: the address of the page is shown, and the one it leads to is asked for
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+
+    /// Forget the login that is kept, and make none
+    #[arg(long, conflicts_with = "no_browser")]
+    pub(crate) forget: bool,
+
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check that no line was altered, left out, added or moved
+    Verify {
+        /// The log folder of a run, or its audit.jsonl
+        log: PathBuf,
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show records, all of them or some
+    Query(AuditQuery),
+}
+
+/// Which records are meant.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuditQuery {
+    /// The log folder of a run, or its audit.jsonl
+    pub(crate) log: PathBuf,
+
+    /// Only calls of this agent
+    #[arg(long, value_name = "ID")]
+    pub(crate) agent: Option<String>,
+
+    /// Only this server's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+
+    /// Only this tool's, by the server's own name for it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tool: Option<String>,
+
+    /// Only this kind: tool_call, pin, server
+    #[arg(long, value_name = "KIND")]
+    pub(crate) event: Option<String>,
+
+    /// Only what this rule decided
+    #[arg(long, value_name = "RULE")]
+    pub(crate) rule: Option<String>,
+
+    /// Only what was refused
+    #[arg(long)]
+    pub(crate) denied: bool,
+
+    /// One JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Which runs are meant.

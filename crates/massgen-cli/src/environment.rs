@@ -1,8 +1,19 @@
 //! The one place that reads the process's environment.
 
+use std::path::PathBuf;
+
 use massgen::core::Environment;
 
 use crate::dotenv;
+
+/// Where this program keeps what outlives its runs; `None`: the environment names no place.
+pub(crate) fn state_folder(environment: &Environment) -> Option<PathBuf> {
+    let state = match environment.non_empty("XDG_STATE_HOME") {
+        Some(state) => PathBuf::from(state),
+        None => PathBuf::from(environment.non_empty("HOME")?).join(".local/state"),
+    };
+    Some(state.join("massgen"))
+}
 
 /// The process's variables, overlaid with those of `./.env`: as in v0.0.13, the file wins.
 pub(crate) fn read() -> Environment {

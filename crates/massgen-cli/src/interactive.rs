@@ -97,12 +97,7 @@ async fn converse(session: &Session, desk: &mut Desk<'_>) -> Result<(), Failure>
 
 /// Where questions are remembered between conversations.
 fn history_file(session: &Session) -> Option<PathBuf> {
-    let environment = &session.environment;
-    let state = match environment.non_empty("XDG_STATE_HOME") {
-        Some(state) => PathBuf::from(state),
-        None => PathBuf::from(environment.non_empty("HOME")?).join(".local/state"),
-    };
-    let folder = state.join("massgen");
+    let folder = crate::environment::state_folder(&session.environment)?;
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder.join("history"))
 }

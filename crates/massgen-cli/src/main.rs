@@ -1,6 +1,9 @@
 //! The massgen command: arguments, environment, files, terminal, exit codes. Everything else is in the libraries.
 
 mod args;
+mod ask;
+mod audit_command;
+mod audit_log;
 mod chaos;
 mod config_command;
 mod demo;
@@ -10,7 +13,9 @@ mod environment;
 mod failure;
 mod interactive;
 mod local_model;
+mod lock_file;
 mod log_directory;
+mod mcp_auth;
 mod mcp_command;
 mod output;
 mod players;

@@ -1,10 +1,11 @@
 //! `massgen mcp …`: look at the servers of a configuration, and call their tools.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use massgen::core::{CallId, JsonObject, ToolCall, ToolError, ToolOutput};
 use massgen::transport::PeerInfo;
+use massgen::transport::oauth::OAuthOptions;
 use massgen::{Context, Owner, ServerReport, Servers};
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::args::{McpCommand, OutputArgs, ServersArgs};
 use crate::failure::{Failure, Kind};
 use crate::session::Session;
 use crate::style::{one_line, safe};
-use crate::{chaos, environment, output, run, stats};
+use crate::{audit_command, chaos, environment, lock_file, mcp_auth, output, run, stats};
 
 pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
     match command {
@@ -22,6 +23,12 @@ pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
             let arguments = parse_arguments(&arguments, arguments_json.as_deref())?;
             call(&servers, &server, &tool, arguments).await
         }
+        McpCommand::Auth(args) => {
+            let session = Session::start(OutputArgs::default(), environment::read());
+            mcp_auth::run(args, &session).await
+        }
+        McpCommand::Lock { accept, servers } => lock(&servers, accept).await,
+        McpCommand::Audit(command) => audit_command::run(command),
         McpCommand::Stats(args) => stats::run(&args),
         McpCommand::Chaos(args) => chaos::run(args).await,
     }
@@ -30,18 +37,48 @@ pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
 /// Starts the servers of the configuration, all agents' together, and waits until each is ready or has failed.
 async fn start(args: &ServersArgs, only: Option<&str>) -> Result<Servers, Failure> {
     let session = Session::start(OutputArgs::default(), environment::read());
+    let config = load(args, &session)?;
+    let oauth = mcp_auth::kept(&session.environment);
+    begin(&session, &config, only, oauth).await
+}
+
+/// Starts one server with a login, for which the user has `patience`.
+pub(crate) async fn start_for(
+    args: &ServersArgs,
+    server: &str,
+    oauth: OAuthOptions,
+    patience: Duration,
+) -> Result<Servers, Failure> {
+    let session = Session::start(OutputArgs::default(), environment::read());
+    let mut config = load(args, &session)?;
+    let own = config.agents.iter_mut().flat_map(|agent| &mut agent.backend.mcp_servers);
+    for entry in config.mcp_servers.iter_mut().chain(own) {
+        entry.startup_timeout = Some(patience);
+    }
+    begin(&session, &config, Some(server), Some(oauth)).await
+}
+
+fn load(args: &ServersArgs, session: &Session) -> Result<massgen::config::Config, Failure> {
     let path = match &args.config {
         Some(path) => path.clone(),
         None => PathBuf::from("massgen.yaml"),
     };
-    let config = run::load(&path, &session)?;
-    let context = Context { environment: session.environment.clone(), ..Context::default() };
+    run::load(&path, session)
+}
+
+async fn begin(
+    session: &Session,
+    config: &massgen::config::Config,
+    only: Option<&str>,
+    oauth: Option<OAuthOptions>,
+) -> Result<Servers, Failure> {
+    let context = Context { environment: session.environment.clone(), oauth, ..Context::default() };
     let servers =
-        Servers::start(&config, &context, only).map_err(|error| Failure::config(error.to_string()))?;
+        Servers::start(config, &context, only).map_err(|error| Failure::config(error.to_string()))?;
     if servers.is_empty() {
         return Err(match only {
             Some(name) => Failure::config(format!("the configuration has no server {name:?}"))
-                .with_hint(format!("it has: {}", config_servers(&config).join(", "))),
+                .with_hint(format!("it has: {}", config_servers(config).join(", "))),
             None => Failure::config("the configuration has no MCP servers")
                 .with_hint("add some under mcp_servers:"),
         });
@@ -53,6 +90,24 @@ async fn start(args: &ServersArgs, only: Option<&str>) -> Result<Servers, Failur
 fn config_servers(config: &massgen::config::Config) -> Vec<String> {
     let own = config.agents.iter().flat_map(|agent| &agent.backend.mcp_servers);
     config.mcp_servers.iter().chain(own).map(|server| server.name.to_string()).collect()
+}
+
+/// Writes down, or compares, what every tool is. Servers are asked afresh: nothing is held back here.
+async fn lock(args: &ServersArgs, accept: bool) -> Result<(), Failure> {
+    let session = Session::start(OutputArgs::default(), environment::read());
+    let config = run::load(&config_path(args), &session)?;
+    let servers = start(args, None).await?;
+    let failed = servers.reports().into_iter().find_map(|report| Some((report.name, report.error?)));
+    let (pins, catalogue) = (servers.pins(), servers.catalogue());
+    servers.close().await;
+    if let Some((name, error)) = failed {
+        return Err(Failure::new(Kind::NoAnswer, format!("nothing was written: {name}: {error}")));
+    }
+    lock_file::update(&lock_file::path(&config), pins, &catalogue, accept)
+}
+
+fn config_path(args: &ServersArgs) -> PathBuf {
+    args.config.clone().unwrap_or_else(|| PathBuf::from("massgen.yaml"))
 }
 
 async fn list(args: &ServersArgs) -> Result<(), Failure> {

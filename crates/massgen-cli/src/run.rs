@@ -5,27 +5,30 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use massgen::client::Ledger;
+use massgen::client::NewTools;
 use massgen::config::quick::{self, QuickSetup};
 use massgen::config::{self, BackendKind, Config};
 use massgen::orchestrator::{Exchange, RunOutcome, Task};
 use massgen::security::Redactor;
-use massgen::{Context, Team};
+use massgen::{AcceptedLock, Context, Team};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{OutputFormat, RunArgs};
+use crate::ask::{self, Pause, Paused, Terminal};
+use crate::audit_log::AuditLog;
 use crate::failure::{Failure, Kind};
 use crate::log_directory::LogDirectory;
 use crate::recorder::{Outlets, Recorder};
 use crate::run_record::RunRecord;
-use crate::session::{AuditLog, ServerLogs, Session};
+use crate::session::{ServerLogs, Session};
 use crate::summary::Summary;
-use crate::{environment, interactive, output, players, signals};
+use crate::{environment, interactive, lock_file, output, players, signals};
 
 /// The most that is read as a question from standard input, in bytes.
 const QUESTION_LIMIT: u64 = 16 * 1024 * 1024;
 
 pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
-    let session = Session::start(args.output.clone(), environment::read());
+    let session = Session::start(args.output.clone(), environment::read()).guarded(args.guard);
     let mut config = configuration(&args, &session).await?;
     apply_flags(&mut config, &args);
     let question = question(args.question.as_deref())?;
@@ -65,6 +68,7 @@ pub(crate) struct Desk<'a> {
     redactor: Redactor,
     logging: bool,
     record: RunRecord,
+    pause: Pause,
 }
 
 impl<'a> Desk<'a> {
@@ -80,26 +84,33 @@ impl<'a> Desk<'a> {
         scripts: BTreeMap<PathBuf, String>,
     ) -> Result<Self, Failure> {
         let server_logs = ServerLogs::new();
-        let audit = AuditLog::new();
         let ledger = Ledger::new();
         let redactor = Redactor::default();
         for secret in config.secrets() {
             redactor.register(secret.expose());
         }
         let logging = config.ui.logging_enabled;
+        let audit = AuditLog::new(redactor.clone());
+        let lock_path = lock_file::path(&config);
+        let lock = accepted(&lock_path, session.guard.locked)?;
+        let pause = Pause::default();
         let context = Context {
+            permission_defaults: ask::defaults(session.guard.changes),
+            ask: Some(Terminal::new(pause.clone(), lock_path)),
+            lock,
             environment: session.environment.clone(),
             stderr: Some(server_logs.clone()),
             observer: Some(audit.clone()),
             scripts,
             ledger: Some(ledger.clone()),
+            oauth: crate::mcp_auth::kept(&session.environment),
         };
         let record = RunRecord::new(config.file.as_deref());
         let team = massgen::assemble(&config, context).map_err(|error| Failure::config(error.to_string()))?;
         for secret in team.secrets() {
             redactor.register(secret);
         }
-        Ok(Self { session, team, server_logs, audit, ledger, redactor, logging, record })
+        Ok(Self { session, team, server_logs, audit, ledger, redactor, logging, record, pause })
     }
 
     /// What the log folders of its runs say about where they come from.
@@ -117,7 +128,7 @@ impl<'a> Desk<'a> {
         let log = self.session.log_directory(self.logging)?;
         self.watch(log.clone());
         let recorder = Recorder::start(Outlets {
-            display: self.session.display(),
+            display: Box::new(Paused { inner: self.session.display(), pause: self.pause.clone() }),
             log,
             redactor: self.redactor.clone(),
             reader_gone: stop.clone(),
@@ -128,6 +139,7 @@ impl<'a> Desk<'a> {
         tracing::debug!(outcome = ?result.outcome, "the run is over");
         drop(emitter);
         self.ledger.flush().await;
+        self.audit.end().await;
         Ok(recorder.finish().await)
     }
 
@@ -138,13 +150,31 @@ impl<'a> Desk<'a> {
             tracing::warn!(%error, "run.json could not be written");
         }
         self.ledger.write_to(log.as_ref().map(|log| log.path().join("ledger.jsonl")));
-        self.audit.write_to(log.as_ref());
+        self.audit.begin(log.as_ref(), self.team.servers().gate());
         self.server_logs.write_to(log);
     }
 
     /// Ends the servers.
     pub(crate) async fn close(self) {
         self.team.close().await;
+    }
+}
+
+/// The lock beside the configuration, if there is one.
+fn accepted(path: &Path, locked: bool) -> Result<Option<AcceptedLock>, Failure> {
+    let new_tools = if locked { NewTools::Hold } else { NewTools::Offer };
+    match lock_file::read(path)? {
+        // A lock that knows no server was made for its grants alone.
+        Some(lock) if locked || !lock.servers.is_empty() || !lock.grants.is_empty() => {
+            let pinned = locked || !lock.servers.is_empty();
+            Ok(Some(AcceptedLock { lock: lock.into(), new_tools, pinned }))
+        }
+        Some(_) => Ok(None),
+        None if locked => {
+            Err(Failure::config(format!("--locked needs {}, which is not there", path.display()))
+                .with_hint("write it with: massgen mcp lock"))
+        }
+        None => Ok(None),
     }
 }
 
