@@ -1,0 +1,8 @@
+//! Permission: each call is judged by the rules, and where they say so a person is asked.
+
+mod gate;
+mod layer;
+
+pub use gate::Gate;
+pub use gate::{Answer, Ask, Question};
+pub(crate) use layer::PermissionLayer;
