@@ -1,5 +1,7 @@
 //! The middlewares around services that are slow, silent or late, on a paused clock.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so at once")]
+
 mod breaker;
 mod bulkhead;
 mod health;
