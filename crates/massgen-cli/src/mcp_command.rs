@@ -98,12 +98,12 @@ async fn lock(args: &ServersArgs, accept: bool) -> Result<(), Failure> {
     let config = run::load(&config_path(args), &session)?;
     let servers = start(args, None).await?;
     let failed = servers.reports().into_iter().find_map(|report| Some((report.name, report.error?)));
-    let (pins, catalogue) = (servers.pins(), servers.catalogue());
+    let pins = servers.pins();
     servers.close().await;
     if let Some((name, error)) = failed {
         return Err(Failure::new(Kind::NoAnswer, format!("nothing was written: {name}: {error}")));
     }
-    lock_file::update(&lock_file::path(&config), pins, &catalogue, accept)
+    lock_file::update(&lock_file::path(&config), pins, accept)
 }
 
 fn config_path(args: &ServersArgs) -> PathBuf {

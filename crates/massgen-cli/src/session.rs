@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use massgen::client::{AuditRecord, Observer, Outcome};
 use massgen::config::LoadOptions;
 use massgen::core::{Environment, ServerName};
 use massgen::transport::StderrSink;
@@ -13,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::{OutputArgs, OutputFormat};
+use crate::args::{GuardArgs, OutputArgs, OutputFormat};
 use crate::display::{Display, JsonLines, Plain, Silent};
 use crate::failure::Failure;
 use crate::log_directory::{LogDirectory, file_name};
@@ -25,6 +24,7 @@ pub(crate) struct Session {
     pub(crate) environment: Environment,
     pub(crate) output: OutputArgs,
     pub(crate) style: Style,
+    pub(crate) guard: GuardArgs,
     /// Ends the log writer when it is dropped.
     _log_guard: Option<tracing_appender::non_blocking::WorkerGuard>,
 }
@@ -48,7 +48,12 @@ impl Session {
             .with_ansi(false);
         // A second start in one process (tests) keeps the first subscriber.
         let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
-        Self { environment, output, style, _log_guard: Some(guard) }
+        Self { environment, output, style, guard: GuardArgs::default(), _log_guard: Some(guard) }
+    }
+
+    /// The same session, with what agents may do.
+    pub(crate) fn guarded(self, guard: GuardArgs) -> Self {
+        Self { guard, ..self }
     }
 
     /// What loading a configuration needs.
@@ -89,48 +94,6 @@ impl Session {
 /// What loading a configuration needs.
 pub(crate) fn load_options(environment: Environment) -> LoadOptions {
     LoadOptions { environment, cwd: std::env::current_dir().unwrap_or_default() }
-}
-
-/// Every tool call of the current run, a line each, in `audit.jsonl`.
-#[derive(Default)]
-pub(crate) struct AuditLog {
-    lines: LineWriter,
-}
-
-impl AuditLog {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    /// From now on records go to this run's folder.
-    pub(crate) fn write_to(&self, log: Option<&LogDirectory>) {
-        self.lines.write_to(log.cloned());
-    }
-}
-
-impl Observer for AuditLog {
-    fn call_finished(&self, record: &AuditRecord) {
-        let at = jiff::Timestamp::try_from(record.started).unwrap_or_default();
-        let (outcome, class, rule) = match &record.outcome {
-            Outcome::Answered => ("answered", None, None),
-            Outcome::ToolFailed => ("tool_failed", None, None),
-            Outcome::Failed { class, rule, .. } => ("failed", Some(*class), *rule),
-            _ => ("dropped", None, None),
-        };
-        let line = serde_json::json!({
-            "at": at,
-            "call": record.call,
-            "caller": record.caller,
-            "asked": record.asked,
-            "server": record.server,
-            "tool": record.tool,
-            "duration_ms": u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
-            "outcome": outcome,
-            "class": class,
-            "rule": rule,
-        });
-        self.lines.write("audit.jsonl".to_owned(), line.to_string());
-    }
 }
 
 /// Servers' standard error, each in its file below the current run's log folder.

@@ -29,6 +29,12 @@ struct Record {
     class: Option<String>,
 }
 
+/// What any audit record says.
+#[derive(Deserialize)]
+struct Other {
+    event: String,
+}
+
 /// Whose calls of what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
@@ -132,6 +138,9 @@ fn read(path: &Path, tallies: &mut BTreeMap<Key, Tally>) -> io::Result<usize> {
         }
         match serde_json::from_slice::<Record>(&line) {
             Ok(record) => add(record, tallies),
+            // Other events than calls are in the log as well.
+            Err(_)
+                if serde_json::from_slice::<Other>(&line).is_ok_and(|other| other.event != "tool_call") => {}
             Err(_) => damaged += usize::from(!line.trim_ascii().is_empty()),
         }
     }

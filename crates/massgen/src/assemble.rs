@@ -7,8 +7,10 @@ use std::sync::Arc;
 use massgen_backends::HttpClient;
 use massgen_config::{AgentConfig, Config};
 use massgen_orchestrator::{Agent, Limits, Options};
-use mcp_client::{Ledger, Observer};
+use mcp_client::{Ask, NewTools, Ledger, Observer};
 use mcp_core::Environment;
+use mcp_security::lock::Lock;
+use mcp_security::permission::Defaults;
 use mcp_transport::StderrSink;
 
 use crate::error::{AssembleError, Problem};
@@ -29,6 +31,25 @@ pub struct Context {
     pub observer: Option<Arc<dyn Observer>>,
     /// Where calls are written down before they are sent; `None`: nowhere.
     pub ledger: Option<Ledger>,
+    /// How logins at remote servers are made and kept; `None`: not at all.
+    pub oauth: Option<mcp_transport::oauth::OAuthOptions>,
+    /// What becomes of agents' calls that no permission rule speaks of; everything is allowed unless said otherwise.
+    pub permission_defaults: Defaults,
+    /// Asks a person where a rule says so; `None`: such calls are refused.
+    pub ask: Option<Arc<dyn Ask>>,
+    /// What was accepted (`massgen.lock`); `None`: nothing was, and nothing is held back.
+    pub lock: Option<AcceptedLock>,
+}
+
+/// A lock, and what becomes of tools that are not in it.
+#[derive(Debug, Clone)]
+pub struct AcceptedLock {
+    /// The lock.
+    pub lock: Arc<Lock>,
+    /// What becomes of tools that are not in it.
+    pub new_tools: NewTools,
+    /// Whether it speaks of tools at all, and not of permissions alone.
+    pub pinned: bool,
 }
 
 impl std::fmt::Debug for Context {

@@ -115,7 +115,10 @@ impl Observer for Watch {
         };
         // Once when it is given a rest, once when it is back; the probes between are nobody's business.
         match (&change.from, &change.to) {
-            (CircuitState::Closed, CircuitState::Open { reason, .. } | CircuitState::ForcedOpen { reason }) => {
+            (
+                CircuitState::Closed,
+                CircuitState::Open { reason, .. } | CircuitState::ForcedOpen { reason },
+            ) => {
                 self.board.notice(format!("{what} is left alone for a while: {reason}"));
             }
             (CircuitState::HalfOpen { .. }, CircuitState::Closed) => {

@@ -34,6 +34,7 @@
 mod assemble;
 mod board;
 mod error;
+mod guards;
 mod models;
 mod servers;
 mod team;
@@ -48,7 +49,7 @@ pub use mcp_resilience as resilience;
 pub use mcp_security as security;
 pub use mcp_transport as transport;
 
-pub use assemble::{Context, assemble};
+pub use assemble::{AcceptedLock, Context, assemble};
 pub use error::{AssembleError, Problem};
 pub use models::rehearsal_question;
 pub use servers::{Owner, ServerReport, Servers};

@@ -8,7 +8,7 @@ use massgen_config::{
     AgentConfig, Config, Isolation, McpServerConfig, McpTransport, SecurityConfig, SecurityLevel, Secret,
 };
 use massgen_orchestrator::Emitter;
-use mcp_client::{RuleOptions, ClientOptions, Gate, MultiMcpClient, ServerConfig, ServerStatus, Target};
+use mcp_client::{ClientOptions, Gate, MultiMcpClient, RuleOptions, ServerConfig, ServerState, ServerStatus, Target};
 use mcp_core::{
     AgentId, Catalogue, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
     ToolService,
@@ -174,9 +174,9 @@ impl Servers {
         for group in &self.groups {
             for (name, key) in &group.lock_keys {
                 let Some(client) = group.client.client(name.as_str()) else { continue };
-                let Some(peer) = client.status().peer else { continue };
-                pins.entry(key.clone())
-                    .or_insert_with(|| ServerPins::of(peer.instructions.as_deref(), &client.tools()));
+                if matches!(client.status().state, ServerState::Ready { .. }) {
+                    pins.entry(key.clone()).or_insert_with(|| client.pins());
+                }
             }
         }
         pins
@@ -258,7 +258,6 @@ impl Servers {
 }
 
 fn report(owner: &Owner, status: ServerStatus) -> ServerReport {
-    use mcp_client::ServerState;
     let (state, tools, error) = match &status.state {
         ServerState::Starting => ("starting", 0, None),
         ServerState::Ready { tools } => ("ready", *tools, None),
@@ -355,10 +354,6 @@ fn target(server: &McpServerConfig, context: &Context) -> Result<Target, Problem
         }
         McpTransport::StreamableHttp { url, headers } => Ok(Target::Http(remote(name, url, headers)?)),
         McpTransport::Sse { url, headers } => Ok(Target::Sse(remote(name, url, headers)?)),
-        _ => Err(Problem::new(
-            format!("server {name}: this transport is unknown here"),
-            "use stdio, streamable-http or sse",
-        )),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mcp_core::{CallId, Guard, JsonObject, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec};
+use mcp_security::lock::ServerPins;
 use tokio::sync::{oneshot, watch};
 use tower::ServiceExt;
 
@@ -89,6 +90,12 @@ impl McpClient {
         let filter = &self.shared.config.filter;
         let tools = self.shared.tools();
         tools.iter().filter(|tool| filter.permits(&tool.server, &tool.name)).cloned().collect()
+    }
+
+    /// The tools that the filter lets through and the instructions, word for word as the server listed them last, for
+    /// somebody to accept.
+    pub fn pins(&self) -> ServerPins {
+        self.shared.seen()
     }
 
     /// Calls a tool by the name that its server gives it.

@@ -13,12 +13,14 @@ use mcp_core::{ErrorKind, Guard, ServerName, ToolError, ToolOutput, ToolSpec};
 use mcp_resilience::health::{Health, HealthOptions};
 use mcp_resilience::restart::Restarts;
 use mcp_resilience::timeout::Pulse;
+use mcp_security::lock::ServerPins;
 use mcp_transport::{DroppedTool, Progress, Session, TransportKind};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::Service;
 
 use crate::circuit::Circuits;
+use crate::examine;
 use crate::pins;
 use crate::pipeline::Request;
 use crate::redact;
@@ -56,6 +58,8 @@ pub(crate) struct Shared {
     live: RwLock<Live>,
     /// Problems that were told; each is told once.
     told: Mutex<HashSet<String>>,
+    /// Tools and instructions word for word, as they were listed last.
+    seen: Mutex<ServerPins>,
 }
 
 /// What there is to call.
@@ -98,6 +102,7 @@ impl Shared {
             stop: watch::Sender::new(false),
             live: RwLock::default(),
             told: Mutex::default(),
+            seen: Mutex::default(),
         })
     }
 
@@ -233,7 +238,9 @@ impl Shared {
         let session = match &self.config.target {
             Target::Stdio(spec) => {
                 // Judged again at each start: a restart is when a swapped program would be started.
+                let concerns = self.guard.concerns(&name, spec);
                 let spec = self.guard.admit_command(&name, spec.clone()).map_err(refused)?;
+                concerns.into_iter().for_each(|concern| self.tell(concern));
                 Session::stdio(name, spec, options).await?
             }
             Target::Http(spec) => {
@@ -260,14 +267,28 @@ impl Shared {
         if let Some(reason) = &list.truncated {
             self.tell(format!("its list of tools ends early: {reason}"));
         }
-        Ok(self.accepted(session, list.tools))
+        // Against what was accepted first, as the server said it; then what it says is judged and made presentable.
+        let tools = self.accepted(session, list.tools);
+        if matches!(self.config.target, Target::InMemory(_)) {
+            return Ok(tools);
+        }
+        let instructions = session.peer().instructions.as_deref();
+        let examined = examine::tools(&self.config.name, instructions, tools).await;
+        examined.notices.into_iter().for_each(|notice| self.tell(notice));
+        Ok(examined.tools)
+    }
+
+    pub(crate) fn seen(&self) -> ServerPins {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The tools that are what somebody accepted.
     fn accepted(&self, session: &Session, tools: Vec<ToolSpec>) -> Vec<ToolSpec> {
-        let Some(pins) = &self.config.pins else { return tools };
         let filter = &self.config.filter;
         let instructions = session.peer().instructions.as_deref();
+        let wanted = tools.iter().filter(|tool| filter.permits(&tool.server, &tool.name));
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = ServerPins::of(instructions, wanted);
+        let Some(pins) = &self.config.pins else { return tools };
         let (tools, drifts) = pins.sort(instructions, tools, |tool| filter.permits(&tool.server, &tool.name));
         for drift in &drifts {
             self.observer.drifted(&self.config.name, drift);

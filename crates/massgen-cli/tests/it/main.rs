@@ -12,6 +12,7 @@ mod bad_input;
 mod conversation;
 #[cfg(unix)]
 mod examples;
+mod guard;
 mod mcp;
 mod real_model;
 mod recovery;

@@ -80,8 +80,7 @@ impl ToolPin {
         self.sha256 == sha256_hex(canonical_json(&self.definition))
     }
 
-    fn judge(&self, spec: &ToolSpec) -> Standing {
-        let now = Self::of(spec);
+    fn judge(&self, now: &Self) -> Standing {
         let mut change = if now.sha256 == self.sha256 {
             Change::between(&Value::Null, &Value::Null)
         } else {
@@ -113,7 +112,12 @@ impl ServerPins {
 
     /// How a tool stands to what was accepted.
     pub fn judge(&self, spec: &ToolSpec) -> Standing {
-        self.tools.get(spec.name.as_str()).map_or(Standing::New, |pin| pin.judge(spec))
+        self.judge_pin(spec.name.as_str(), &ToolPin::of(spec))
+    }
+
+    /// How a tool of this name stands to what was accepted.
+    pub fn judge_pin(&self, tool: &str, now: &ToolPin) -> Standing {
+        self.tools.get(tool).map_or(Standing::New, |pin| pin.judge(now))
     }
 
     /// What differs in the server's instructions.

@@ -1,0 +1,108 @@
+//! `massgen.lock` beside the configuration, and `massgen mcp lock`.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use massgen::config::Config;
+use massgen::security::lock::{Grant, Lock, ServerPins, Standing};
+
+use crate::failure::{Failure, Kind};
+use crate::output;
+
+const FILE: &str = "massgen.lock";
+
+/// Where the lock of a configuration is.
+pub(crate) fn path(config: &Config) -> PathBuf {
+    config.dir.join(FILE)
+}
+
+/// The lock beside a configuration, if there is one.
+pub(crate) fn read(path: &Path) -> Result<Option<Lock>, Failure> {
+    let bad = |error: String| {
+        Failure::config(format!("{}: {error}", path.display()))
+            .with_hint("look at its history; to write it anew, remove it and run massgen mcp lock")
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) => Lock::parse(&text).map(Some).map_err(|error| bad(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(bad(error.to_string())),
+    }
+}
+
+/// Replaces the lock as a whole: a reader sees the old one or the new one.
+fn write(path: &Path, lock: &Lock) -> io::Result<()> {
+    let draft = path.with_extension(format!("lock.{}", std::process::id()));
+    let mut file = std::fs::File::create(&draft)?;
+    file.write_all(lock.to_text().as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path).inspect_err(|_| {
+        let _ = std::fs::remove_file(&draft);
+    })
+}
+
+/// Remembers that a tool may be called without asking.
+pub(crate) fn add_grant(path: &Path, grant: Grant) -> io::Result<()> {
+    let mut lock = read(path).map_err(|failure| io::Error::other(failure.message))?.unwrap_or_default();
+    lock.grants.insert(grant);
+    write(path, &lock)
+}
+
+/// What `massgen mcp lock` does with the servers as they are now. `accept`: changes are taken over.
+pub(crate) fn update(
+    path: &Path,
+    now: BTreeMap<String, ServerPins>,
+    accept: bool,
+) -> Result<(), Failure> {
+    let failed =
+        |error: io::Error| Failure::config(format!("{} could not be written: {error}", path.display()));
+    let tools: usize = now.values().map(|pins| pins.tools.len()).sum();
+    let Some(mut lock) = read(path)?.filter(|lock| !lock.servers.is_empty()) else {
+        let grants = read(path)?.unwrap_or_default().grants;
+        let count = now.len();
+        write(path, &Lock { servers: now, grants }).map_err(failed)?;
+        output::line(format!("{}: {tools} tools of {count} servers are locked", path.display()));
+        return Ok(());
+    };
+    let mut differences = 0_usize;
+    let mut tell = |text: String| {
+        differences += 1;
+        output::line(text);
+    };
+    for (key, pins) in &now {
+        let known = lock.servers.get(key).cloned().unwrap_or_default();
+        if known != ServerPins::default()
+            && let Some(change) = known.judge_instructions(pins.instructions.as_deref())
+        {
+            tell(format!("{key}: changed instructions\n{}", indented(&change.to_string())));
+        }
+        for (tool, pin) in &pins.tools {
+            match known.judge_pin(tool, pin) {
+                Standing::Changed(change) => {
+                    tell(format!("{key}: changed {tool:?}\n{}", indented(&change.to_string())));
+                }
+                Standing::New => tell(format!("{key}: new {tool:?}")),
+                _ => {}
+            }
+        }
+        for tool in known.tools.keys().filter(|tool| !pins.tools.contains_key(*tool)) {
+            tell(format!("{key}: gone {tool:?}"));
+        }
+    }
+    if differences == 0 {
+        output::line(format!("{}: {tools} tools, all as they were accepted", path.display()));
+        return Ok(());
+    }
+    if !accept {
+        return Err(Failure::new(Kind::Config, format!("{} does not fit the servers", path.display()))
+            .with_hint("read the differences; to accept them: massgen mcp lock --accept"));
+    }
+    lock.servers.extend(now);
+    write(path, &lock).map_err(failed)?;
+    output::line(format!("{}: accepted", path.display()));
+    Ok(())
+}
+
+fn indented(text: &str) -> String {
+    format!("  {}", text.replace('\n', "\n  "))
+}
