@@ -76,6 +76,8 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
         .layer(AuditLayer::new(server.observer.clone()))
         // Secrets out of errors: inside audit only, so that whatever failed further in cannot quote one.
         .map_err(without_secrets(&server.options.redactor))
+        // And out of answers: what a server echoes reaches no model, no log and no display.
+        .map_response(redact::output(&server.options.redactor))
         // Permission: before anything that costs or leaks, and outside the cache, so that no cached answer bypasses a
         // permission that was taken back.
         .layer(PermissionLayer::new(server.options.permissions.clone()))

@@ -1,6 +1,8 @@
 //! Secrets out of what servers say when they fail: their last words go to models, logs and people.
 
-use mcp_core::ToolError;
+use std::borrow::Cow;
+
+use mcp_core::{Content, ToolError, ToolOutput};
 use mcp_security::Redactor;
 
 /// The same error without registered secrets.
@@ -31,6 +33,28 @@ pub(crate) fn error(redactor: &Redactor, error: ToolError) -> ToolError {
     }
 }
 
+/// Takes registered secrets out of answers.
+pub(crate) fn output(redactor: &Redactor) -> impl Fn(ToolOutput) -> ToolOutput + Clone + Send + Sync + use<> {
+    let redactor = redactor.clone();
+    move |mut output| {
+        for content in &mut output.content {
+            match content {
+                Content::Text(text) => {
+                    if let Cow::Owned(clean) = redactor.redact(text) {
+                        *text = clean;
+                    }
+                }
+                Content::Unknown(value) => redactor.redact_json(value),
+                _ => {}
+            }
+        }
+        if let Some(structured) = &mut output.structured {
+            redactor.redact_json(structured);
+        }
+        output
+    }
+}
+
 fn holds_secret(redactor: &Redactor, mut error: &(dyn std::error::Error + 'static)) -> bool {
     loop {
         let text = error.to_string();
@@ -49,6 +73,20 @@ mod tests {
     use mcp_core::{Phase, ServerName};
 
     use super::*;
+
+    #[test]
+    fn an_answer_that_echoes_a_secret_loses_it() {
+        let redactor = Redactor::default();
+        redactor.register("hunter2-hunter2");
+        let said = ToolOutput::new(
+            vec![Content::text("key=hunter2-hunter2")],
+            Some(serde_json::json!({"key": "hunter2-hunter2"})),
+            false,
+        );
+        let clean = output(&redactor)(said);
+        assert_eq!(clean.to_text(), "key=[redacted]");
+        assert!(!format!("{clean:?}").contains("hunter2"), "{clean:?}");
+    }
 
     #[test]
     fn no_text_of_an_error_keeps_a_secret() {

@@ -75,6 +75,9 @@ impl Validators {
         if !fits(arguments, ARGUMENT_BYTES) {
             return invalid(vec![format!("they are larger than {} MiB; send less", ARGUMENT_BYTES >> 20)]);
         }
+        if let Err(refusal) = args::bounds(arguments) {
+            return invalid(vec![format!("{}; {}", refusal.reason, refusal.hint)]);
+        }
         let Some(validator) = self.compiled(tool, Side::Input, &tool.input_schema) else { return Ok(()) };
         let arguments = Value::Object(arguments.clone());
         let problems: Vec<String> = validator

@@ -40,7 +40,11 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { name: "massgen-testkit", level: None, may_use: &[] },
     Layer { name: "massgen-example-desk", level: None, may_use: &["mcp-core", "mcp-transport"] },
     Layer { name: "massgen-example-library", level: None, may_use: &["mcp-core", "mcp-transport"] },
-    Layer { name: "xtask", level: None, may_use: &[] },
+    Layer {
+        name: "xtask",
+        level: None,
+        may_use: &["mcp-core", "mcp-transport", "mcp-security", "mcp-client"],
+    },
 ];
 
 /// Tests of any crate may use it.
