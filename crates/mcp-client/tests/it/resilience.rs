@@ -93,7 +93,7 @@ async fn a_child_that_dies_in_a_call_leaves_its_outcome_unknown() {
         assert!(matches!(error, ToolError::OutcomeUnknown { .. }), "{what}: {error}");
         assert!(error.to_string().contains(SENTENCE), "{what}: {error}");
         // It comes back, and the call is not among what the new one is asked.
-        until(client.client("srv").unwrap(), |state| is_ready(state)).await;
+        until(client.client("srv").unwrap(), is_ready).await;
         assert_eq!(scripted.journal().method("tools/call").len(), 1, "{what}");
         client.close().await;
     }
