@@ -1,0 +1,452 @@
+//! How a fault is played and judged: one server that fails, one beside it that must not notice, and a count of what was
+//! sent, how long it took and what is still alive.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use massgen_testkit::{
+    HttpFault, Journal, McpHttpOptions, McpHttpServer, PATIENCE, ScriptedServer, ServerScript, ToolScript,
+};
+use mcp_client::{ClientOptions, MultiMcpClient, ServerConfig, Target};
+use mcp_core::{RemoteSpec, ToolError, ToolOutput, ToolService};
+use serde_json::{Value, json};
+
+use crate::support::{Recorder, call, child, is_ready, name, restarts, start};
+use crate::{Fault, Play};
+
+/// A fault of its own kind at work.
+pub(crate) type Playing = Pin<Box<dyn Future<Output = Measured> + Send>>;
+
+/// Whether limits of time are judged.
+pub(crate) static MEASURING: AtomicBool = AtomicBool::new(false);
+/// What every caller is promised: an end at its deadline and a second.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
+/// What is known about a call on the innocent server while the other one fails, at most.
+const INNOCENT: Duration = Duration::from_secs(2);
+
+/// What came of a fault.
+pub(crate) struct Finding {
+    pub(crate) id: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) verdict: Verdict,
+    pub(crate) got: String,
+    pub(crate) took: Duration,
+    pub(crate) late: Duration,
+    pub(crate) sends: f64,
+    pub(crate) survivors: usize,
+}
+
+pub(crate) enum Verdict {
+    Passed,
+    Failed(String),
+    NotCovered(&'static str),
+}
+
+impl Verdict {
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed(_) => "FAILED",
+            Self::NotCovered(_) => "not covered",
+        }
+    }
+
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Passed => None,
+            Self::Failed(reason) => Some(reason),
+            Self::NotCovered(reason) => Some(reason),
+        }
+    }
+}
+
+/// What a play has seen.
+#[derive(Default)]
+pub(crate) struct Measured {
+    /// What is wrong.
+    pub(crate) problems: Vec<String>,
+    /// What the caller got.
+    pub(crate) got: String,
+    pub(crate) late: Duration,
+    /// The most sends of one call that is not known to be safe to repeat.
+    pub(crate) sends: f64,
+    pub(crate) survivors: usize,
+}
+
+impl Measured {
+    /// Notes a problem where something took too long. On a machine that does other things as well, time says nothing:
+    /// it counts where it was asked for.
+    pub(crate) fn in_time(&mut self, holds: bool, problem: impl Into<String>) {
+        self.expect(holds || !MEASURING.load(Ordering::Relaxed), problem);
+    }
+
+    /// Notes a problem where something does not hold.
+    pub(crate) fn expect(&mut self, holds: bool, problem: impl Into<String>) {
+        if !holds {
+            self.problems.push(problem.into());
+        }
+    }
+}
+
+/// Plays one fault.
+pub(crate) async fn play(fault: Fault) -> Finding {
+    let began = Instant::now();
+    let playing: Playing = match fault.play {
+        Play::NotCovered(reason) => {
+            return finding(&fault, Verdict::NotCovered(reason), Measured::default(), Duration::ZERO);
+        }
+        Play::Scene(scene) => Box::pin(async move { scene().play().await }),
+        Play::Own(playing) => playing(),
+    };
+    // On a task of its own: a panic is a finding, too.
+    let measured = match tokio::spawn(playing).await {
+        Ok(measured) => measured,
+        Err(error) => Measured { problems: vec![format!("it panicked: {error}")], ..Measured::default() },
+    };
+    let verdict = match measured.problems.as_slice() {
+        [] => Verdict::Passed,
+        problems => Verdict::Failed(problems.join("; ")),
+    };
+    finding(&fault, verdict, measured, began.elapsed())
+}
+
+fn finding(fault: &Fault, verdict: Verdict, measured: Measured, took: Duration) -> Finding {
+    let Measured { got, late, sends, survivors, .. } = measured;
+    Finding { id: fault.id, what: fault.what, verdict, got, took, late, sends, survivors }
+}
+
+/// Who fails.
+pub(crate) enum Server {
+    /// A child process.
+    Child(ServerScript),
+    /// Over streamable HTTP, with faults for the next requests of a method.
+    Web(ServerScript, McpHttpOptions, Vec<(&'static str, u32, HttpFault)>),
+}
+
+/// A call to a server that fails.
+pub(crate) struct Scene {
+    server: Server,
+    tool: &'static str,
+    /// What the caller may get: `answered`, `tool_failed`, or the class of an error.
+    expect: &'static [&'static str],
+    /// The call's own limit, one attempt and in total.
+    limit: Duration,
+    total: Duration,
+    /// By when the caller must have it.
+    within: Duration,
+    tune: fn(&mut ClientOptions, &mut ServerConfig),
+    /// Calls of the same tool, one after another; the last one is judged.
+    calls: usize,
+    /// Afterwards this tool must answer, on the same server.
+    recovers: Option<&'static str>,
+    checks: Vec<Check>,
+}
+
+type Check = Box<dyn Fn(&Seen, &mut Measured) + Send>;
+
+/// What there is to look at afterwards.
+pub(crate) struct Seen {
+    pub(crate) journal: Option<Journal>,
+    pub(crate) web: Option<McpHttpServer>,
+    /// Its folder holds the journal.
+    _scripted: Option<ScriptedServer>,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) text: String,
+}
+
+impl Seen {
+    /// All messages of a method that reached the server.
+    pub(crate) fn method(&self, method: &str) -> Vec<Value> {
+        match (&self.journal, &self.web) {
+            (Some(journal), _) => journal.method(method),
+            (_, Some(web)) => web.method(method),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Scene {
+    /// The tool `do` of a child process that misbehaves.
+    pub(crate) fn child(script: ServerScript) -> Self {
+        Self::new(Server::Child(script))
+    }
+
+    /// The same over HTTP.
+    pub(crate) fn web(script: ServerScript) -> Self {
+        Self::new(Server::Web(script, McpHttpOptions::default(), Vec::new()))
+    }
+
+    fn new(server: Server) -> Self {
+        Self {
+            server,
+            tool: "do",
+            expect: &["answered"],
+            limit: Duration::from_secs(10),
+            total: Duration::from_secs(20),
+            within: Duration::from_secs(2),
+            tune: |_, _| (),
+            calls: 1,
+            recovers: None,
+            checks: Vec::new(),
+        }
+    }
+
+    pub(crate) fn expect(mut self, classes: &'static [&'static str]) -> Self {
+        self.expect = classes;
+        self
+    }
+
+    pub(crate) fn tool(mut self, tool: &'static str) -> Self {
+        self.tool = tool;
+        self
+    }
+
+    /// The call's limit; the answer must be there a second later.
+    pub(crate) fn limit_ms(mut self, ms: u64) -> Self {
+        self.limit = Duration::from_millis(ms);
+        self.total = self.limit;
+        self.within = self.limit + GRACE;
+        self
+    }
+
+    /// An attempt's limit that is longer than the total.
+    pub(crate) fn total_ms(mut self, ms: u64) -> Self {
+        self.total = Duration::from_millis(ms);
+        self.limit = self.total * 10;
+        self.within = self.total + GRACE;
+        self
+    }
+
+    pub(crate) fn within_ms(mut self, ms: u64) -> Self {
+        self.within = Duration::from_millis(ms);
+        self
+    }
+
+    pub(crate) fn tune(mut self, tune: fn(&mut ClientOptions, &mut ServerConfig)) -> Self {
+        self.tune = tune;
+        self
+    }
+
+    pub(crate) fn calls(mut self, calls: usize) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    pub(crate) fn recovers(mut self, tool: &'static str) -> Self {
+        self.recovers = Some(tool);
+        self
+    }
+
+    pub(crate) fn check(mut self, check: impl Fn(&Seen, &mut Measured) + Send + 'static) -> Self {
+        self.checks.push(Box::new(check));
+        self
+    }
+
+    /// Options of the HTTP server.
+    pub(crate) fn http(mut self, change: fn(&mut McpHttpOptions)) -> Self {
+        if let Server::Web(_, options, _) = &mut self.server {
+            change(options);
+        }
+        self
+    }
+
+    /// The next so many calls meet this.
+    pub(crate) fn fault(mut self, times: u32, fault: HttpFault) -> Self {
+        if let Server::Web(_, _, faults) = &mut self.server {
+            faults.push(("tools/call", times, fault));
+        }
+        self
+    }
+
+    async fn play(self) -> Measured {
+        let mut measured = Measured::default();
+        let stage = Stage::set(&self.server);
+        let mut options = restarts(50);
+        let mut config = stage.config();
+        config.call_timeout = self.limit;
+        config.total_timeout = self.total;
+        (self.tune)(&mut options, &mut config);
+        let innocent = innocent();
+        let (client, recorder) = start([config, child("innocent", &innocent)], options);
+        client.ready(PATIENCE).await;
+        stage.begin(&self.server);
+
+        let tool = format!("mcp__faulty__{}", self.tool);
+        for _ in 1..self.calls {
+            let _ = client.call(call(&tool, json!({}))).await;
+        }
+        let began = Instant::now();
+        let (result, slowest) = tokio::join!(
+            tokio::time::timeout(PATIENCE, client.call(call(&tool, json!({})))),
+            ask_innocent(&client),
+        );
+        let took = began.elapsed();
+        measured.late = took.saturating_sub(self.within);
+        let (class, text) = match result {
+            Ok(result) => named(&result),
+            Err(_) => ("never".to_owned(), String::new()),
+        };
+        measured.expect(
+            self.expect.contains(&class.as_str()),
+            format!("the caller got {class} ({text:.200}), not {}", self.expect.join(" or ")),
+        );
+        measured.in_time(took <= self.within, format!("it took {took:?}, more than {:?}", self.within));
+        measured.expect(slowest < Duration::MAX, "the other server failed");
+        measured.in_time(slowest <= INNOCENT, format!("the other server took {slowest:?}"));
+        measured.got = class;
+
+        if let Some(tool) = self.recovers {
+            let back = tokio::time::timeout(PATIENCE, until_answered(&client, tool)).await;
+            measured.expect(back.is_ok(), "it did not come back");
+        }
+        let seen = match stage {
+            Stage::Child(scripted) => Seen {
+                journal: Some(scripted.journal()),
+                web: None,
+                _scripted: Some(scripted),
+                recorder,
+                text,
+            },
+            Stage::Web(web) => Seen { journal: None, web: Some(web), _scripted: None, recorder, text },
+        };
+        measured.count_sends(&seen, self.tool, self.calls);
+        for check in &self.checks {
+            check(&seen, &mut measured);
+        }
+        client.close().await;
+        let journals: Vec<Journal> = seen.journal.iter().cloned().chain([innocent.journal()]).collect();
+        measured.count_survivors(&journals).await;
+        measured
+    }
+}
+
+impl Measured {
+    /// Counts how often a tool that may change something was sent for each call.
+    fn count_sends(&mut self, seen: &Seen, tool: &str, calls: usize) {
+        let of_tool = |message: &&Value| message["params"]["name"] == tool;
+        let listed = seen.recorder.records.lock().unwrap();
+        let arrived = seen.method("tools/call").iter().filter(of_tool).count();
+        let made = listed
+            .iter()
+            .filter(|record| record.tool.as_ref().is_some_and(|name| name.as_str() == tool))
+            .count();
+        drop(listed);
+        // `safe` and `look` are the names of tools that only read.
+        if !matches!(tool, "safe" | "look") {
+            let sends = arrived as f64 / made.max(calls) as f64;
+            self.sends = self.sends.max(sends);
+            self.expect(sends <= 1.0, format!("{arrived} sends of {made} calls that may change something"));
+        }
+    }
+
+    pub(crate) async fn count_survivors(&mut self, journals: &[Journal]) {
+        for journal in journals {
+            if !journal.all_gone(Duration::from_secs(5)).await {
+                self.survivors += journal.alive().len();
+                self.problems.push(format!("still alive: {:?}", journal.alive()));
+            }
+        }
+    }
+}
+
+/// The failing server, running.
+enum Stage {
+    Child(ScriptedServer),
+    Web(McpHttpServer),
+}
+
+impl Stage {
+    fn set(server: &Server) -> Self {
+        match server {
+            Server::Child(script) => Self::Child(script.launch()),
+            Server::Web(script, options, _) => {
+                Self::Web(McpHttpServer::with_options(script.clone(), options.clone()))
+            }
+        }
+    }
+
+    /// The trouble begins.
+    fn begin(&self, server: &Server) {
+        if let (Self::Web(web), Server::Web(_, _, faults)) = (self, server) {
+            for (method, times, fault) in faults {
+                web.fail_method(method, *times, fault.clone());
+            }
+        }
+    }
+
+    fn config(&self) -> ServerConfig {
+        match self {
+            Self::Child(scripted) => child("faulty", scripted),
+            Self::Web(web) => remote("faulty", &web.url()),
+        }
+    }
+}
+
+pub(crate) fn remote(server: &str, url: &str) -> ServerConfig {
+    let spec = RemoteSpec { url: url.parse().unwrap(), headers: Default::default() };
+    ServerConfig::new(name(server), Target::Http(spec))
+}
+
+/// A server beside the failing one.
+pub(crate) fn innocent() -> ScriptedServer {
+    ServerScript::new().tool(ToolScript::echo("look").read_only()).launch()
+}
+
+/// Asks the innocent server a few times; the slowest answer.
+pub(crate) async fn ask_innocent(client: &MultiMcpClient) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..5 {
+        let began = Instant::now();
+        if client.call(call("mcp__innocent__look", json!({}))).await.is_err() {
+            return Duration::MAX;
+        }
+        slowest = slowest.max(began.elapsed());
+    }
+    slowest
+}
+
+pub(crate) async fn until_answered(client: &MultiMcpClient, tool: &str) {
+    let tool = format!("mcp__faulty__{tool}");
+    loop {
+        if let Some(one) = client.client("faulty") {
+            let mut state = one.state();
+            let _ = state.wait_for(is_ready).await;
+        }
+        if client.call(call(&tool, json!({}))).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The class of an outcome, and its words.
+pub(crate) fn named(result: &Result<ToolOutput, ToolError>) -> (String, String) {
+    match result {
+        Ok(output) if output.is_error => ("tool_failed".into(), output.to_text()),
+        Ok(output) => ("answered".into(), output.to_text()),
+        Err(error) => (class(error).to_owned(), error.to_string()),
+    }
+}
+
+fn class(error: &ToolError) -> &'static str {
+    match error {
+        ToolError::UnknownTool { .. } => "unknown_tool",
+        ToolError::InvalidArguments { .. } => "invalid_arguments",
+        ToolError::Refused { .. } => "refused",
+        ToolError::Start { .. } => "start",
+        ToolError::Connection { .. } => "connection",
+        ToolError::Server { .. } => "server",
+        ToolError::Http { .. } => "http",
+        ToolError::Malformed { .. } => "malformed",
+        ToolError::Timeout { .. } => "timeout",
+        ToolError::AuthRequired { .. } => "auth_required",
+        ToolError::Forbidden { .. } => "forbidden",
+        ToolError::Unavailable { .. } => "unavailable",
+        ToolError::OutcomeUnknown { .. } => "outcome_unknown",
+        ToolError::Cancelled => "cancelled",
+        _ => "other",
+    }
+}

@@ -1,0 +1,215 @@
+//! Faults on our side: the disk, our own death, everything at once.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use massgen_testkit::{Journal, Outcome, PATIENCE, process};
+use mcp_client::{Ledger, ServerConfig, Target, read_ledger};
+use mcp_core::{
+    BoxFuture, Catalogue, LaunchSpec, ToolCall, ToolError, ToolFilter, ToolName, ToolOutput, ToolService,
+    ToolSpec,
+};
+use serde_json::json;
+
+use crate::lab::{GRACE, Measured, Playing, ask_innocent, innocent, named, until_answered};
+use crate::stdio::script;
+use crate::support::{call, child, name, restarts, start};
+use crate::{Fault, Play};
+
+/// Makes this program the host that is killed: its value is the path of the ledger, the arguments are the server's.
+const HOST: &str = "MASSGEN_FAULTS_HOST";
+
+fn own(id: &'static str, what: &'static str, play: fn() -> Playing) -> Fault {
+    Fault { id, what, long: false, play: Play::Own(play) }
+}
+
+pub(crate) fn faults() -> Vec<Fault> {
+    let mut all = vec![
+        own(
+            "F57",
+            "the host is killed in mid-call: no child survives, the ledger names the call, sent once",
+            || Box::pin(killed_host()),
+        ),
+        own("F58", "a panic inside a call: that call fails, the others and the client live", || {
+            Box::pin(panics())
+        }),
+        own("F63", "a ledger that was cut off: its last line is left out, the rest is told", || {
+            Box::pin(torn())
+        }),
+        own("F73", "all of 20 servers away: told at once, every call is answered", || Box::pin(all_away())),
+    ];
+    if cfg!(target_os = "linux") {
+        all.push(own(
+            "F60",
+            "no room for the record of calls: what may change something is refused, the rest goes on",
+            || Box::pin(full_disk()),
+        ));
+    }
+    all
+}
+
+pub(crate) fn is_host() -> bool {
+    std::env::var_os(HOST).is_some()
+}
+
+/// The host that is going to be killed.
+pub(crate) fn host() -> ExitCode {
+    let ledger = Ledger::new();
+    ledger.write_to(std::env::var_os(HOST).map(PathBuf::from));
+    let mut words = std::env::args().skip(1);
+    let program = words.next().unwrap();
+    let spec = LaunchSpec { program, args: words.collect(), ..LaunchSpec::default() };
+    let mut options = restarts(1);
+    options.ledger = Some(ledger);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, _) = start([ServerConfig::new(name("faulty"), Target::Stdio(spec))], options);
+        client.ready(PATIENCE).await;
+        let _ = client.call(call("mcp__faulty__do", json!({}))).await;
+    });
+    ExitCode::SUCCESS
+}
+
+async fn killed_host() -> Measured {
+    let mut measured = Measured::default();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.jsonl");
+    let scripted = script(Outcome::Hang).launch();
+    let mut host = Command::new(std::env::current_exe().unwrap())
+        .arg(scripted.program())
+        .args(scripted.args())
+        .env(HOST, &path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let journal: Journal = scripted.journal();
+    journal.await_method("tools/call").await;
+    process::signal(host.id(), process::Signal::Kill);
+    let _ = host.wait();
+    measured.count_survivors(std::slice::from_ref(&journal)).await;
+    let reading = read_ledger(&path).unwrap();
+    let named: Vec<_> = reading.unknown.iter().map(|call| call.tool.as_str()).collect();
+    measured.expect(named == ["do"], format!("the ledger lists {named:?}"));
+    measured.sends = journal.method("tools/call").len() as f64;
+    measured.got = "killed".into();
+    measured
+}
+
+/// A server in this process whose tool `do` panics.
+struct Panics(Arc<Catalogue>);
+
+impl ToolService for Panics {
+    fn catalogue(&self) -> Arc<Catalogue> {
+        self.0.clone()
+    }
+
+    fn call(&self, call: ToolCall) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
+        Box::pin(async move {
+            if call.tool.ends_with("do") {
+                // Without the noise of the hook, which prints.
+                std::panic::resume_unwind(Box::new("a fault of ours"));
+            }
+            Ok(ToolOutput::text("sound"))
+        })
+    }
+}
+
+async fn panics() -> Measured {
+    let mut measured = Measured::default();
+    let server = name("faulty");
+    let spec = |tool: &str| ToolSpec::new(server.clone(), ToolName::new(tool).unwrap());
+    let tools = vec![spec("do"), spec("look")];
+    let catalogue = Catalogue::build([(server.clone(), tools, ToolFilter::default())]).catalogue;
+    let mut config =
+        ServerConfig::new(server.clone(), Target::InMemory(Arc::new(Panics(Arc::new(catalogue)))));
+    (config.call_timeout, config.total_timeout) = (GRACE, GRACE);
+    let (client, _) = start([config], restarts(50));
+    client.ready(PATIENCE).await;
+    let calling = client.clone();
+    let began = std::time::Instant::now();
+    let made = tokio::spawn(async move { calling.call(call("mcp__faulty__do", json!({}))).await }).await;
+    let class = made.map_or_else(|_| "panicked".to_owned(), |result| named(&result).0);
+    measured.expect(class != "answered" && class != "panicked", format!("the caller got {class}"));
+    measured.in_time(began.elapsed() < GRACE * 2, format!("it took {:?}", began.elapsed()));
+    let back = tokio::time::timeout(PATIENCE, until_answered(&client, "look")).await;
+    measured.expect(back.is_ok(), "the server does not answer any more");
+    measured.got = class;
+    client.close().await;
+    measured
+}
+
+async fn torn() -> Measured {
+    let mut measured = Measured::default();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.jsonl");
+    let ledger = Ledger::new();
+    ledger.write_to(Some(path.clone()));
+    let scripted = script(Outcome::Echo).launch();
+    let mut options = restarts(1);
+    options.ledger = Some(ledger.clone());
+    let (client, _) = start([child("faulty", &scripted)], options);
+    client.ready(PATIENCE).await;
+    for _ in 0..3 {
+        client.call(call("mcp__faulty__do", json!({}))).await.unwrap();
+    }
+    client.close().await;
+    ledger.flush().await;
+    let whole = std::fs::read(&path).unwrap();
+    for end in (0..whole.len()).rev().take(600) {
+        std::fs::write(&path, &whole[..end]).unwrap();
+        let reading = read_ledger(&path).unwrap();
+        measured.expect(reading.damaged <= 1, format!("cut at {end}: {} lines are damaged", reading.damaged));
+        measured.expect(reading.unknown.len() <= 1, format!("cut at {end}: {:?}", reading.unknown));
+    }
+    measured.count_survivors(&[scripted.journal()]).await;
+    measured
+}
+
+async fn full_disk() -> Measured {
+    let mut measured = Measured::default();
+    let ledger = Ledger::new();
+    ledger.write_to(Some("/dev/full".into()));
+    let scripted = script(Outcome::Echo).launch();
+    let mut options = restarts(1);
+    options.ledger = Some(ledger);
+    let (client, _) = start([child("faulty", &scripted)], options);
+    client.ready(PATIENCE).await;
+    let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+    measured.expect(class == "refused", format!("the caller got {class} ({text})"));
+    let (reading, text) = named(&client.call(call("mcp__faulty__look", json!({}))).await);
+    measured.expect(reading == "answered", format!("a tool that only reads got {reading} ({text})"));
+    measured.got = class;
+    client.close().await;
+    measured.count_survivors(&[scripted.journal()]).await;
+    measured
+}
+
+async fn all_away() -> Measured {
+    let mut measured = Measured::default();
+    let nowhere = LaunchSpec { program: "/nowhere/at/all".into(), ..LaunchSpec::default() };
+    let mut configs: Vec<_> = (0..20)
+        .map(|number| ServerConfig::new(name(&format!("away-{number}")), Target::Stdio(nowhere.clone())))
+        .collect();
+    let began = std::time::Instant::now();
+    let (client, _) = start(configs.clone(), restarts(1));
+    client.ready(PATIENCE).await;
+    measured.in_time(began.elapsed() < Duration::from_secs(2), format!("it took {:?}", began.elapsed()));
+    measured.expect(client.catalogue().is_empty(), "there are tools");
+    let (class, _) = named(&client.call(call("mcp__away-1__do", json!({}))).await);
+    measured.expect(class == "unknown_tool", format!("the caller got {class}"));
+    measured.got = class;
+    client.close().await;
+    // One that works beside them is not held up.
+    let innocent = innocent();
+    configs.push(child("innocent", &innocent));
+    let (client, _) = start(configs, restarts(1));
+    client.ready(PATIENCE).await;
+    measured
+        .expect(ask_innocent(&client).await < Duration::from_secs(2), "the server that works was touched");
+    client.close().await;
+    measured.count_survivors(&[innocent.journal()]).await;
+    measured
+}

@@ -1,0 +1,313 @@
+//! Faults of child processes.
+
+use std::time::Duration;
+
+use massgen_testkit::{
+    CallReply, Grandchild, Outcome, PATIENCE, Progress, Quirk, ReplyId, ScriptedServer, ServerScript,
+    ToolScript, process,
+};
+use mcp_client::{ServerConfig, Target};
+use mcp_core::{LaunchSpec, ToolService};
+use serde_json::json;
+
+use crate::lab::{GRACE, Measured, Scene, ask_innocent, innocent, named, until_answered};
+use crate::support::{call, child, name, restarts, start};
+use crate::{Fault, Play};
+
+/// What a caller gets whose call was cut off after it was sent. Both say that it may have taken effect.
+pub(crate) const LOST: &[&str] = &["outcome_unknown", "connection"];
+/// A call that ran out of time, as such or as what that means for a tool that may change something.
+const LATE: &[&str] = &["timeout", "outcome_unknown"];
+/// What a caller gets whose answer is no message.
+const BROKEN: &[&str] = &["malformed", "outcome_unknown"];
+
+/// A server whose tool `do` behaves like this. `look` is sound.
+pub(crate) fn script(reply: impl Into<CallReply>) -> ServerScript {
+    ServerScript::new().tool(ToolScript::new("do").replies(reply)).tool(ToolScript::echo("look").read_only())
+}
+
+fn scene(id: &'static str, what: &'static str, scene: fn() -> Scene) -> Fault {
+    Fault { id, what, long: false, play: Play::Scene(scene) }
+}
+
+fn own(id: &'static str, what: &'static str, play: fn() -> crate::lab::Playing) -> Fault {
+    Fault { id, what, long: false, play: Play::Own(play) }
+}
+
+pub(crate) fn faults() -> Vec<Fault> {
+    vec![
+        scene("F1", "the process ends in mid-call: outcome unknown, sent once, and it is back", || {
+            Scene::child(script(Outcome::Exit(1))).expect(LOST).recovers("look")
+        }),
+        scene("F2", "the process aborts in mid-call: the same", || {
+            Scene::child(script(Outcome::Abort)).expect(LOST).recovers("look")
+        }),
+        scene("F3", "no answer: the limit of time, and the server is told", || {
+            Scene::child(script(Outcome::Hang)).expect(LATE).limit_ms(400).check(|seen, measured| {
+                // The word is on its way when the caller has its answer.
+                let told = tokio::task::block_in_place(|| {
+                    process::until_blocking(GRACE, || !seen.method("notifications/cancelled").is_empty())
+                });
+                measured.expect(told, "the server was not told that nobody waits any longer");
+            })
+        }),
+        scene("F4", "no answer, deaf to cancel, end of input and SIGTERM: killed in bounded time", || {
+            let script = script(Outcome::Hang)
+                .quirk(Quirk::IgnoresCancel)
+                .quirk(Quirk::IgnoresSigterm)
+                .quirk(Quirk::NeverExitsOnEof);
+            Scene::child(script)
+                .expect(LATE)
+                .limit_ms(400)
+                .tune(|options, _| options.session.close_grace = Duration::from_millis(100))
+        }),
+        scene("F5", "an answer byte by byte: bytes are no progress", || {
+            Scene::child(script(Outcome::Drip { text: "x".repeat(400), every_ms: 50 }))
+                .expect(LATE)
+                .limit_ms(500)
+        }),
+        scene("F6", "progress for ever: the total limit ends it", || {
+            let reply = CallReply::new(Outcome::Hang).progress(Progress { count: u64::MAX, every_ms: 50 });
+            Scene::child(script(reply)).expect(LATE).total_ms(600)
+        }),
+        scene("F7", "noise on stdout before the answer: the answer", || {
+            let script = script(Outcome::Echo)
+                .quirk(Quirk::Chatter(vec!["Server listening".into()]))
+                .quirk(Quirk::ChatterBeforeReply("loading".into()));
+            Scene::child(script)
+        }),
+        scene("F9", "half an answer, then the end: outcome unknown", || {
+            Scene::child(script(half(Some(1)))).expect(LOST).recovers("look")
+        }),
+        scene("F10", "half an answer, then silence: the limit of time", || {
+            Scene::child(script(half(None))).expect(LATE).limit_ms(400)
+        }),
+        scene("F11", "an answer under another id: dropped, the call goes on to its limit", || {
+            Scene::child(script(CallReply::new(Outcome::Echo).id(ReplyId::Wrong))).expect(LATE).limit_ms(400)
+        }),
+        scene("F12", "the same answer twice: the first one counts, the next call is not mixed up", || {
+            let tool = ToolScript::new("do")
+                .replies(CallReply::new(Outcome::Text("first".into())).id(ReplyId::Twice))
+                .text("second");
+            Scene::child(ServerScript::new().tool(tool)).calls(2).check(is_text("second"))
+        }),
+        scene("F13", "an answer after the limit: thrown away, never given to the next call", || {
+            let tool = ToolScript::new("do")
+                .replies(CallReply::new(Outcome::Text("late".into())).delay_ms(600))
+                .replies(CallReply::new(Outcome::Text("fresh".into())).delay_ms(100));
+            Scene::child(ServerScript::new().tool(tool).quirk(Quirk::IgnoresCancel))
+                .limit_ms(400)
+                .calls(2)
+                .check(is_text("fresh"))
+        }),
+        scene("F16", "an answer beyond the limit of size: refused, the memory stays flat", || {
+            Scene::child(script(Outcome::Big(4 << 20)))
+                .expect(&["malformed", "outcome_unknown", "connection"])
+                .tune(|options, _| options.session.max_message_bytes = 1 << 20)
+        }),
+        scene("F18", "an answer nested 100,000 deep: refused", || {
+            Scene::child(script(Outcome::Nested(100_000))).expect(BROKEN).within_ms(4000)
+        }),
+        scene("F19", "an answer that is not UTF-8: refused", || {
+            Scene::child(script(Outcome::InvalidUtf8)).expect(BROKEN).within_ms(4000)
+        }),
+        scene("F20", "stdout closed, the process alive: outcome unknown, a new process", || {
+            Scene::child(script(Outcome::CloseStdout)).expect(LOST).within_ms(4000).recovers("look")
+        }),
+        own(
+            "F21",
+            "a server that does not read, and arguments larger than the pipe: the limit of time",
+            || Box::pin(full_pipe()),
+        ),
+        scene("F22", "a stopped process (SIGSTOP): the limit of time, and it is killed all the same", || {
+            Scene::child(script(Outcome::Stop))
+                .expect(LATE)
+                .limit_ms(400)
+                .tune(|options, _| options.session.close_grace = Duration::from_millis(100))
+        }),
+        scene("F24", "the end before the handshake: its tools are away, its last words are told", || {
+            let script =
+                ServerScript::new().quirk(Quirk::ExitAtStart { code: 2, stderr: "no key for it\n".into() });
+            Scene::child(script)
+                .expect(&["unknown_tool", "unavailable"])
+                .tune(|options, _| *options = restarts(2))
+                .check(|seen, measured| {
+                    let states = seen.recorder.states.lock().unwrap();
+                    let told = states.iter().any(|(_, state)| state.to_string().contains("no key for it"));
+                    measured.expect(told, "its last words were not told");
+                })
+        }),
+        own("F23", "a stopped process that is killed and then continued: a new one is used", || {
+            Box::pin(continued())
+        }),
+        own("F25", "a program that does not exist: told at once, never tried again", || {
+            Box::pin(no_program())
+        }),
+        scene("F26", "a slow start: waited for, while the others work", || {
+            Scene::child(script(Outcome::Echo).quirk(Quirk::HandshakeDelay(1500)))
+        }),
+        scene(
+            "F27",
+            "a server that dies after each start: given up after its tries, refused at once",
+            || {
+                let dead =
+                    ServerScript::new().quirk(Quirk::ExitAtStart { code: 1, stderr: "again\n".into() });
+                Scene::child(script(Outcome::Exit(1)).after_restart(dead))
+                    .tune(|options, _| *options = restarts(3))
+                    .calls(2)
+                    .expect(&["unavailable"])
+            },
+        ),
+        scene("F48", "a flood on stderr: the answer", || {
+            Scene::child(script(Outcome::Echo).quirk(Quirk::StderrFlood(16 << 20))).within_ms(8000)
+        }),
+        scene("F49", "a flood of notifications: the answer", || {
+            Scene::child(script(Outcome::Echo).quirk(Quirk::NotificationFlood(20_000))).within_ms(8000)
+        }),
+        scene("F50", "a storm of list changes: listed once in each interval", || {
+            Scene::child(script(Outcome::Echo).quirk(Quirk::ListChangedFlood(5_000)))
+                .tune(|options, _| options.relist_interval = Duration::from_secs(1))
+                .within_ms(8000)
+                .check(|seen, measured| {
+                    let listings = seen.method("tools/list").len();
+                    measured.expect(listings <= 10, format!("it was listed {listings} times"));
+                })
+        }),
+        scene("F51", "a list without end: cut off, and what there is works", || {
+            Scene::child(script(Outcome::Echo).cursor_loop())
+                .expect(&["answered", "unavailable", "unknown_tool"])
+                .within_ms(5000)
+        }),
+        scene("F53", "a tool that disappears: unknown from then on", || {
+            let script = script(Outcome::Echo).quirk(Quirk::RemoveToolAfter { calls: 1, tool: "do".into() });
+            Scene::child(script)
+                .calls(40)
+                .expect(&["unknown_tool", "server"])
+                .tune(|options, _| options.relist_interval = Duration::from_millis(1))
+        }),
+        own("F54", "killed from outside, as the kernel does when memory is short: outcome unknown", || {
+            Box::pin(killed())
+        }),
+        scene("F56", "grandchildren that ignore SIGTERM: none survives", || {
+            let stubborn = Grandchild { ignores_sigterm: true, holds_stdout: true, ..Grandchild::default() };
+            Scene::child(script(Outcome::Echo).quirk(Quirk::Grandchild(stubborn)))
+                .tune(|options, _| options.session.close_grace = Duration::from_millis(100))
+        }),
+        scene(
+            "F74",
+            "requests that we never declared: answered with an error, the call is not touched",
+            || {
+                let ask = Quirk::ServerRequest {
+                    method: "sampling/createMessage".into(),
+                    params: json!({"messages": [], "maxTokens": 1}),
+                };
+                Scene::child(script(Outcome::Echo).quirk(ask)).check(|seen, measured| {
+                    let journal = seen.journal.as_ref().unwrap();
+                    let refused = journal.messages().iter().any(|m| m["error"]["code"] == -32601);
+                    measured.expect(refused, "the request was not answered with -32601");
+                })
+            },
+        ),
+    ]
+}
+
+fn half(exit: Option<i32>) -> Outcome {
+    Outcome::Partial { text: r#"{"jsonrpc":"2.0","id":"#.into(), exit }
+}
+
+fn is_text(wanted: &'static str) -> impl Fn(&crate::lab::Seen, &mut Measured) + Send {
+    move |seen, measured| measured.expect(seen.text == wanted, format!("the answer was {:?}", seen.text))
+}
+
+async fn no_program() -> Measured {
+    let mut measured = Measured::default();
+    let nowhere = LaunchSpec { program: "/nowhere/at/all".into(), ..LaunchSpec::default() };
+    let config = ServerConfig::new(name("faulty"), Target::Stdio(nowhere));
+    let innocent = innocent();
+    let (client, recorder) = start([config, child("innocent", &innocent)], restarts(50));
+    client.ready(PATIENCE).await;
+    let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+    measured.expect(class == "unknown_tool", format!("the caller got {class} ({text})"));
+    measured.expect(recorder.states("faulty") == ["starting", "given up"], "it was tried again");
+    measured.in_time(ask_innocent(&client).await < Duration::from_secs(2), "the other server was touched");
+    measured.got = class;
+    client.close().await;
+    measured.count_survivors(&[innocent.journal()]).await;
+    measured
+}
+
+async fn killed() -> Measured {
+    let mut measured = Measured::default();
+    let scripted = script(Outcome::Hang).launch();
+    let (client, _) = start([child("faulty", &scripted)], restarts(50));
+    client.ready(PATIENCE).await;
+    let calling = client.clone();
+    let waiting = tokio::spawn(async move { calling.call(call("mcp__faulty__do", json!({}))).await });
+    let journal = scripted.journal();
+    journal.await_method("tools/call").await;
+    for pid in journal.pids() {
+        process::signal(pid, process::Signal::Kill);
+    }
+    let (class, text) = named(&waiting.await.unwrap());
+    measured.expect(LOST.contains(&class.as_str()), format!("the caller got {class} ({text})"));
+    measured.got = class;
+    measured.sends = journal.method("tools/call").len() as f64;
+    measured.expect(measured.sends <= 1.0, "it was sent again");
+    client.close().await;
+    measured.count_survivors(std::slice::from_ref(&journal)).await;
+    measured
+}
+
+/// Sends a signal to every process of a server.
+fn signal(scripted: &ScriptedServer, signal: process::Signal) {
+    for pid in scripted.journal().pids() {
+        process::signal(pid, signal);
+    }
+}
+
+async fn full_pipe() -> Measured {
+    let limit = Duration::from_millis(800);
+    let mut measured = Measured::default();
+    let (scripted, innocent) = (script(Outcome::Echo).launch(), innocent());
+    let mut config = child("faulty", &scripted);
+    (config.call_timeout, config.total_timeout) = (limit, limit);
+    let mut options = restarts(1);
+    options.session.close_grace = Duration::from_millis(100);
+    let (client, _) = start([config, child("innocent", &innocent)], options);
+    client.ready(PATIENCE).await;
+    signal(&scripted, process::Signal::Stop);
+    let began = std::time::Instant::now();
+    let large = json!({"text": "x".repeat(4 << 20)});
+    let (result, slowest) = tokio::join!(client.call(call("mcp__faulty__do", large)), ask_innocent(&client));
+    let (class, text) = named(&result);
+    measured.expect(LATE.contains(&class.as_str()), format!("the caller got {class} ({text:.200})"));
+    measured.late = began.elapsed().saturating_sub(limit + GRACE);
+    measured.in_time(measured.late.is_zero(), format!("it took {:?}", began.elapsed()));
+    measured.in_time(slowest < GRACE, "the other server was touched");
+    measured.got = class;
+    client.close().await;
+    measured.count_survivors(&[scripted.journal(), innocent.journal()]).await;
+    measured
+}
+
+async fn continued() -> Measured {
+    let mut measured = Measured::default();
+    let scripted = script(Outcome::Echo).launch();
+    let mut config = child("faulty", &scripted);
+    config.call_timeout = Duration::from_millis(300);
+    let (client, _) = start([config], restarts(50));
+    client.ready(PATIENCE).await;
+    let old = scripted.journal().pids();
+    signal(&scripted, process::Signal::Stop);
+    let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+    measured.expect(LATE.contains(&class.as_str()), format!("the caller got {class} ({text})"));
+    signal(&scripted, process::Signal::Kill);
+    signal(&scripted, process::Signal::Continue);
+    let back = tokio::time::timeout(PATIENCE, until_answered(&client, "look")).await;
+    measured.expect(back.is_ok(), "it did not come back");
+    measured.expect(scripted.journal().pids().len() > old.len(), "no new process was started");
+    measured.got = class;
+    client.close().await;
+    measured.count_survivors(&[scripted.journal()]).await;
+    measured
+}

@@ -1,0 +1,336 @@
+//! Faults of HTTP servers and of the way to them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use massgen_testkit::faults::{TcpFaults, TcpStep, refused};
+use massgen_testkit::{
+    CallReply, HttpFault, McpHttpServer, Outcome, PATIENCE, Progress, ServerScript, ToolScript,
+};
+use mcp_client::MultiMcpClient;
+use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName, ToolService};
+use mcp_security::Policy;
+use serde_json::json;
+
+use crate::lab::{Measured, Scene, ask_innocent, innocent, named, remote};
+use crate::stdio::{LOST, script};
+use crate::support::{call, child, restarts, start};
+use crate::{Fault, Play};
+
+/// What becomes of a call that a server refused with a status, or of one that was sent again until it answered.
+const STATUS: &[&str] = &["http", "outcome_unknown", "unavailable"];
+
+fn scene(id: &'static str, what: &'static str, scene: fn() -> Scene) -> Fault {
+    Fault { id, what, long: false, play: Play::Scene(scene) }
+}
+
+fn own(id: &'static str, what: &'static str, play: fn() -> crate::lab::Playing) -> Fault {
+    Fault { id, what, long: false, play: Play::Own(play) }
+}
+
+fn sound() -> ServerScript {
+    script(Outcome::Echo)
+}
+
+pub(crate) fn faults() -> Vec<Fault> {
+    vec![
+        scene("F29", "HTTP 401: a login is asked for, by name, and no token is shown", || {
+            Scene::web(sound())
+                .fault(
+                    u32::MAX,
+                    HttpFault::status(401).header("www-authenticate", "Bearer error=\"invalid_token\""),
+                )
+                .expect(&["auth_required"])
+        }),
+        scene("F31", "HTTP 403 with the scope that is missing: told", || {
+            let challenge = "Bearer error=\"insufficient_scope\", scope=\"files:write\"";
+            Scene::web(sound())
+                .fault(u32::MAX, HttpFault::status(403).header("www-authenticate", challenge))
+                .expect(&["forbidden"])
+                .check(|seen, measured| {
+                    measured
+                        .expect(seen.text.contains("files:write"), format!("no scope in {:?}", seen.text));
+                })
+        }),
+        own("F32", "a session that is gone (404): a new one, and the call once in it", || {
+            Box::pin(session_gone())
+        }),
+        scene("F33", "HTTP 429 with Retry-After: waited for, or told with the time to wait", || {
+            // The server has said that it did nothing: sending it again is right.
+            Scene::web(sound())
+                .tool("look")
+                .fault(1, HttpFault::status(429).retry_after(1))
+                .expect(&["answered", "http"])
+                .within_ms(4000)
+        }),
+        own("F34", "Retry-After that is absurd, negative, past or no date: bounded", || {
+            Box::pin(absurd_waits())
+        }),
+        scene("F35", "HTTP 500: told, and a call that may change something is not sent again", || {
+            Scene::web(sound()).fault(u32::MAX, HttpFault::status(500)).expect(STATUS)
+        }),
+        scene("F36", "HTTP 502 from a load balancer: the same", || {
+            Scene::web(sound()).fault(u32::MAX, HttpFault::status(502)).expect(STATUS)
+        }),
+        scene("F37", "HTML with status 200, as a captive portal has it: not MCP", || {
+            Scene::web(sound()).fault(u32::MAX, HttpFault::html()).expect(&[
+                "malformed",
+                "outcome_unknown",
+                "connection",
+            ])
+        }),
+        own("F38", "nobody listens: told at once, nothing was sent", || Box::pin(nobody_listens())),
+        scene("F39", "a reset after the server has acted: outcome unknown, sent once", || {
+            Scene::web(sound()).fault(1, HttpFault::ResetAfterwards).expect(LOST).recovers("look")
+        }),
+        scene("F40", "a connection that goes silent: the limit of time", || {
+            Scene::web(sound())
+                .fault(u32::MAX, HttpFault::Hang)
+                .expect(&["timeout", "outcome_unknown"])
+                .limit_ms(500)
+        }),
+        own("F41", "a peer that does not speak TLS where TLS is asked for: told, nothing sent", || {
+            Box::pin(no_tls())
+        }),
+        own("F42", "a host name that does not exist: told, nothing sent", || Box::pin(no_name())),
+        own(
+            "F43",
+            "a host name that turns private after the start: refused before anything is dialled",
+            || Box::pin(rebound()),
+        ),
+        own("F44", "a redirect to another origin: not followed, nothing arrives there", || {
+            Box::pin(redirected())
+        }),
+        scene("F45", "compressed answers: never asked for, so no small body becomes a large one", || {
+            Scene::web(sound()).check(|seen, measured| {
+                let web = seen.web.as_ref().unwrap();
+                let asked = web.http().requests().iter().any(|request| {
+                    request.header("accept-encoding").is_some_and(|accepted| accepted != "identity")
+                });
+                measured.expect(!asked, "the client accepts compressed bodies");
+            })
+        }),
+        scene("F46", "a stream of events without an answer, `retry: 0`: the limit of time", || {
+            Scene::web(script(Outcome::Hang))
+                .http(|options| options.retry_ms = Some(0))
+                .expect(&["timeout", "outcome_unknown"])
+                .limit_ms(500)
+        }),
+        scene("F47", "a stream that breaks before the answer: resumed where it can be, sent once", || {
+            let reply =
+                CallReply::new(Outcome::Text("whole".into())).progress(Progress { count: 2, every_ms: 5 });
+            Scene::web(script(reply))
+                .http(|options| options.resumable = true)
+                .fault(1, HttpFault::Cut(1))
+                .expect(&["answered", "outcome_unknown", "connection"])
+                .within_ms(6000)
+        }),
+        own("F68", "100 callers of a server that always fails: no storm of retries", || Box::pin(storm())),
+        own(
+            "F69",
+            "a destructive call whose answer is lost: outcome unknown, sent once, in the ledger",
+            || Box::pin(ambiguous()),
+        ),
+    ]
+}
+
+async fn session_gone() -> Measured {
+    let mut measured = Measured::default();
+    let web = McpHttpServer::start(sound());
+    let (client, _) = start([remote("faulty", &web.url())], restarts(50));
+    client.ready(PATIENCE).await;
+    client.call(call("mcp__faulty__do", json!({}))).await.unwrap();
+    web.forget_sessions();
+    let result =
+        tokio::time::timeout(PATIENCE, client.call(call("mcp__faulty__do", json!({})))).await.unwrap();
+    let (class, text) = named(&result);
+    measured.expect(class == "answered", format!("the caller got {class} ({text})"));
+    measured.expect(web.executed() == 2, format!("it was executed {} times", web.executed()));
+    measured.sends = f64::from(web.executed()) / 2.0;
+    measured.got = class;
+    client.close().await;
+    measured
+}
+
+async fn absurd_waits() -> Measured {
+    let mut measured = Measured::default();
+    for wait in ["99999999999", "-5", "Wed, 21 Oct 2015 07:28:00 GMT", "soon", ""] {
+        let web = McpHttpServer::start(sound());
+        let mut config = remote("faulty", &web.url());
+        (config.call_timeout, config.total_timeout) = (Duration::from_secs(2), Duration::from_secs(2));
+        let (client, _) = start([config], restarts(50));
+        client.ready(PATIENCE).await;
+        web.fail_method("tools/call", u32::MAX, HttpFault::status(429).retry_after(wait));
+        let began = std::time::Instant::now();
+        let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+        measured.expect(
+            ["http", "unavailable", "timeout"].contains(&class.as_str()),
+            format!("{wait:?}: the caller got {class} ({text})"),
+        );
+        measured.in_time(began.elapsed() < Duration::from_secs(3), format!("{wait:?}: it took too long"));
+        measured.got = class;
+        client.close().await;
+    }
+    measured
+}
+
+/// A server at an address that cannot work: its state says so, no call is sent, the others work.
+async fn unreachable(url: &str, within: Duration) -> Measured {
+    let mut measured = Measured::default();
+    let innocent = innocent();
+    let began = std::time::Instant::now();
+    let (client, recorder) = start([remote("faulty", url), child("innocent", &innocent)], restarts(1));
+    client.ready(PATIENCE).await;
+    measured.in_time(began.elapsed() <= within, format!("it took {:?}", began.elapsed()));
+    measured.late = began.elapsed().saturating_sub(within);
+    let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+    measured.expect(
+        class == "unknown_tool" || class == "unavailable",
+        format!("the caller got {class} ({text})"),
+    );
+    let failed = recorder.states("faulty").iter().any(|state| ["failed", "given up"].contains(state));
+    measured.expect(failed, "its state does not say that it failed");
+    measured.in_time(ask_innocent(&client).await < Duration::from_secs(2), "the other server was touched");
+    measured.got = class;
+    client.close().await;
+    measured.count_survivors(&[innocent.journal()]).await;
+    measured
+}
+
+async fn nobody_listens() -> Measured {
+    unreachable(&format!("http://{}/mcp", refused()), Duration::from_secs(2)).await
+}
+
+async fn no_tls() -> Measured {
+    let peer = TcpFaults::start([TcpStep::Read(1), TcpStep::Write(b"SSH-2.0-nothing\r\n".to_vec())]);
+    let mut measured = unreachable(&format!("https://{}/mcp", peer.address()), Duration::from_secs(5)).await;
+    let leaked = peer.received().iter().any(|bytes| bytes.windows(4).any(|w| w == b"POST" || w == b"mcp-"));
+    measured.expect(!leaked, "something was sent in the clear");
+    measured
+}
+
+async fn no_name() -> Measured {
+    unreachable("https://no-such-host.invalid/mcp", Duration::from_secs(12)).await
+}
+
+/// Lets every address pass, until the name turns private.
+#[derive(Default)]
+struct Rebinding {
+    policy: Policy,
+    turned: AtomicBool,
+}
+
+impl Guard for Rebinding {
+    fn admit_command(&self, server: &ServerName, spec: LaunchSpec) -> Result<Admitted<LaunchSpec>, Refusal> {
+        self.policy.admit_command(server, spec)
+    }
+
+    fn admit_url(&self, server: &ServerName, spec: RemoteSpec) -> Result<Admitted<RemoteSpec>, Refusal> {
+        self.policy.admit_url(server, spec)
+    }
+
+    fn admit_address(&self, _: &ServerName, host: &str, address: IpAddr) -> Result<(), Refusal> {
+        if self.turned.load(Ordering::SeqCst) {
+            let reason = format!("{host} is {address} now");
+            return Err(Refusal { rule: "private-address", reason, hint: String::new() });
+        }
+        Ok(())
+    }
+}
+
+async fn rebound() -> Measured {
+    let mut measured = Measured::default();
+    let web = McpHttpServer::start(sound());
+    let url = web.url().replace("127.0.0.1", "localhost");
+    let guard = Arc::new(Rebinding::default());
+    let client = MultiMcpClient::start([remote("faulty", &url)], guard.clone(), Arc::new(()), restarts(1));
+    client.ready(PATIENCE).await;
+    client.call(call("mcp__faulty__do", json!({}))).await.unwrap();
+    guard.turned.store(true, Ordering::SeqCst);
+    // The open connections go; every further one has to be dialled.
+    web.fail(u32::MAX, HttpFault::Reset);
+    let mut class = String::new();
+    for _ in 0..8 {
+        class = named(&client.call(call("mcp__faulty__do", json!({}))).await).0;
+    }
+    let before = web.messages().len();
+    web.heal();
+    let (last, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+    measured.expect(last != "answered", format!("the caller got {last} ({text}), after {class}"));
+    measured.expect(web.messages().len() == before, "something was sent to the address that was refused");
+    measured.got = last;
+    client.close().await;
+    measured
+}
+
+async fn redirected() -> Measured {
+    let target = McpHttpServer::start(sound());
+    let web = McpHttpServer::start(sound());
+    let mut measured = Measured::default();
+    let mut config = remote("faulty", &web.url());
+    if let mcp_client::Target::Http(spec) = &mut config.target {
+        spec.headers.insert("x-api-key".into(), "hunter2-hunter2".into());
+    }
+    let (client, _) = start([config], restarts(50));
+    client.ready(PATIENCE).await;
+    for status in [301, 302, 303, 307, 308] {
+        web.fail_method("tools/call", 1, HttpFault::status(status).header("location", target.url()));
+        let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+        measured.expect(class != "answered", format!("{status}: the caller got {class} ({text})"));
+        measured.got = class;
+    }
+    let arrived = target.http().requests().len();
+    measured.expect(arrived == 0, format!("{arrived} requests arrived at the other origin"));
+    client.close().await;
+    measured
+}
+
+async fn storm() -> Measured {
+    const CALLERS: usize = 100;
+    let mut measured = Measured::default();
+    let script = ServerScript::new().tool(ToolScript::echo("look").read_only());
+    let web = McpHttpServer::start(script);
+    let mut config = remote("faulty", &web.url());
+    config.total_timeout = Duration::from_secs(5);
+    let (client, _) = start([config], restarts(50));
+    client.ready(PATIENCE).await;
+    web.fail_method("tools/call", u32::MAX, HttpFault::status(500));
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..CALLERS {
+        let client = client.clone();
+        calls.spawn(async move { client.call(call("mcp__faulty__look", json!({}))).await.is_err() });
+    }
+    let failed = calls.join_all().await.into_iter().filter(|failed| *failed).count();
+    let sends = web.method("tools/call").len();
+    measured.expect(failed == CALLERS, format!("only {failed} of {CALLERS} calls failed"));
+    measured.expect(sends <= CALLERS * 12 / 10 + 10, format!("{sends} sends for {CALLERS} calls"));
+    measured.got = format!("{sends} sends for {CALLERS} calls");
+    client.close().await;
+    measured
+}
+
+async fn ambiguous() -> Measured {
+    let mut measured = Measured::default();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.jsonl");
+    let ledger = mcp_client::Ledger::new();
+    ledger.write_to(Some(path.clone()));
+    let web = McpHttpServer::start(sound());
+    let mut options = restarts(50);
+    options.ledger = Some(ledger.clone());
+    let (client, _) = start([remote("faulty", &web.url())], options);
+    client.ready(PATIENCE).await;
+    web.fail_method("tools/call", 1, HttpFault::ResetAfterwards);
+    let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+    measured.expect(LOST.contains(&class.as_str()), format!("the caller got {class} ({text})"));
+    measured.sends = f64::from(web.executed());
+    measured.expect(web.executed() == 1, format!("it was executed {} times", web.executed()));
+    client.close().await;
+    ledger.flush().await;
+    let reading = mcp_client::read_ledger(&path).unwrap();
+    measured.expect(reading.unknown.len() == 1, "the ledger does not list it");
+    measured.got = class;
+    measured
+}
