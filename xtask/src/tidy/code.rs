@@ -17,7 +17,8 @@ struct Word {
 }
 
 /// Programs, not libraries: they may print, read the environment and start processes.
-const PROGRAMS: &[&str] = &["crates/massgen-cli/", "crates/massgen-testkit/", "examples/", "xtask/"];
+const PROGRAMS: &[&str] =
+    &["crates/massgen-cli/", "crates/massgen-testkit/", "crates/mcp-client/examples/", "examples/", "xtask/"];
 
 const WORDS: &[Word] = &[
     Word {
@@ -80,6 +81,7 @@ const WORDS: &[Word] = &[
         word: "Command::new",
         allowed: &[
             "crates/mcp-transport/src/process.rs",
+            "crates/mcp-transport/examples/",
             "crates/massgen-cli/",
             "crates/massgen-testkit/",
             "xtask/",
