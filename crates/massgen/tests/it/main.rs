@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so at once")]
 
 mod examples;
+mod required;
