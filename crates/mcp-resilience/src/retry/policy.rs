@@ -1,3 +1,5 @@
+//! Which requests may be sent again: the caller says so.
+
 use std::time::Duration;
 
 /// What another attempt takes from the budget.

@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use mcp_resilience::backoff::Backoff;
 use mcp_resilience::health::{Health, HealthOptions};
-use mcp_resilience::restart::Restarts;
+use mcp_resilience::{backoff::Backoff, restart::Restarts};
 use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
