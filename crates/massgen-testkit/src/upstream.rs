@@ -135,7 +135,8 @@ impl Answer {
 impl Upstream {
     /// Listens on a free port of 127.0.0.1.
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        // Not below the system's temporary folder: no authority from there is trusted.
+        let folder = crate::tools::scratch();
         let tls = authority::acceptor(&folder.path().join("ca.pem"));
         std::fs::write(folder.path().join("discord-address.cjs"), PRELOAD).expect("a writable folder");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
