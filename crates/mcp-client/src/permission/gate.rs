@@ -1,3 +1,5 @@
+//! Who may pass, by the rules and by people's answers.
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

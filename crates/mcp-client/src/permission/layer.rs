@@ -1,3 +1,5 @@
+//! The gate as a layer of the pipeline.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

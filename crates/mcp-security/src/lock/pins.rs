@@ -87,7 +87,8 @@ impl ToolPin {
             Change::between(&self.definition, &now.definition)
         };
         // A hint that promises more than before is a change; one that promises less is welcome.
-        let hints: [(&str, fn(&Annotations) -> bool); 4] = [
+        type Claim = fn(&Annotations) -> bool;
+        let hints: [(&str, Claim); 4] = [
             ("annotations.readOnlyHint", Annotations::is_read_only),
             ("annotations.destructiveHint", |hints| !hints.is_destructive()),
             ("annotations.idempotentHint", Annotations::is_idempotent),
