@@ -14,7 +14,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_client::{ClientOptions, MultiMcpClient, ServerConfig, ServerState, Target};
+use mcp_client::{BulkheadOptions, ClientOptions, MultiMcpClient, ServerConfig, ServerState, Target};
 use mcp_core::{
     CallId, ExposedName, Guard, JsonObject, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError,
     ToolName, ToolOutput, ToolService,
@@ -156,9 +156,13 @@ fn guard() -> Arc<dyn Guard> {
 /// Starts so many clones of the server and waits until all are ready.
 async fn client(options: &Options, servers: usize) -> Result<MultiMcpClient, Failure> {
     let target = options.server()?;
-    let configs = (0..servers)
-        .map(|n| Ok(ServerConfig::new(ServerName::new(format!("s{n}"))?, target.clone())))
-        .collect::<Result<Vec<_>, Failure>>()?;
+    let config = |n| -> Result<ServerConfig, Failure> {
+        let mut config = ServerConfig::new(ServerName::new(format!("s{n}"))?, target.clone());
+        // As many at a time as are asked for: the default is for servers that are not known.
+        config.bulkhead = BulkheadOptions { in_flight: 1024, queue: 4096, ..config.bulkhead };
+        Ok(config)
+    };
+    let configs = (0..servers).map(config).collect::<Result<Vec<_>, Failure>>()?;
     let client = MultiMcpClient::start(configs, guard(), Arc::new(()), ClientOptions::default());
     for status in client.ready(options.cap()).await {
         if !matches!(status.state, ServerState::Ready { .. }) {

@@ -10,4 +10,5 @@ mod permission;
 mod quirks;
 mod real_servers;
 mod resilience;
+mod sse;
 mod support;
