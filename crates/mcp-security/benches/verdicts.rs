@@ -1,5 +1,11 @@
 //! How long a verdict takes: the slowest of a hundred (p99) decides whether anybody notices.
-#![allow(missing_docs, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark"
+)]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -25,10 +31,17 @@ fn tail(name: &str, mut judge: impl FnMut()) {
 
 fn verdicts(criterion: &mut Criterion) {
     let rules = Rules::default();
-    let args: Vec<String> =
-        ["-y", "--package=@acme/mcp-tools@1.4.0", "--", "acme-mcp", "--stdio", "--root", "/home/dev/projects"]
-            .map(str::to_owned)
-            .to_vec();
+    let args: Vec<String> = [
+        "-y",
+        "--package=@acme/mcp-tools@1.4.0",
+        "--",
+        "acme-mcp",
+        "--stdio",
+        "--root",
+        "/home/dev/projects",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let mut launch = || drop(black_box(command::judge("npx", &args, &rules)));
     tail("command", &mut launch);
     criterion.bench_function("command", |bencher| bencher.iter(&mut launch));
@@ -43,7 +56,10 @@ fn verdicts(criterion: &mut Criterion) {
 
     let text = "https://mcp.example.com:8443/tenants/42/mcp/v1?mode=b";
     let mut url = || {
-        drop(black_box(admit(Question { text, context: Context::ServerConfig, base: None, hops: 0 }, &rules)));
+        drop(black_box(admit(
+            Question { text, context: Context::ServerConfig, base: None, hops: 0 },
+            &rules,
+        )));
     };
     tail("url", &mut url);
     criterion.bench_function("url", |bencher| bencher.iter(&mut url));

@@ -52,28 +52,13 @@ pub fn judge(program: &str, args: &[String], rules: &Rules) -> Result<Vec<Findin
         judge_characters(at, item, &mut findings)?;
     }
     judge_batch(program, args)?;
-    if program.split(['/', '\\']).any(|part| part == "..") {
-        return Err(refusal(
-            "path-traversal",
-            format!("the command {program:?} climbs with \"..\""),
-            "write the program's full path, or its name if it is on PATH",
-        ));
-    }
+    judge_climbing(program)?;
     judge_list(program, rules)?;
     if rules.level == Level::Permissive {
         return Ok(findings);
     }
     judge_place(program)?;
     let project = rules.trust == Trust::Project;
-    // A letter of another alphabet stands in for one of a program that everybody knows.
-    let shown = text::skeleton(program);
-    if !program.is_ascii() && grammar::is_interpreter(&shown) {
-        return Err(refusal(
-            "lookalike",
-            format!("the command {program:?} only looks like {shown:?}"),
-            "write the program's name in plain letters",
-        ));
-    }
     if project && has_folder(program) && !is_absolute(program) {
         findings.push(Finding::new(
             "project-program",
@@ -182,8 +167,36 @@ pub(crate) fn is_world_writable(path: &str) -> bool {
         .any(|folder| below.starts_with(folder))
 }
 
-/// A program that others can replace.
+/// A program that is not where it seems to be.
+fn judge_climbing(program: &str) -> Result<(), Refusal> {
+    if program.split(['/', '\\']).any(|part| part == "..") {
+        return Err(refusal(
+            "path-traversal",
+            format!("the command {program:?} climbs with \"..\""),
+            "write the program's full path, or its name if it is on PATH",
+        ));
+    }
+    Ok(())
+}
+
+/// A program that others can replace, that is not where it seems to be, or that only looks like one: a letter of another
+/// alphabet stands in for one of a program that everybody knows.
 fn judge_place(program: &str) -> Result<(), Refusal> {
+    judge_climbing(program)?;
+    if program.trim().is_empty() || program.contains(char::is_control) {
+        return Err(refusal(
+            "control-character",
+            format!("the wrapped command {program:?} is no program's name"),
+            "write the program's name",
+        ));
+    }
+    if !program.is_ascii() && grammar::is_interpreter(&text::skeleton(program)) {
+        return Err(refusal(
+            "lookalike",
+            format!("the command {program:?} only looks like another"),
+            "write the program's name in plain letters",
+        ));
+    }
     if is_world_writable(program) {
         return Err(refusal(
             "world-writable",

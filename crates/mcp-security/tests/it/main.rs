@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 mod address;
 mod launch;
+mod mutations;
 
 fn server() -> ServerName {
     ServerName::new("srv").unwrap()
