@@ -18,9 +18,8 @@ use crate::{Verdict, limits, refusal, url};
 /// assert_eq!(judge(&json!({"$ref": "#"})).rule(), Some("schema-reference"));
 /// ```
 pub fn judge(schema: &Value) -> Verdict<Value> {
-    match bounds(schema).and_then(|()| references(schema)).and_then(|()| headers(schema)) {
-        Err(refusal) => return Verdict::Block(refusal),
-        Ok(()) => {}
+    if let Err(refusal) = bounds(schema).and_then(|()| references(schema)).and_then(|()| headers(schema)) {
+        return Verdict::Block(refusal);
     }
     let mut shown = schema.clone();
     if shorten(&mut shown) {
@@ -99,9 +98,7 @@ fn bounds(schema: &Value) -> Result<(), Refusal> {
                     bytes += key.len() + 4;
                     keyword(key, value)?;
                     // Values are no schemas: their size counts, not their parts.
-                    if is_annotation(key) {
-                        bytes += annotation_bytes(value)?;
-                    } else if key == "enum" && value.is_array() {
+                    if is_annotation(key) || (key == "enum" && value.is_array()) {
                         bytes += annotation_bytes(value)?;
                     } else {
                         open.push((value, depth + 1));
@@ -151,13 +148,11 @@ fn annotation_bytes(value: &Value) -> Result<usize, Refusal> {
 
 fn keyword(key: &str, value: &Value) -> Result<(), Refusal> {
     match key {
-        "enum" => {
-            if value.as_array().is_some_and(|values| values.len() > limits::SCHEMA_ENUM) {
-                return Err(block(
-                    "schema-limit",
-                    format!("the schema lists more than {} values", limits::SCHEMA_ENUM),
-                ));
-            }
+        "enum" if value.as_array().is_some_and(|values| values.len() > limits::SCHEMA_ENUM) => {
+            return Err(block(
+                "schema-limit",
+                format!("the schema lists more than {} values", limits::SCHEMA_ENUM),
+            ));
         }
         "pattern" => {
             if let Value::String(pattern) = value {

@@ -444,7 +444,7 @@ fn ssh(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
             .iter()
             .any(|key| lower.contains(key))
     };
-    if args.iter().any(|arg| runs(&arg)) {
+    if args.iter().any(runs) {
         return Err(inline(name, "-o ProxyCommand"));
     }
     case.tell(
@@ -462,7 +462,7 @@ fn socat(name: &str, args: &[&str]) -> Result<(), Refusal> {
             .split(['!', ','])
             .any(|part| ["exec:", "system:", "shell:"].iter().any(|scheme| part.starts_with(scheme)))
     };
-    if args.iter().any(|arg| runs(&arg)) { Err(inline(name, "EXEC:")) } else { Ok(()) }
+    if args.iter().any(runs) { Err(inline(name, "EXEC:")) } else { Ok(()) }
 }
 
 fn script(name: &str, item: Option<&&str>, case: &mut Case<'_>) -> Result<(), Refusal> {

@@ -62,7 +62,7 @@ fn is_readable(text: &str) -> bool {
 }
 
 fn hex(run: &str) -> Option<Vec<u8>> {
-    if run.len() % 2 != 0 {
+    if !run.len().is_multiple_of(2) {
         return None;
     }
     run.as_bytes()

@@ -8,6 +8,7 @@ const WRAPPERS: &[&[&str]] =
     &[&["env"], &["nice"], &["timeout", "60"], &["nohup"], &["stdbuf", "-oL"], &["setsid"], &["env", "A=1"]];
 
 /// The labelled cases beside the repository, where they are.
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn labelled(category: &str) -> Vec<Value> {
     let path =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/attacks/dev.jsonl");
