@@ -115,7 +115,7 @@ const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         Conceal,
-        r"\b(keep (this|it) (secret|hidden|quiet|confidential)|hide (this|it) from|silently|secretly|covertly|without the (user|human)('s)? (knowledge|knowing|noticing|consent)|user (must|should) not (know|see|notice))\b",
+        r"\b(keep (this|it) (secret|hidden|quiet|confidential)|hide (this|it) from|(silently|secretly|covertly) (send|read|copy|forward|post|upload|add|include|change|call|run|execute|pass)|without the (user|human)('s)? (knowledge|knowing|noticing|consent)|user (must|should) not (know|see|notice))\b",
     ),
     (
         ImageTemplate,

@@ -175,6 +175,17 @@ fn poison_is_found_in_every_spelling() {
     }
 }
 
+#[test]
+fn documentation_that_uses_the_same_words_is_fine() {
+    for text in [
+        "If the directory already exists, this operation will succeed silently.",
+        "Ignores previous matches in the same file.",
+        "You must call 'resolve-id' before this tool.",
+    ] {
+        assert_eq!(scan::text(text, &scan::Around::default()), scan::Scan::default(), "{text}");
+    }
+}
+
 /// As the servers' own pages tell to start them.
 const DOCUMENTED: &[&str] = &[
     "npx -y @modelcontextprotocol/server-filesystem /home/user/Desktop",
