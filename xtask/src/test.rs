@@ -20,5 +20,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 /// `cargo test` over the workspace, with the slow suites.
 pub(crate) fn tests(more: &[String]) -> Result<()> {
-    process::run(project::cargo().args(["test", "--workspace", "--no-fail-fast"]).args(more).env("MASSGEN_SLOW", "1"))
+    process::run(
+        project::cargo().args(["test", "--workspace", "--no-fail-fast"]).args(more).env("MASSGEN_SLOW", "1"),
+    )
 }

@@ -49,11 +49,7 @@ pub(crate) fn add_grant(path: &Path, grant: Grant) -> io::Result<()> {
 }
 
 /// What `massgen mcp lock` does with the servers as they are now. `accept`: changes are taken over.
-pub(crate) fn update(
-    path: &Path,
-    now: BTreeMap<String, ServerPins>,
-    accept: bool,
-) -> Result<(), Failure> {
+pub(crate) fn update(path: &Path, now: BTreeMap<String, ServerPins>, accept: bool) -> Result<(), Failure> {
     let failed =
         |error: io::Error| Failure::config(format!("{} could not be written: {error}", path.display()));
     let tools: usize = now.values().map(|pins| pins.tools.len()).sum();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use massgen_backends::HttpClient;
 use massgen_config::{AgentConfig, Config};
 use massgen_orchestrator::{Agent, Limits, Options};
-use mcp_client::{Ask, NewTools, Ledger, Observer};
+use mcp_client::{Ask, Ledger, NewTools, Observer};
 use mcp_core::Environment;
 use mcp_security::lock::Lock;
 use mcp_security::permission::Defaults;

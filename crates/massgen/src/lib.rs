@@ -36,6 +36,7 @@ mod board;
 mod error;
 mod guards;
 mod models;
+mod places;
 mod servers;
 mod team;
 mod tools;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use massgen_config::{
-    AgentConfig, Config, Isolation, McpServerConfig, McpTransport, SecurityConfig, SecurityLevel, Secret,
+    AgentConfig, Config, Isolation, McpServerConfig, McpTransport, Secret, SecurityConfig, SecurityLevel,
 };
 use massgen_orchestrator::Emitter;
-use mcp_client::{ClientOptions, Gate, MultiMcpClient, RuleOptions, ServerConfig, ServerState, ServerStatus, Target};
+use mcp_client::{
+    ClientOptions, Gate, MultiMcpClient, RuleOptions, ServerConfig, ServerState, ServerStatus, Target,
+};
 use mcp_core::{
     AgentId, Catalogue, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
     ToolService,
@@ -21,6 +23,7 @@ use crate::assemble::Context;
 use crate::board::{Board, Watch};
 use crate::error::{AssembleError, Problem};
 use crate::guards::{self, Guards};
+use crate::places;
 use crate::tools::{AgentTools, Part};
 
 /// Every server of a configuration, running.
@@ -105,7 +108,9 @@ impl Servers {
             let mut lock_keys = BTreeMap::new();
             for server in &servers {
                 let key = guards::lock_key(&owner, agent, &server.name);
-                policy = policy.with_server(server.name.clone(), rules(&server.security));
+                let mut rules = rules(&server.security);
+                rules.private_folders = places::private_folders(&server.transport);
+                policy = policy.with_server(server.name.clone(), rules);
                 match client_config(server, agent, context) {
                     Ok(mut config) => {
                         config.pins = guards::pins(context, &key);
@@ -121,14 +126,22 @@ impl Servers {
             };
             let watch = Watch { board: board.clone(), agent: label, further: context.observer.clone() };
             if problems.is_empty() {
-                let client =
-                    MultiMcpClient::start(configs, Arc::new(policy), Arc::new(watch), options(context, &guards));
+                let client = MultiMcpClient::start(
+                    configs,
+                    Arc::new(policy),
+                    Arc::new(watch),
+                    options(context, &guards),
+                );
                 let own_lists =
                     servers.iter().filter(|s| s.allowed_tools.is_some()).map(|s| s.name.clone()).collect();
                 groups.push(Group { owner, client, own_lists, lock_keys });
             }
         }
-        if problems.is_empty() { Ok(Self { groups, board, gate: guards.gate }) } else { Err(AssembleError { problems }) }
+        if problems.is_empty() {
+            Ok(Self { groups, board, gate: guards.gate })
+        } else {
+            Err(AssembleError { problems })
+        }
     }
 
     /// Waits until every server is ready or has failed; each is bounded by its own `startup_timeout`.
@@ -334,7 +347,8 @@ fn client_config(
     if let Some(retries) = server.max_retries {
         config.retry.attempts = retries.saturating_add(1);
     }
-    let breaks = server.circuit_breaker.unwrap_or(backend.is_none_or(|backend| backend.circuit_breaker_enabled));
+    let breaks =
+        server.circuit_breaker.unwrap_or(backend.is_none_or(|backend| backend.circuit_breaker_enabled));
     if !breaks {
         config.breaker = RuleOptions::never();
     }
@@ -357,11 +371,7 @@ fn target(server: &McpServerConfig, context: &Context) -> Result<Target, Problem
     }
 }
 
-fn remote(
-    name: &ServerName,
-    url: &str,
-    headers: &BTreeMap<String, Secret>,
-) -> Result<RemoteSpec, Problem> {
+fn remote(name: &ServerName, url: &str, headers: &BTreeMap<String, Secret>) -> Result<RemoteSpec, Problem> {
     let url = url::Url::parse(url).map_err(|error| {
         Problem::new(
             format!("server {name}: {url:?} is not an address: {error}"),

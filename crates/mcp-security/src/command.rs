@@ -5,6 +5,7 @@
 //! `npx -c`), and only where it stands before the script or package: after it, arguments belong to the server.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use mcp_core::Refusal;
 
@@ -57,7 +58,7 @@ pub fn judge(program: &str, args: &[String], rules: &Rules) -> Result<Vec<Findin
     if rules.level == Level::Permissive {
         return Ok(findings);
     }
-    judge_place(program)?;
+    judge_place(program, &rules.private_folders)?;
     let project = rules.trust == Trust::Project;
     if project && has_folder(program) && !is_absolute(program) {
         findings.push(Finding::new(
@@ -69,7 +70,8 @@ pub fn judge(program: &str, args: &[String], rules: &Rules) -> Result<Vec<Findin
     let folded: Vec<Cow<'_, str>> = args.iter().map(|arg| fold(arg)).collect();
     let argv: Vec<&str> = folded.iter().map(AsRef::as_ref).collect();
     let windows = rules.platform == Platform::Windows;
-    let mut case = grammar::Case { project, level: rules.level, windows, findings: &mut findings };
+    let private = &rules.private_folders;
+    let mut case = grammar::Case { project, level: rules.level, windows, private, findings: &mut findings };
     grammar::judge(program, &argv, &mut case)?;
     Ok(findings)
 }
@@ -153,18 +155,37 @@ pub(crate) fn is_world_writable(path: &str) -> bool {
     let lower = format!("/{}/", parts.join("/"));
     let drive = lower.len() > 3 && lower.as_bytes()[2] == b':';
     let below = if drive { &lower[3..] } else { &lower };
-    (path.starts_with('/') || drive)
-        && [
-            "/tmp/",
-            "/var/tmp/",
-            "/dev/shm/",
-            "/private/tmp/",
-            "/private/var/tmp/",
-            "/users/public/",
-            "/windows/temp/",
-        ]
-        .iter()
-        .any(|folder| below.starts_with(folder))
+    (path.starts_with('/') || drive) && SHARED.iter().any(|folder| below.starts_with(folder))
+}
+
+/// Folders of everybody's, in small letters.
+const SHARED: [&str; 7] = [
+    "/tmp/",
+    "/var/tmp/",
+    "/dev/shm/",
+    "/private/tmp/",
+    "/private/var/tmp/",
+    "/users/public/",
+    "/windows/temp/",
+];
+
+/// Whether others may replace what lies there: it is below a folder of everybody's, and not below one of the user's own.
+fn others_may_write(path: &str, private: &BTreeSet<String>) -> bool {
+    is_world_writable(path) && !shared_folder(path).is_some_and(|folder| private.contains(&folder))
+}
+
+/// The first folder below one where everybody may put files: `/tmp/build` for `/tmp/build/bin/server`. `None` for a path
+/// elsewhere, for one that climbs, and for a file that lies in such a folder itself.
+///
+/// Whether that folder is the user's own can only be seen on the disk, and nothing here looks there; who does tells it
+/// by [`Rules::private_folders`].
+pub fn shared_folder(path: &str) -> Option<String> {
+    if !path.starts_with('/') || path.split('/').any(|part| part == "..") || !is_world_writable(path) {
+        return None;
+    }
+    let below = SHARED.iter().find_map(|root| path.strip_prefix(root))?;
+    let (first, _) = below.trim_start_matches('/').split_once('/')?;
+    Some(format!("{}{first}", &path[..path.len() - below.len()]))
 }
 
 /// A program that is not where it seems to be.
@@ -181,7 +202,7 @@ fn judge_climbing(program: &str) -> Result<(), Refusal> {
 
 /// A program that others can replace, that is not where it seems to be, or that only looks like one: a letter of another
 /// alphabet stands in for one of a program that everybody knows.
-fn judge_place(program: &str) -> Result<(), Refusal> {
+fn judge_place(program: &str, private: &BTreeSet<String>) -> Result<(), Refusal> {
     judge_climbing(program)?;
     if program.trim().is_empty() || program.contains(char::is_control) {
         return Err(refusal(
@@ -197,7 +218,7 @@ fn judge_place(program: &str) -> Result<(), Refusal> {
             "write the program's name in plain letters",
         ));
     }
-    if is_world_writable(program) {
+    if others_may_write(program, private) {
         return Err(refusal(
             "world-writable",
             format!("the command {program:?} lies where every user of this computer may put files"),

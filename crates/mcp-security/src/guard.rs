@@ -74,6 +74,9 @@ pub struct Rules {
     pub allow_cleartext: bool,
     /// Host names beside which none may be dialled; `None`: any.
     pub allowed_hosts: Option<BTreeSet<String>>,
+    /// Folders that lie where everybody may put files and yet belong to the user alone, such as `/tmp/build`, as
+    /// [`crate::command::shared_folder`] names them. Whoever fills this in has looked at the folder's owner and mode.
+    pub private_folders: BTreeSet<String>,
     /// Who wrote the server's configuration.
     pub trust: Trust,
     /// Whose conventions hold.
@@ -89,6 +92,7 @@ impl Default for Rules {
             allow_loopback: true,
             allow_cleartext: false,
             allowed_hosts: None,
+            private_folders: BTreeSet::new(),
             trust: Trust::default(),
             platform: Platform::default(),
         }

@@ -147,8 +147,7 @@ async fn play(input: &Value, warned: &Warned) -> Result<Answer> {
 
 /// All of them at the same time, in order.
 async fn join<F: Future>(futures: Vec<std::pin::Pin<Box<F>>>) -> Vec<F::Output> {
-    let mut slots: Vec<(std::pin::Pin<Box<F>>, Option<F::Output>)> =
-        futures.into_iter().map(|future| (future, None)).collect();
+    let mut slots: Vec<_> = futures.into_iter().map(|future| (future, None)).collect();
     std::future::poll_fn(|cx| {
         let mut waiting = false;
         for (future, done) in &mut slots {

@@ -44,9 +44,7 @@ async fn run(required: &str) -> (RunOutcome, Vec<EventKind>) {
 async fn a_run_without_a_required_server_ends_before_any_model_is_asked() {
     let (outcome, told) = run("true").await;
     assert_eq!(outcome, RunOutcome::NoAnswer);
-    let missing = |event: &EventKind| {
-        matches!(event, EventKind::Warning { message } if message.contains("requires") && message.contains("papers"))
-    };
+    let missing = |event: &EventKind| matches!(event, EventKind::Warning { message } if message.contains("requires") && message.contains("papers"));
     assert!(told.iter().any(missing), "{told:?}");
     assert!(!told.iter().any(|event| matches!(event, EventKind::RoundStarted { .. })), "{told:?}");
 }

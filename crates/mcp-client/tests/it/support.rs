@@ -15,7 +15,7 @@ use mcp_core::{
     BoxFuture, CallId, Catalogue, JsonObject, LaunchSpec, ServerName, ToolCall, ToolError, ToolFilter,
     ToolName, ToolOutput, ToolService, ToolSpec,
 };
-use mcp_security::Policy;
+use mcp_security::{Policy, Rules};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -192,13 +192,21 @@ pub(crate) fn restarts(attempts: u32) -> ClientOptions {
     options
 }
 
+/// The default policy, in which the folder of the tests' own programs is known to be the user's: a clone may lie in a
+/// place of everybody's.
+fn policy() -> Arc<Policy> {
+    let own = massgen_testkit::scripted_server();
+    let folder = own.to_str().and_then(mcp_security::command::shared_folder);
+    Arc::new(Policy::new(Rules { private_folders: folder.into_iter().collect(), ..Rules::default() }))
+}
+
 /// Starts servers with the default policy.
 pub(crate) fn start(
     servers: impl IntoIterator<Item = ServerConfig>,
     options: ClientOptions,
 ) -> (MultiMcpClient, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
-    let client = MultiMcpClient::start(servers, Arc::new(Policy::default()), recorder.clone(), options);
+    let client = MultiMcpClient::start(servers, policy(), recorder.clone(), options);
     (client, recorder)
 }
 

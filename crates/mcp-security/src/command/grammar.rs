@@ -1,10 +1,12 @@
 //! What each program does with its options. Options before the script or package belong to the program and are judged;
 //! what follows belongs to the server and is free.
 
+use std::collections::BTreeSet;
+
 use mcp_core::Refusal;
 
 use super::packages::{self, not_a_server};
-use super::{base_name, container, interpreters, is_world_writable};
+use super::{base_name, container, interpreters, others_may_write};
 use crate::{Finding, Level, env, limits, refusal};
 
 /// One command line on the bench: what is known of where it comes from, and what was found so far.
@@ -13,6 +15,8 @@ pub(super) struct Case<'a> {
     pub(super) project: bool,
     pub(super) level: Level,
     pub(super) windows: bool,
+    /// Folders of the user's own below one of everybody's.
+    pub(super) private: &'a BTreeSet<String>,
     pub(super) findings: &'a mut Vec<Finding>,
 }
 
@@ -26,7 +30,7 @@ impl Case<'_> {
 
     /// A script that others can change.
     pub(super) fn script(&mut self, path: &str) {
-        if is_world_writable(path) {
+        if others_may_write(path, self.private) {
             self.tell(
                 "world-writable",
                 format!("{path} lies where every user of this computer may put files"),
@@ -45,7 +49,7 @@ pub(super) fn judge(program: &str, args: &[&str], case: &mut Case<'_>) -> Result
             Some((inner, rest)) => (program, args) = (inner, rest),
             None => return judge_program(program, args, case),
         }
-        super::judge_place(program)?;
+        super::judge_place(program, case.private)?;
     }
     Err(refusal(
         "runner-option",

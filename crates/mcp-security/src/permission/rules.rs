@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn rules_look_at_arguments_and_nature() {
         let mut permissions = Permissions::new(Defaults::all_changes(Decision::Deny));
-        let inside = Rule::new("write_*", Decision::Allow).unwrap().when("path", "/work/**").unwrap();
+        let inside = Rule::new("write_*", Decision::Allow).unwrap().when("path", "/srv/**").unwrap();
         permissions.add(None, inside);
         permissions.add(None, Rule::new("*", Decision::Ask).unwrap().only(Nature::Destroys));
         let decide = |spec: &ToolSpec, path: &str| {
@@ -284,9 +284,9 @@ mod tests {
             permissions.decide(Some(&agent("a")), spec, arguments.as_object().unwrap()).decision
         };
         let write = tool("files", "write_file", None, None);
-        assert_eq!(decide(&write, "/work/notes.md"), Decision::Allow);
-        assert_eq!(decide(&write, "/work/../home/.bashrc"), Decision::Deny);
-        assert_eq!(decide(&tool("files", "remove", None, Some(true)), "/work/x"), Decision::Ask);
+        assert_eq!(decide(&write, "/srv/notes.md"), Decision::Allow);
+        assert_eq!(decide(&write, "/srv/../home/.bashrc"), Decision::Deny);
+        assert_eq!(decide(&tool("files", "remove", None, Some(true)), "/srv/x"), Decision::Ask);
         assert_eq!(Rule::new("[a", Decision::Deny).unwrap_err().pattern, "[a");
     }
 }
