@@ -346,9 +346,6 @@ mod tests {
     #[test]
     fn an_unknown_category_is_told_apart() {
         assert!(judge("weather", &json!({})).is_none());
-        assert_eq!(
-            "allow",
-            judge("path", &json!({"path": "/r/a", "roots": ["/r"]})).unwrap().verdict
-        );
+        assert_eq!("allow", judge("path", &json!({"path": "/r/a", "roots": ["/r"]})).unwrap().verdict);
     }
 }

@@ -97,8 +97,7 @@ mod tests {
     #[test]
     fn a_path_cannot_climb_out_of_what_is_allowed() {
         assert!(matches("/srv/**", json!("/srv/a/b.txt"), Decision::Allow));
-        for climbing in ["/srv/../etc/passwd", "/srv/a/../../etc/passwd", "\\work\\..\\etc", "/etc/passwd"]
-        {
+        for climbing in ["/srv/../etc/passwd", "/srv/a/../../etc/passwd", "\\srv\\..\\etc", "/etc/passwd"] {
             assert!(!matches("/srv/**", json!(climbing), Decision::Allow), "{climbing}");
         }
         assert!(matches("/etc/**", json!("/srv/../etc/passwd"), Decision::Deny));
