@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::args::Args;
 
 pub(crate) const HELP: &str = "\
-judge labelled cases of attacks and of everyday use, through the code that the product runs
+judge labelled cases of attacks and everyday use by the product's own code
 
   cargo xtask corpus FILE.jsonl            per category: benign passed, attacks blocked, the rest exact, what missed
   cargo xtask corpus FILE.jsonl --json     the same as one JSON document

@@ -6,7 +6,7 @@ use crate::args::Args;
 use crate::{process, project};
 
 pub(crate) const HELP: &str = "\
-play every known fault of servers, wires and disks, and count what the client makes of them
+play every known fault of servers, wires and disks, and count what comes of them
 
 Usage: cargo xtask faults [--all] [--json] [FAULT...]
 

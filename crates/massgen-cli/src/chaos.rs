@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use massgen::client::StderrSink;
 use massgen::core::{Environment, Guard, LaunchSpec, ServerName};
-use massgen::security::{Policy, env};
+use massgen::security::env;
 use massgen::transport::{Program, ProgramPipes, SessionOptions};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -130,7 +130,7 @@ async fn start(args: &ChaosArgs, environment: Environment) -> Result<(Program, P
         env: env::child_environment(&Environment::default(), &declared),
         cwd: None,
     };
-    let admitted = Policy::default()
+    let admitted = massgen::launch_policy(&spec.program, &spec.args)
         .admit_command(&server, spec)
         .map_err(|refusal| Failure::config(refusal.to_string()).with_hint(refusal.hint))?;
     let mut options = SessionOptions::default();

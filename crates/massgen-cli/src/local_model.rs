@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use massgen::core::{Environment, Guard, LaunchSpec, ServerName};
-use massgen::security::{Policy, env};
+use massgen::security::env;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -167,7 +167,7 @@ fn launch(
     let name = ServerName::new("local-model").map_err(|error| Failure::config(error.to_string()))?;
     let env = env::child_environment(&session.environment, &BTreeMap::new());
     let spec = LaunchSpec { program: program.to_owned(), args, env, cwd: None };
-    let admitted = Policy::default()
+    let admitted = massgen::launch_policy(&spec.program, &spec.args)
         .admit_command(&name, spec)
         .map_err(|refusal| Failure::config(refusal.reason.clone()).with_hint(refusal.hint))?;
     let spec = admitted.spec();

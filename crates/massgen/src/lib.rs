@@ -53,5 +53,6 @@ pub use mcp_transport as transport;
 pub use assemble::{AcceptedLock, Context, assemble};
 pub use error::{AssembleError, Problem};
 pub use models::rehearsal_question;
+pub use places::launch_policy;
 pub use servers::{Owner, ServerReport, Servers};
 pub use team::Team;

@@ -4,13 +4,26 @@ use std::collections::BTreeSet;
 
 use massgen_config::McpTransport;
 use mcp_security::command::shared_folder;
+use mcp_security::{Policy, Rules};
 
-/// Those folders below one of everybody's (`/tmp`) that a server's command names and that belong to this user alone: a
-/// program there is as safe as one below the user's home.
-pub(crate) fn private_folders(transport: &McpTransport) -> BTreeSet<String> {
-    let McpTransport::Stdio { command, args, .. } = transport else { return BTreeSet::new() };
-    let words = command.split_whitespace().chain([command.as_str()]).chain(args.iter().map(String::as_str));
+/// The policy's default rules for a command that the user typed, with what the disk tells about its place.
+pub fn launch_policy(program: &str, args: &[String]) -> Policy {
+    Policy::new(Rules { private_folders: private_folders(program, args), ..Rules::default() })
+}
+
+/// Those folders below one of everybody's (`/tmp`) that a command names and that belong to this user alone: a program
+/// there is as safe as one below the user's home.
+fn private_folders(program: &str, args: &[String]) -> BTreeSet<String> {
+    let words = program.split_whitespace().chain([program]).chain(args.iter().map(String::as_str));
     words.filter_map(shared_folder).filter(|folder| is_own(folder)).collect()
+}
+
+/// As [`private_folders`], for a server of a configuration.
+pub(crate) fn private_folders_of(transport: &McpTransport) -> BTreeSet<String> {
+    match transport {
+        McpTransport::Stdio { command, args, .. } => private_folders(command, args),
+        _ => BTreeSet::new(),
+    }
 }
 
 /// Nobody else may write there, and nobody else may put another folder in its place.
@@ -38,14 +51,12 @@ fn is_own(_: &str) -> bool {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::collections::BTreeMap;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
     fn found(program: &std::path::Path) -> usize {
-        let command = program.display().to_string();
-        private_folders(&McpTransport::Stdio { command, args: vec![], env: BTreeMap::new(), cwd: None }).len()
+        private_folders(&program.display().to_string(), &[]).len()
     }
 
     #[test]

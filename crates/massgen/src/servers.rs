@@ -109,7 +109,7 @@ impl Servers {
             for server in &servers {
                 let key = guards::lock_key(&owner, agent, &server.name);
                 let mut rules = rules(&server.security);
-                rules.private_folders = places::private_folders(&server.transport);
+                rules.private_folders = places::private_folders_of(&server.transport);
                 policy = policy.with_server(server.name.clone(), rules);
                 match client_config(server, agent, context) {
                     Ok(mut config) => {
