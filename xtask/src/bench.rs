@@ -47,14 +47,6 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Runs each bench once, without measuring: a bench that no longer runs is found before it is needed.
-pub(crate) fn smoke() -> Result<()> {
-    for package in with_benches()? {
-        process::run(project::cargo().args(["bench", "--package", &package, "--benches", "--", "--test"]))?;
-    }
-    Ok(())
-}
-
 /// The packages with a bench of their own.
 fn with_benches() -> Result<Vec<String>> {
     let has_bench = |package: &&cargo_metadata::Package| {

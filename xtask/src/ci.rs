@@ -7,7 +7,6 @@ pub(crate) use rehearsal::without_keys;
 use anyhow::Result;
 
 use crate::args::Args;
-use crate::bench;
 use crate::check;
 use crate::conformance;
 use crate::crates::{self, Work};
@@ -47,7 +46,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
     steps.run("docs", docs::check);
     if steps.run("release build", demo::build) {
         steps.run("rehearsal", rehearsal::check);
-        steps.run("benches run", bench::smoke);
     } else {
         steps.skip("rehearsal", "there is no release binary");
     }
