@@ -46,13 +46,13 @@ pub(crate) fn demo() -> Result<Command> {
 #[cfg(unix)]
 fn replace(command: &mut Command) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
-    println!();
+    eprintln!();
     Err(command.exec().into())
 }
 
 #[cfg(not(unix))]
 fn replace(command: &mut Command) -> Result<()> {
-    println!();
+    eprintln!();
     let status = command.status()?;
     std::process::exit(status.code().unwrap_or(1));
 }

@@ -78,7 +78,7 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 
 fn announce(command: &Command) -> String {
     let line = describe(command);
-    println!("$ {line}");
+    eprintln!("$ {line}");
     line
 }
 
