@@ -1,10 +1,16 @@
-//! Streamable HTTP (MCP basic/transports, "streamable-http"), on rmcp's transport and a client of our own.
+//! Streamable HTTP (MCP basic/transports, "streamable-http"): rmcp's transport keeps the session, on a client of our own,
+//! and most requests go past it.
 
 mod dial;
+mod events;
+mod headers;
+mod merged;
+mod posts;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcp_core::ServerName;
 use rmcp::RoleClient;
 use rmcp::transport::Transport;
 use rmcp::transport::common::client_side_sse::ExponentialBackoff;
@@ -12,7 +18,13 @@ use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransport, StreamableHttpClientTransportConfig,
 };
 
+use tokio::sync::mpsc;
+
 pub(crate) use self::dial::{Endpoint, endpoint};
+pub(crate) use self::events::{Event, Events};
+use self::merged::Merged;
+pub(crate) use self::posts::{Error, Posts, SessionId};
+use crate::breach::Breaches;
 use crate::oauth::AuthorizedClient;
 use crate::options::SessionOptions;
 
@@ -24,19 +36,30 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(10);
 /// Requests in flight; more wait.
 const CONCURRENCY: usize = 64;
 
+/// Messages that wait for rmcp to take them.
+const OTHERS: usize = 64;
+
+/// The transport of a session, and the way of requests past it.
 pub(crate) fn transport(
+    server: &ServerName,
     endpoint: Endpoint,
     options: &SessionOptions,
-) -> impl Transport<RoleClient> + use<> + 'static {
+) -> (impl Transport<RoleClient> + use<> + 'static, Posts) {
+    let Endpoint { client, url, headers, login } = endpoint;
     let mut reconnect = ExponentialBackoff::default();
     reconnect.max_times = Some(RECONNECTS);
     reconnect.max_delay = Some(RECONNECT_PAUSE);
-    let mut config = StreamableHttpClientTransportConfig::with_uri(endpoint.url)
-        .custom_headers(endpoint.headers)
+    let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
+        .custom_headers(headers.clone())
         .max_concurrent_requests(CONCURRENCY)
         .max_json_response_size(options.max_message_bytes)
         .max_sse_event_size(options.max_message_bytes);
     config.retry_config = Arc::new(reconnect);
-    let client = AuthorizedClient::new(endpoint.client, endpoint.login);
-    StreamableHttpClientTransport::with_client(client, config)
+    let (others, taken) = mpsc::channel(OTHERS);
+    let session = SessionId::new(others);
+    let client = AuthorizedClient::new(client, login).noting(session.clone());
+    let breaches = Breaches::default();
+    breaches.report_to(server, options.breaches.as_ref());
+    let posts = Posts::new(client.clone(), url, &headers, session, options.max_message_bytes, breaches);
+    (Merged::new(StreamableHttpClientTransport::with_client(client, config), taken), posts)
 }

@@ -26,13 +26,13 @@ use rmcp::{ClientLifecycleMode, ClientServiceExt, RoleClient};
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, watch};
 
-pub(crate) use self::direct::Reply;
+pub(crate) use self::direct::{Reply, Road};
 use self::handler::Handler;
 pub(crate) use self::resources::Watching;
 use crate::era::Gate;
 use crate::host::{self, Host};
 use crate::options::{EraPolicy, ProgressSender, SessionOptions};
-use crate::raw::{Direct, ListPage};
+use crate::raw::{Ask, ListPage};
 
 /// How often a subscription to changes is renewed after it ended, before it is given up.
 const RENEWALS: u32 = 6;
@@ -134,8 +134,8 @@ pub(crate) struct Link {
     host: Option<Arc<dyn Host>>,
     /// Whether the revision in use is one without `initialize`.
     modern: bool,
-    /// The short road for tools, where the transport has one.
-    direct: Option<Direct>,
+    /// The short road, where the transport has one.
+    road: Option<Road>,
     /// Members of `_meta` that go with each request on it.
     context: String,
     routes: Arc<Routes>,
@@ -174,11 +174,18 @@ impl Link {
         let me = Implementation::new(&options.client_name, &options.client_version);
         let host = options.host.clone();
         // They are written here as JSON; what rmcp would not understand of them, it would not send.
-        let capabilities = serde_json::from_value(host::capabilities(host.as_deref())).unwrap_or_default();
+        let capabilities =
+            serde_json::from_value(host::capabilities(host.as_deref(), server)).unwrap_or_default();
         let config = ClientConfig::new(capabilities, me).with_protocol_version(legacy);
         let routes = Arc::new(Routes::default());
         let introduction = config.clone();
-        let handler = Handler { config, server: server.clone(), host: host.clone(), routes: routes.clone() };
+        let handler = Handler {
+            config,
+            server: server.clone(),
+            host: host.clone(),
+            routes: routes.clone(),
+            breaches: options.breaches.clone(),
+        };
         let gate = Gate::new(transport, (era == EraPolicy::Auto).then_some(options.probe_timeout));
         let initialize_sent = gate.initialize_sent();
 
@@ -206,14 +213,14 @@ impl Link {
             Some(info) if modern => direct::context(&introduction, info.protocol_version.clone()),
             _ => String::new(),
         };
-        let link = Self { peer, server, host, modern, direct: None, context, routes, cancel, over };
+        let link = Self { peer, server, host, modern, road: None, context, routes, cancel, over };
         Ok((link, greeting, stop))
     }
 
     /// One page of `tools/list`, as the server sent it.
     pub(crate) async fn list(&self, cursor: Option<String>) -> Result<Reply<ListPage>, ServiceError> {
-        if let Some(direct) = &self.direct {
-            return self.list_directly(direct, cursor.as_deref()).await;
+        if let Some(road) = &self.road {
+            return self.ask(road, Ask::List { cursor: cursor.as_deref() }, None).await;
         }
         let mut request = ListToolsRequest::default();
         if let Some(cursor) = cursor {
@@ -230,8 +237,8 @@ impl Link {
         progress: Option<ProgressSender>,
     ) -> Result<Reply<ToolOutput>, ServiceError> {
         let mut first = None;
-        if let Some(direct) = &self.direct {
-            match self.call_directly(direct, &tool, &arguments, progress.clone()).await? {
+        if let Some(road) = &self.road {
+            match self.call_directly(road, &tool, &arguments, progress.clone()).await? {
                 Reply::Raw(result) if self.modern => first = Some(result),
                 reply => return Ok(reply),
             }
@@ -320,6 +327,17 @@ impl Drop for Pending<'_> {
             let _ = cancel.send(Farewell::Request(id));
         }
     }
+}
+
+/// Whether this is a revision of the protocol that is spoken here.
+pub(crate) fn is_known(revision: &str) -> bool {
+    ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == revision)
+}
+
+/// All revisions that are spoken here, for people.
+pub(crate) fn revisions() -> String {
+    let known: Vec<_> = ProtocolVersion::KNOWN_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
+    known.join(", ")
 }
 
 fn greet(info: Option<&ServerPeerInfo>) -> Greeting {

@@ -16,9 +16,10 @@ use bytes::BytesMut;
 use tokio::sync::oneshot;
 
 pub(crate) use self::answer::{Answer, CallOutput, ListPage, ListedTool, read};
-pub(crate) use self::calls::{Calls, Failure, is_ours};
+pub(crate) use self::calls::{Calls, Failure, Ids, is_ours};
 pub(crate) use self::outbox::{Outbox, Pace};
 pub(crate) use self::request::{Ask, Request};
+use crate::breach::Breach;
 use crate::options::{Progress, ProgressSender};
 
 /// Where requests leave.
@@ -47,6 +48,11 @@ pub(crate) struct Direct {
 impl Direct {
     pub(crate) fn new(outlet: Arc<dyn Outlet>, calls: Arc<Calls>) -> Self {
         Self { outlet, calls }
+    }
+
+    /// Tells of an answer that no honest server gives.
+    pub(crate) fn breach(&self, breach: Breach) {
+        self.calls.breaches.note(breach);
     }
 
     /// Sends a request and waits for the line that answers it. Dropping the future tells the server that nobody waits.
@@ -93,6 +99,11 @@ impl Drop for Asked<'_> {
 
 /// A report of progress, if that is what the parameters of a notification are, for a call that is in flight here.
 pub(crate) fn progressed(calls: &Calls, params: &str) -> bool {
+    report(params).is_some_and(|(id, progress)| calls.report(id, progress))
+}
+
+/// A report of progress, if that is what the parameters of a notification are, and the id of the request it is about.
+pub(crate) fn report(params: &str) -> Option<(u64, Progress)> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Params {
@@ -103,8 +114,6 @@ pub(crate) fn progressed(calls: &Calls, params: &str) -> bool {
         #[serde(default)]
         message: Option<String>,
     }
-    let Ok(Params { progress_token, progress, total, message }) = serde_json::from_str(params) else {
-        return false;
-    };
-    calls.report(progress_token, Progress { progress, total, message })
+    let Params { progress_token, progress, total, message } = serde_json::from_str(params).ok()?;
+    Some((progress_token, Progress { progress, total, message }))
 }

@@ -20,10 +20,9 @@ use crate::convert::{self, Scene};
 use crate::decoder::Verdict;
 use crate::framing::LineTransport;
 use crate::http;
-use crate::link::{Greeting, Link, OpenError, Stop};
+use crate::link::{self, Greeting, Link, OpenError, Stop};
 use crate::options::{EraPolicy, PeerInfo, ProgressSender, SessionOptions, ToolList, TransportKind};
 use crate::process::{self, Child};
-use crate::raw::Direct;
 use crate::serve::{self, ServerInfo};
 use crate::sse_legacy::{self, SseTransport};
 use crate::stderr::Tail;
@@ -105,11 +104,12 @@ impl Session {
                 let (child, pipes) = process::start(&server, &launch, &options).await?;
                 *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(child.shared_tail());
                 let transport = LineTransport::new(pipes.stdout, pipes.stdin, options.max_message_bytes);
-                let (verdict, direct) = (transport.verdict(), Some(transport.direct()));
+                transport.breaches().report_to(&server, options.breaches.as_ref());
+                let (verdict, short) = (transport.verdict(), Some(link::Road::Lines(transport.direct())));
                 match Link::open(&server, transport, era, &options).await {
                     Ok(opened) => {
                         let road =
-                            Road { child: Some(child), verdict, direct, ..Road::new(TransportKind::Stdio) };
+                            Road { child: Some(child), verdict, short, ..Road::new(TransportKind::Stdio) };
                         return Ok(Self::assemble(server.clone(), opened, road, options.clone()));
                     }
                     Err(failure) if failure.died_of_probe => {
@@ -148,10 +148,12 @@ impl Session {
     ) -> Result<Self, ToolError> {
         let opening = async {
             let endpoint = http::endpoint(&server, &remote, guard, &options)?;
-            let transport = http::transport(endpoint, &options);
+            let (transport, posts) = http::transport(&server, endpoint, &options);
             match Link::open(&server, transport, options.era, &options).await {
                 Ok(opened) => {
-                    let road = Road::new(TransportKind::Http);
+                    let posts = posts.speaking(&opened.1.protocol_version, opened.0.is_modern());
+                    let short = Some(link::Road::Posts(Box::new(posts)));
+                    let road = Road { short, ..Road::new(TransportKind::Http) };
                     Ok(Self::assemble(server.clone(), opened, road, options.clone()))
                 }
                 Err(failure) => {
@@ -224,11 +226,11 @@ impl Session {
             let serving = AbortOnDrop(serving);
             let (read, write) = tokio::io::split(ours);
             let transport = LineTransport::new(read, write, options.max_message_bytes);
-            let (verdict, direct) = (transport.verdict(), Some(transport.direct()));
+            let (verdict, short) = (transport.verdict(), Some(link::Road::Lines(transport.direct())));
             match Link::open(&server, transport, options.era, &options).await {
                 Ok(opened) => {
                     let road =
-                        Road { serving: Some(serving), verdict, direct, ..Road::new(TransportKind::Memory) };
+                        Road { serving: Some(serving), verdict, short, ..Road::new(TransportKind::Memory) };
                     Ok(Self::assemble(server.clone(), opened, road, options.clone()))
                 }
                 Err(failure) => {
@@ -249,8 +251,8 @@ impl Session {
         options: SessionOptions,
     ) -> Self {
         let child = road.child.map(Arc::new);
-        let link = match road.direct {
-            Some(direct) => link.shortened(direct),
+        let link = match road.short {
+            Some(short) => link.shortened(short),
             None => link,
         };
         let peer = PeerInfo {
@@ -328,7 +330,8 @@ impl Session {
                     return Err(convert::request_error(error, scene));
                 }
             };
-            let page = convert::page(server, result, list.tools.len() + list.dropped.len())?;
+            let mut page = convert::page(server, result, list.tools.len() + list.dropped.len())?;
+            page.dropped.extend(link.leave_out(&mut page.tools));
             for dropped in &page.dropped {
                 tracing::warn!(%server, tool = dropped.name, reason = dropped.reason, "left out a tool that is not valid");
             }
@@ -446,12 +449,13 @@ struct Road {
     child: Option<Child>,
     serving: Option<AbortOnDrop>,
     verdict: Verdict,
-    direct: Option<Direct>,
+    /// The way of requests past rmcp.
+    short: Option<link::Road>,
 }
 
 impl Road {
     fn new(kind: TransportKind) -> Self {
-        Self { kind, child: None, serving: None, verdict: Verdict::default(), direct: None }
+        Self { kind, child: None, serving: None, verdict: Verdict::default(), short: None }
     }
 }
 
@@ -525,13 +529,23 @@ async fn bounded(
     opening: impl Future<Output = Result<Session, ToolError>>,
 ) -> Result<Session, ToolError> {
     match timeout(options.startup_timeout, opening).await {
-        Ok(opened) => opened,
+        Ok(opened) => speaks(opened?),
         Err(_) => Err(ToolError::Timeout {
             server: server.clone(),
             phase: Phase::Handshake,
             limit: options.startup_timeout,
         }),
     }
+}
+
+/// The session, where both ends mean the same by what they say. Otherwise it ends here.
+fn speaks(session: Session) -> Result<Session, ToolError> {
+    let theirs = &session.peer().protocol_version;
+    if link::is_known(theirs) {
+        return Ok(session);
+    }
+    let (server, theirs) = (session.server().clone(), theirs.chars().take(40).collect());
+    Err(ToolError::Version { server, ours: link::revisions(), theirs })
 }
 
 fn closed_early(server: &ServerName, reason: String) -> ToolError {

@@ -3,7 +3,6 @@
 //!
 //! Newer servers speak streamable HTTP; this one is for those that have not moved. Client and guard are the same.
 
-mod events;
 mod transport;
 
 use std::collections::HashMap;
@@ -13,10 +12,9 @@ use reqwest::Response;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use url::Url;
 
-use self::events::{Event, Events};
 pub(crate) use self::transport::SseTransport;
 use crate::convert::{self, Scene};
-use crate::http::Endpoint;
+use crate::http::{Endpoint, Event, Events};
 
 /// The stream of a session, and where its messages are posted.
 pub(crate) struct Stream {
@@ -35,8 +33,7 @@ pub(crate) struct Stream {
 /// something else than a stream that names an address of the same origin, [`ToolError::Connection`] where there is none.
 pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) -> Result<Stream, ToolError> {
     let malformed = |reason: String| ToolError::Malformed { server: server.clone(), reason };
-    let Endpoint { client, url, headers, .. } = endpoint;
-    let base = Url::parse(&url).map_err(|error| malformed(format!("its address: {error}")))?;
+    let Endpoint { client, url: base, headers, .. } = endpoint;
     let mut request = client.get(base.clone()).header(ACCEPT, "text/event-stream");
     for (name, value) in &headers {
         request = request.header(name, value);
@@ -57,7 +54,7 @@ pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) 
         match stream.next().await {
             Some(Event { kind, data }) if kind == "endpoint" => {
                 let post = base
-                    .join(data.trim())
+                    .join(String::from_utf8_lossy(&data).trim())
                     .map_err(|error| malformed(format!("the address it gives for messages: {error}")))?;
                 // Headers with secrets go there: it must be where its user said.
                 if post.origin() != base.origin() {

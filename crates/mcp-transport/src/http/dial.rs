@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
-use url::Host;
+use url::{Host, Url};
 
 use crate::oauth::Login;
 use crate::options::SessionOptions;
@@ -23,7 +23,7 @@ const REDIRECTS: usize = 4;
 /// How one server is reached.
 pub(crate) struct Endpoint {
     pub(crate) client: reqwest::Client,
-    pub(crate) url: String,
+    pub(crate) url: Url,
     pub(crate) headers: HashMap<HeaderName, HeaderValue>,
     pub(crate) login: Option<Arc<Login>>,
 }
@@ -86,7 +86,7 @@ pub(crate) fn endpoint(
         }
         _ => None,
     };
-    Ok(Endpoint { client, url: spec.url.to_string(), headers, login })
+    Ok(Endpoint { client, url: spec.url.clone(), headers, login })
 }
 
 /// Follows any redirect that stays with the origin: what is asked for is public.

@@ -1,15 +1,24 @@
-//! Tool requests on the short road, where the transport has one.
+//! Requests on the short road, where the transport has one.
 
-use mcp_core::{JsonObject, ToolOutput};
-use rmcp::model::{ClientConfig, ErrorCode, ErrorData, ProtocolVersion, RequestMetaObject};
+use std::any::TypeId;
+
+use bytes::Bytes;
+use mcp_core::{JsonObject, ToolOutput, ToolSpec};
+use rmcp::model::{
+    ClientConfig, ClientRequest, CustomRequest, ErrorCode, ErrorData, ProgressToken, ProtocolVersion,
+    RequestId, RequestMetaObject,
+};
 use rmcp::service::ServiceError;
+use rmcp::transport::DynamicTransportError;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Link;
+use super::{Link, Pending};
+use crate::breach::Breach;
 use crate::decoder::UNREADABLE;
-use crate::options::ProgressSender;
-use crate::raw::{self, Answer, Ask, CallOutput, Direct, Failure, ListPage, Request};
+use crate::http::{self, Posts};
+use crate::options::{DroppedTool, ProgressSender};
+use crate::raw::{self, Answer, Ask, CallOutput, Direct, Failure, Request};
 
 /// A result, as far as it is decoded.
 #[derive(Debug)]
@@ -31,53 +40,121 @@ pub(super) fn context(config: &ClientConfig, version: ProtocolVersion) -> String
     text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default().to_owned()
 }
 
+/// The way of requests past rmcp.
+pub(crate) enum Road {
+    /// Lines of a stream.
+    Lines(Direct),
+    /// POSTs.
+    Posts(Box<Posts>),
+}
+
 impl Link {
-    /// The same session, with a short road for tools.
-    pub(crate) fn shortened(mut self, direct: Direct) -> Self {
-        self.direct = Some(direct);
+    /// The same session, with a short road.
+    pub(crate) fn shortened(mut self, road: Road) -> Self {
+        self.road = Some(road);
         self
+    }
+
+    /// Takes those out of a list of tools that the transport must not call.
+    pub(crate) fn leave_out(&self, tools: &mut Vec<ToolSpec>) -> Vec<DroppedTool> {
+        let mut dropped = Vec::new();
+        if let Some(Road::Posts(posts)) = &self.road {
+            tools.retain(|tool| match posts.learn(tool.name.as_str(), &tool.input_schema) {
+                Ok(()) => true,
+                Err(reason) => {
+                    dropped.push(DroppedTool { name: tool.name.to_string(), reason });
+                    false
+                }
+            });
+        }
+        dropped
     }
 
     /// `tools/call` on the short road. A result that may not be the last word comes undecoded.
     pub(super) async fn call_directly(
         &self,
-        direct: &Direct,
+        road: &Road,
         tool: &str,
         arguments: &JsonObject,
         progress: Option<ProgressSender>,
     ) -> Result<Reply<ToolOutput>, ServiceError> {
-        let request = Request { ask: Ask::Call { tool, arguments }, context: &self.context };
-        Ok(match ask::<CallOutput>(direct, request, progress).await? {
+        Ok(match self.ask::<CallOutput>(road, Ask::Call { tool, arguments }, progress).await? {
             Reply::Decoded(CallOutput(output)) => Reply::Decoded(output),
             Reply::Raw(result) => Reply::Raw(result),
         })
     }
 
-    /// A page of `tools/list` on the short road.
-    pub(super) async fn list_directly(
+    /// A request on the short road.
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
-        direct: &Direct,
-        cursor: Option<&str>,
-    ) -> Result<Reply<ListPage>, ServiceError> {
-        ask(direct, Request { ask: Ask::List { cursor }, context: &self.context }, None).await
+        road: &Road,
+        ask: Ask<'_>,
+        progress: Option<ProgressSender>,
+    ) -> Result<Reply<T>, ServiceError> {
+        let request = Request { ask, context: &self.context };
+        match road {
+            Road::Lines(direct) => match direct.ask(request, progress).await {
+                Ok(line) => decoded(&line, || direct.breach(Breach::Unreadable)),
+                Err(Failure::Lost) => Err(ServiceError::TransportClosed),
+                Err(Failure::Unreadable(reason)) => failed(UNREADABLE, reason),
+            },
+            Road::Posts(posts) => match self.post(posts, request, progress.clone()).await {
+                Ok(answer) => decoded(&answer, || posts.breach(Breach::Unreadable)),
+                // Nothing was done. rmcp finds the session gone, too, opens another, once for all who ask, and asks again.
+                Err(http::Error::SessionExpired) => {
+                    let (method, params) = (ask.method(), ask.params());
+                    let request = ClientRequest::CustomRequest(CustomRequest::new(method, params));
+                    self.request(request, progress).await.map(Reply::Raw)
+                }
+                Err(error) => Err(ServiceError::TransportSend(DynamicTransportError::from_parts(
+                    "streamable HTTP",
+                    TypeId::of::<Posts>(),
+                    Box::new(error),
+                ))),
+            },
+        }
+    }
+
+    /// Posts a request. When the future is dropped, a server that cannot tell from its connection is told.
+    async fn post(
+        &self,
+        posts: &Posts,
+        request: Request<'_>,
+        progress: Option<ProgressSender>,
+    ) -> Result<Bytes, http::Error> {
+        let id = posts.id();
+        // It is below 2^53.
+        let rmcp_id = RequestId::Number(id.cast_signed());
+        let token = ProgressToken(rmcp_id.clone());
+        if let Some(progress) = &progress {
+            // Servers may report by the session's own stream, too.
+            self.routes.progress().insert(token.clone(), progress.clone());
+        }
+        let cancel = (!self.modern).then_some((&self.cancel, rmcp_id));
+        let mut pending = Pending { routes: &self.routes, token, cancel };
+        let mut over = self.over.clone();
+        let answered = tokio::select! {
+            biased;
+            answered = posts.ask(id, request, progress.as_ref()) => answered,
+            _ = over.wait_for(|over| *over) => Err(http::Error::TransportChannelClosed),
+        };
+        pending.cancel = None;
+        answered
     }
 }
 
-async fn ask<T: DeserializeOwned>(
-    direct: &Direct,
-    request: Request<'_>,
-    progress: Option<ProgressSender>,
-) -> Result<Reply<T>, ServiceError> {
-    let failed = |code, message: String| Err(ServiceError::McpError(ErrorData::new(code, message, None)));
-    let line = match direct.ask(request, progress).await {
-        Ok(line) => line,
-        Err(Failure::Lost) => return Err(ServiceError::TransportClosed),
-        Err(Failure::Unreadable(reason)) => return failed(UNREADABLE, reason),
-    };
-    match raw::read::<T>(&line) {
+fn decoded<T: DeserializeOwned>(answer: &[u8], breach: impl FnOnce()) -> Result<Reply<T>, ServiceError> {
+    match raw::read::<T>(answer) {
         Answer::Result(result) => Ok(Reply::Decoded(result)),
         Answer::Odd(result) => Ok(Reply::Raw(result)),
         Answer::Error { code, message } => failed(ErrorCode(code), message),
-        Answer::Malformed(reason) => failed(UNREADABLE, reason),
+        Answer::Malformed(reason) => {
+            breach();
+            failed(UNREADABLE, reason)
+        }
     }
+}
+
+fn failed<T>(code: ErrorCode, message: String) -> Result<T, ServiceError> {
+    Err(ServiceError::McpError(ErrorData::new(code, message, None)))
 }

@@ -11,6 +11,7 @@ use rmcp::service::{NotificationContext, RequestContext, Service};
 use serde_json::Value;
 
 use super::Routes;
+use crate::breach::{Breach, BreachSink};
 use crate::host::{self, Asked, Host};
 use crate::options::Progress;
 
@@ -19,22 +20,32 @@ pub(super) struct Handler {
     pub(super) server: ServerName,
     pub(super) host: Option<Arc<dyn Host>>,
     pub(super) routes: Arc<Routes>,
+    pub(super) breaches: Option<Arc<dyn BreachSink>>,
 }
 
 impl Service<RoleClient> for Handler {
     async fn handle_request(
         &self,
         request: ServerRequest,
-        _: RequestContext<RoleClient>,
+        context: RequestContext<RoleClient>,
     ) -> Result<ClientResult, ErrorData> {
         if matches!(request, ServerRequest::PingRequest(_)) {
             return Ok(ClientResult::empty(()));
         }
         let request = serde_json::to_value(request).unwrap_or_default();
         let method = request["method"].as_str().unwrap_or_default();
-        match host::answer(self.host.as_deref(), &self.server, method, &request["params"]).await {
+        let answer = host::answer(self.host.as_deref(), &self.server, method, &request["params"]);
+        let asked = tokio::select! {
+            asked = answer => asked,
+            // The server takes its question back, or the session is over: nobody need answer any longer.
+            () = context.ct.cancelled() => Asked::Refused,
+        };
+        match asked {
             Asked::Answer(value) => Ok(ClientResult::CustomResult(CustomResult(value))),
             Asked::NotOffered => {
+                if let Some(sink) = &self.breaches {
+                    sink.breach(&self.server, Breach::Undeclared { method: method.to_owned() });
+                }
                 Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "this client does not offer that", None))
             }
             // The code that MCP gives for a rejected sampling request.

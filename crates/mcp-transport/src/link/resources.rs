@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mcp_core::JsonObject;
-use rmcp::model::SubscriptionFilter;
+use rmcp::model::{ClientNotification, CustomNotification, SubscriptionFilter};
 use rmcp::service::ServiceError;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -54,6 +54,18 @@ impl Link {
             ends
         };
         Ok(Watching { feed, _ends: ends })
+    }
+}
+
+impl Link {
+    /// Tells the server that its roots changed. Revision 2026-07-28 knows no such notice: there they are told anew with
+    /// each request that asks for them.
+    pub(crate) async fn roots_changed(&self) -> Result<(), ServiceError> {
+        if self.modern {
+            return Ok(());
+        }
+        let notice = CustomNotification::new("notifications/roots/list_changed", None);
+        self.peer.send_notification(ClientNotification::CustomNotification(notice)).await
     }
 }
 

@@ -8,9 +8,10 @@ use rmcp::model::{ClientRequest, CustomRequest, ErrorCode, ErrorData};
 use rmcp::service::ServiceError;
 use serde_json::{Value, json};
 
-use super::{Farewell, Link};
+use super::{Farewell, Link, Reply, Road};
 use crate::host::{self, Asked};
 use crate::options::{Progress, ProgressSender};
+use crate::raw::Ask;
 
 /// How often a server may ask for input before it gives a result.
 const ROUNDS: usize = 10;
@@ -78,6 +79,12 @@ impl Link {
         params: JsonObject,
         progress: Option<ProgressSender>,
     ) -> Result<Value, ServiceError> {
+        if let Some(road @ Road::Posts(_)) = &self.road {
+            let ask = Ask::Any { method, params: &params };
+            return Ok(match self.ask::<Value>(road, ask, progress).await? {
+                Reply::Decoded(result) | Reply::Raw(result) => result,
+            });
+        }
         let params = (!params.is_empty()).then_some(Value::Object(params));
         self.request(ClientRequest::CustomRequest(CustomRequest::new(method, params)), progress).await
     }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use oauth2::http::{HeaderName, HeaderValue};
-use rmcp::model::ClientJsonRpcMessage;
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
 };
 
 use super::Login;
+use crate::http::SessionId;
 
 /// How often one request may lead to another login, more scopes included.
 const LOGINS: usize = 3;
@@ -23,14 +24,34 @@ type Headers = HashMap<HeaderName, HeaderValue>;
 pub(crate) struct AuthorizedClient {
     http: reqwest::Client,
     login: Option<Arc<Login>>,
+    session: Option<SessionId>,
 }
 
 impl AuthorizedClient {
     pub(crate) fn new(http: reqwest::Client, login: Option<Arc<Login>>) -> Self {
-        Self { http, login }
+        Self { http, login, session: None }
     }
 
-    async fn with_token<T, F>(&self, call: impl Fn(Option<String>) -> F) -> Result<T, Error>
+    /// The same client, which keeps the id of each session that is opened with it.
+    pub(crate) fn noting(mut self, session: SessionId) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// The client underneath, which sends no token.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    fn note(&self, opens: bool, response: &StreamableHttpPostResponse) {
+        use StreamableHttpPostResponse::{Json, Sse};
+        if let (true, Some(session), Json(_, id) | Sse(_, id)) = (opens, &self.session, response) {
+            session.opened(id.as_deref());
+        }
+    }
+
+    /// Sends a request with the token there is, and again where that brings another token.
+    pub(crate) async fn with_token<T, F>(&self, call: impl Fn(Option<String>) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -86,23 +107,24 @@ impl StreamableHttpClient for AuthorizedClient {
         headers: Headers,
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, Error> {
-        if self.login.is_none() {
-            return self
-                .http
-                .post_message_with_response_limits(uri, message, session, None, headers, limits)
-                .await;
-        }
-        self.with_token(|token| {
-            self.http.post_message_with_response_limits(
-                uri.clone(),
-                message.clone(),
-                session.clone(),
-                token,
-                headers.clone(),
-                limits,
-            )
-        })
-        .await
+        let opens = matches!(
+            &message,
+            JsonRpcMessage::Request(request) if matches!(request.request, ClientRequest::InitializeRequest(_))
+        );
+        let response = self
+            .with_token(|token| {
+                self.http.post_message_with_response_limits(
+                    uri.clone(),
+                    message.clone(),
+                    session.clone(),
+                    token,
+                    headers.clone(),
+                    limits,
+                )
+            })
+            .await?;
+        self.note(opens, &response);
+        Ok(response)
     }
 
     async fn delete_session(

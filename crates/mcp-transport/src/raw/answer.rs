@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use mcp_core::{Annotations, Content, JsonObject, ToolOutput};
+use mcp_core::{Annotations, Content, JsonObject, Schema, ToolOutput};
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -182,11 +182,24 @@ pub(crate) struct ListedTool {
     pub(crate) title: Option<String>,
     #[serde(default)]
     pub(crate) description: Option<String>,
-    pub(crate) input_schema: JsonObject,
-    #[serde(default)]
-    pub(crate) output_schema: Option<JsonObject>,
+    #[serde(deserialize_with = "object")]
+    pub(crate) input_schema: Schema,
+    #[serde(default, deserialize_with = "object_or_none")]
+    pub(crate) output_schema: Option<Schema>,
     #[serde(default)]
     pub(crate) annotations: Option<Annotations>,
+}
+
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Schema, D::Error> {
+    let schema = Schema::deserialize(deserializer)?;
+    if schema.is_object() { Ok(schema) } else { Err(D::Error::custom("a schema that is not an object")) }
+}
+
+fn object_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Schema>, D::Error> {
+    match Option::<Schema>::deserialize(deserializer)? {
+        Some(schema) if !schema.is_object() => Err(D::Error::custom("a schema that is not an object")),
+        schema => Ok(schema),
+    }
 }
 
 #[cfg(test)]
@@ -278,7 +291,13 @@ mod tests {
             panic!("not decoded")
         };
         assert_eq!((tools.len(), next_cursor.as_deref()), (1, Some("")));
-        for bad in [json!({"name": "a"}), json!({"name": 7, "inputSchema": {}}), json!(7)] {
+        for bad in [
+            json!({"name": "a"}),
+            json!({"name": 7, "inputSchema": {}}),
+            json!({"name": "a", "inputSchema": []}),
+            json!({"name": "a", "inputSchema": {}, "outputSchema": true}),
+            json!(7),
+        ] {
             let line = json!({"id": 1, "result": {"tools": [good, bad]}}).to_string();
             assert!(matches!(read::<ListPage>(line.as_bytes()), Answer::Odd(_)), "{bad}");
         }

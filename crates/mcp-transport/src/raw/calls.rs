@@ -1,7 +1,7 @@
 //! Requests in flight, by id.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::BytesMut;
 use tokio::sync::oneshot;
 
+use crate::breach::{Breach, Breaches};
 use crate::options::{Progress, ProgressSender};
 
 /// The least id of ours. rmcp counts from zero, so the two never meet; and a double holds every number below twice this.
 const FIRST: u64 = 1 << 52;
+/// Requests that are over and whose further answers are known for what they are.
+const REMEMBERED: usize = 256;
 
 /// Why a request has no answer.
 #[derive(Debug)]
@@ -25,13 +28,54 @@ pub(crate) enum Failure {
 
 type Answered = Result<BytesMut, Failure>;
 
-/// The requests that wait for an answer.
-pub(crate) struct Calls {
-    /// Makes ids that nobody can guess: a server must not be able to answer what another was asked.
+/// Makes ids that nobody can guess: a server must not be able to answer what another was asked.
+#[derive(Default)]
+pub(crate) struct Ids {
     key: RandomState,
     count: AtomicU64,
+}
+
+impl Ids {
+    /// One that was hardly ever made before.
+    pub(crate) fn make(&self) -> u64 {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        FIRST | (self.key.hash_one(count) & (FIRST - 1))
+    }
+}
+
+/// The requests that wait for an answer.
+pub(crate) struct Calls {
+    ids: Ids,
     /// `None` once the session is over.
-    open: Mutex<Option<HashMap<u64, Waiting>>>,
+    open: Mutex<Option<Open>>,
+    /// Where answers go that no honest server gives.
+    pub(crate) breaches: Breaches,
+}
+
+#[derive(Default)]
+struct Open {
+    waiting: HashMap<u64, Waiting>,
+    /// The last requests that are over.
+    over: VecDeque<(u64, Over)>,
+}
+
+/// How a request came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Answered,
+    GivenUp,
+}
+
+impl Open {
+    /// Takes a request out of those that wait.
+    fn take(&mut self, id: u64, over: Over) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&id)?;
+        if self.over.len() == REMEMBERED {
+            self.over.pop_front();
+        }
+        self.over.push_back((id, over));
+        Some(waiting)
+    }
 }
 
 struct Waiting {
@@ -41,12 +85,16 @@ struct Waiting {
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { key: RandomState::new(), count: AtomicU64::new(0), open: Mutex::new(Some(HashMap::new())) }
+        Self {
+            ids: Ids::default(),
+            open: Mutex::new(Some(Open::default())),
+            breaches: Breaches::default(),
+        }
     }
 }
 
 impl Calls {
-    fn lock(&self) -> MutexGuard<'_, Option<HashMap<u64, Waiting>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -57,12 +105,11 @@ impl Calls {
     ) -> Option<(u64, usize, oneshot::Receiver<Answered>)> {
         let (answer, answered) = oneshot::channel();
         let mut guard = self.lock();
-        let open = guard.as_mut()?;
+        let open = &mut guard.as_mut()?.waiting;
         let others = open.len();
         let waiting = Waiting { answer, progress };
         loop {
-            let count = self.count.fetch_add(1, Ordering::Relaxed);
-            let id = FIRST | (self.key.hash_one(count) & (FIRST - 1));
+            let id = self.ids.make();
             if let Entry::Vacant(place) = open.entry(id) {
                 place.insert(waiting);
                 return Some((id, others, answered));
@@ -72,24 +119,36 @@ impl Calls {
 
     /// Whether this request waits for an answer.
     pub(crate) fn waits(&self, id: u64) -> bool {
-        self.lock().as_ref().is_some_and(|open| open.contains_key(&id))
+        self.lock().as_ref().is_some_and(|open| open.waiting.contains_key(&id))
     }
 
     /// The request that waits, where it is exactly one.
     pub(crate) fn only(&self) -> Option<u64> {
         let guard = self.lock();
-        let open = guard.as_ref()?;
+        let open = &guard.as_ref()?.waiting;
         if open.len() == 1 { open.keys().next().copied() } else { None }
     }
 
     /// How many requests wait.
     pub(crate) fn len(&self) -> usize {
-        self.lock().as_ref().map_or(0, HashMap::len)
+        self.lock().as_ref().map_or(0, |open| open.waiting.len())
     }
 
     /// Answers a request. `false`: nobody waits for that.
     pub(crate) fn answer(&self, id: u64, answer: Answered) -> bool {
-        let Some(waiting) = self.lock().as_mut().and_then(|open| open.remove(&id)) else { return false };
+        let mut guard = self.lock();
+        let Some(open) = guard.as_mut() else { return false };
+        let Some(waiting) = open.take(id, Over::Answered) else {
+            let over = open.over.iter().find(|(known, _)| *known == id).map(|(_, over)| *over);
+            drop(guard);
+            match over {
+                Some(Over::GivenUp) => tracing::debug!("an answer to what nobody waits for any more"),
+                Some(Over::Answered) => self.breaches.note(Breach::SecondAnswer),
+                None => self.breaches.note(Breach::ForeignId),
+            }
+            return false;
+        };
+        drop(guard);
         // Whoever asked may just have gone away.
         let _ = waiting.answer.send(answer);
         true
@@ -98,7 +157,7 @@ impl Calls {
     /// Passes a report on. `false`: it is about no request of this table.
     pub(crate) fn report(&self, id: u64, progress: Progress) -> bool {
         let guard = self.lock();
-        let Some(waiting) = guard.as_ref().and_then(|open| open.get(&id)) else { return id >= FIRST };
+        let Some(waiting) = guard.as_ref().and_then(|open| open.waiting.get(&id)) else { return id >= FIRST };
         if let Some(sender) = &waiting.progress {
             // A full channel loses this report: the next one says more.
             let _ = sender.try_send(progress);
@@ -108,13 +167,20 @@ impl Calls {
 
     /// Takes a request back. `false`: it was answered already.
     pub(crate) fn forget(&self, id: u64) -> bool {
-        self.lock().as_mut().is_some_and(|open| open.remove(&id).is_some())
+        self.lock().as_mut().is_some_and(|open| open.take(id, Over::GivenUp).is_some())
     }
 
     /// Ends all requests, and any later one, for the session is over.
     pub(crate) fn end(&self) {
         let ended = self.lock().take();
         drop(ended);
+    }
+
+    /// The same, where what the server sent is the reason.
+    pub(crate) fn end_unreadable(&self, reason: &str) {
+        for (_, waiting) in self.lock().take().into_iter().flat_map(|open| open.waiting) {
+            let _ = waiting.answer.send(Err(Failure::Unreadable(reason.to_owned())));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use mcp_core::JsonObject;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 /// A request of this road.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,37 @@ pub(crate) enum Ask<'a> {
     Call { tool: &'a str, arguments: &'a JsonObject },
     /// `tools/list`.
     List { cursor: Option<&'a str> },
+    /// Any other, with parameters that have no `_meta`.
+    Any { method: &'static str, params: &'a JsonObject },
+}
+
+impl Ask<'_> {
+    /// The tool that is called.
+    pub(crate) fn tool(&self) -> Option<&str> {
+        match self {
+            Ask::Call { tool, .. } => Some(tool),
+            Ask::Any { method: "tools/call", params } => params.get("name")?.as_str(),
+            Ask::List { .. } | Ask::Any { .. } => None,
+        }
+    }
+
+    /// The parameters as a tree.
+    pub(crate) fn params(&self) -> Option<Value> {
+        Some(match self {
+            Ask::Call { tool, arguments } => json!({"name": tool, "arguments": arguments}),
+            Ask::List { cursor } => json!({"cursor": (*cursor)?}),
+            Ask::Any { params, .. } => Value::Object((!params.is_empty()).then_some(*params)?.clone()),
+        })
+    }
+
+    /// The method's name.
+    pub(crate) fn method(&self) -> &'static str {
+        match self {
+            Ask::Call { .. } => "tools/call",
+            Ask::List { .. } => "tools/list",
+            Ask::Any { method, .. } => method,
+        }
+    }
 }
 
 impl Request<'_> {
@@ -40,6 +72,20 @@ impl Request<'_> {
                 if let Some(cursor) = cursor {
                     line.extend_from_slice(br#""cursor":"#);
                     write(&mut line, cursor)?;
+                    before = b",";
+                }
+                self.meta(&mut line, id, reports, before)?;
+            }
+            Ask::Any { method, params } => {
+                line.extend_from_slice(br#","method":"#);
+                write(&mut line, method)?;
+                line.extend_from_slice(br#","params":{"#);
+                let mut before: &[u8] = b"";
+                for (key, value) in params {
+                    line.extend_from_slice(before);
+                    write(&mut line, key)?;
+                    line.push(b':');
+                    write(&mut line, value)?;
                     before = b",";
                 }
                 self.meta(&mut line, id, reports, before)?;
@@ -83,8 +129,6 @@ fn write(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> serde_json::R
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
     #[test]
@@ -92,6 +136,7 @@ mod tests {
         let arguments = json!({"q": "a \"b\"\n"});
         let arguments = arguments.as_object().unwrap();
         let call = Ask::Call { tool: "odd\"name", arguments };
+        let nothing = JsonObject::new();
         for (ask, context, reports, params) in [
             (call, "", false, json!({"name": "odd\"name", "arguments": {"q": "a \"b\"\n"}})),
             (
@@ -109,6 +154,9 @@ mod tests {
             (Ask::List { cursor: None }, "", false, json!({})),
             (Ask::List { cursor: None }, r#""v":1"#, false, json!({"_meta": {"v": 1}})),
             (Ask::List { cursor: Some("") }, r#""v":1"#, false, json!({"cursor": "", "_meta": {"v": 1}})),
+            (Ask::Any { method: "m/n", params: arguments }, r#""v":1"#, false, json!({"q": "a \"b\"\n", "_meta": {"v": 1}})),
+            (Ask::Any { method: "m/n", params: &nothing }, r#""v":1"#, false, json!({"_meta": {"v": 1}})),
+            (Ask::Any { method: "m/n", params: &nothing }, "", false, json!({})),
         ] {
             let line = Request { ask, context }.line(7, reports).unwrap();
             assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);

@@ -10,7 +10,6 @@ use rmcp::transport::streamable_http_client::StreamableHttpError;
 use tokio::sync::watch;
 
 use super::Stream;
-use super::events::Event;
 use crate::decoder::Decoder;
 
 /// A session over HTTP with SSE.
@@ -61,7 +60,7 @@ impl Transport<RoleClient> for SseTransport {
                 return Some(message);
             }
             match self.stream.next().await {
-                Some(Event { kind, data }) if kind == "message" => self.decoder.message(data.as_bytes()),
+                Some(event) if event.is_message() => self.decoder.message(&event.data),
                 // Kinds of its own are nobody's here.
                 Some(_) => {}
                 None => {

@@ -1,0 +1,482 @@
+//! Requests posted past rmcp: one POST, whose response carries the answer, as JSON or in a stream of events.
+//!
+//! rmcp opens the session, tells it what we have to tell, and keeps the stream of what the server says unasked. For a
+//! request, though, it decodes by trying one type after another, hands messages through three tasks, and opens a
+//! connection each time. Here the task that asked writes the bytes, reads the bytes, and decodes them once.
+//!
+//! The client underneath is reqwest's: its pool, TLS, HTTP/2 and proxies are what a hand-made client on hyper would have to
+//! repeat, and what it costs above hyper is small against what a server costs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use mcp_core::Schema;
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
+use reqwest::{Response, StatusCode};
+use rmcp::model::{JsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::transport::auth::WWWAuthenticateParams;
+use rmcp::transport::streamable_http_client::{
+    AuthRequiredError, HttpStatusError, InsufficientScopeError, StreamableHttpError,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, watch};
+use url::Url;
+
+use super::events::{Event, Events};
+use super::headers::{self, ParamHeader};
+use crate::breach::{Breach, Breaches};
+use crate::decoder::{leading_id, number};
+use crate::oauth::AuthorizedClient;
+use crate::options::ProgressSender;
+use crate::raw::{self, Ids, Request};
+
+pub(crate) type Error = StreamableHttpError<reqwest::Error>;
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+const EVENT_STREAM: &str = "text/event-stream";
+const JSON: &str = "application/json";
+/// How much of an error's body is read to find a JSON-RPC error in it.
+const ERROR_BODY: usize = 64 * 1024;
+/// Attempts in a row to open a broken stream again that bring nothing new.
+const RESUMES: u32 = 6;
+/// Bounds of the wait before such an attempt, whatever the server wants; and how the wait grows where it wants nothing.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// The session's id, which the server gives when a session is opened, or opened again after it was lost.
+#[derive(Clone)]
+pub(crate) struct SessionId {
+    current: watch::Sender<Option<HeaderValue>>,
+    others: mpsc::Sender<ServerJsonRpcMessage>,
+}
+
+impl SessionId {
+    pub(crate) fn new(others: mpsc::Sender<ServerJsonRpcMessage>) -> Self {
+        Self { current: watch::Sender::default(), others }
+    }
+
+    /// A session was opened.
+    pub(crate) fn opened(&self, id: Option<&str>) {
+        let id = id.and_then(|id| HeaderValue::from_str(id).ok());
+        let before = self.current.send_replace(id);
+        if before.is_some() {
+            // A server that lost its sessions may be another by now.
+            for kind in ["tools", "prompts", "resources"] {
+                let notice = serde_json::json!({
+                    "jsonrpc": "2.0", "method": format!("notifications/{kind}/list_changed")
+                });
+                if let Ok(notice) = serde_json::from_value(notice) {
+                    // Where nobody has room for it, many notices are on their way already.
+                    let _ = self.others.try_send(notice);
+                }
+            }
+        }
+    }
+
+    fn current(&self) -> Option<HeaderValue> {
+        self.current.borrow().clone()
+    }
+}
+
+/// The way of requests to one server.
+pub(crate) struct Posts {
+    client: AuthorizedClient,
+    url: Url,
+    /// What goes with each request.
+    headers: HeaderMap,
+    session: SessionId,
+    modern: bool,
+    /// The largest answer.
+    limit: usize,
+    ids: Ids,
+    /// Tools of which arguments are repeated in headers.
+    tools: Mutex<HashMap<String, Arc<[ParamHeader]>>>,
+    /// Takes what a stream brings besides the answer.
+    others: mpsc::Sender<ServerJsonRpcMessage>,
+    breaches: Breaches,
+}
+
+/// A response that can be read.
+enum Body {
+    Whole(Response),
+    Stream(Response),
+    /// An error, read already.
+    Error(Bytes),
+}
+
+impl Posts {
+    pub(crate) fn new(
+        client: AuthorizedClient,
+        url: Url,
+        configured: &HashMap<HeaderName, HeaderValue>,
+        session: SessionId,
+        limit: usize,
+        breaches: Breaches,
+    ) -> Self {
+        let mut headers = HeaderMap::with_capacity(configured.len() + 8);
+        headers.extend(configured.iter().map(|(name, value)| (name.clone(), value.clone())));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        // What was not compressed cannot swell: a limit on the bytes that arrive is one on what they become.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let others = session.others.clone();
+        Self {
+            client,
+            url,
+            headers,
+            session,
+            modern: false,
+            limit,
+            ids: Ids::default(),
+            tools: Mutex::default(),
+            others,
+            breaches,
+        }
+    }
+
+    /// The same for the protocol revision that was agreed on.
+    pub(crate) fn speaking(mut self, version: &str, modern: bool) -> Self {
+        if let Ok(version) = HeaderValue::from_str(version) {
+            self.headers.insert(VERSION, version);
+        }
+        self.modern = modern;
+        self
+    }
+
+    /// An id for a request.
+    pub(crate) fn id(&self) -> u64 {
+        self.ids.make()
+    }
+
+    /// Tells of an answer that no honest server gives.
+    pub(crate) fn breach(&self, breach: Breach) {
+        self.breaches.note(breach);
+    }
+
+    /// Learns which arguments of a tool go into headers.
+    ///
+    /// # Errors
+    ///
+    /// Why the tool must not be used.
+    pub(crate) fn learn(&self, tool: &str, schema: &Schema) -> Result<(), String> {
+        if !self.modern {
+            return Ok(());
+        }
+        let wanted = headers::wanted(schema)?;
+        let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted.is_empty() {
+            tools.remove(tool);
+        } else {
+            tools.insert(tool.to_owned(), wanted.into());
+        }
+        Ok(())
+    }
+
+    /// Sends a request and waits for the message that answers it. Dropping the future closes its connection.
+    ///
+    /// # Errors
+    ///
+    /// `SessionExpired`, where the server knows the session no longer and has done nothing.
+    pub(crate) async fn ask(
+        &self,
+        id: u64,
+        request: Request<'_>,
+        progress: Option<&ProgressSender>,
+    ) -> Result<Bytes, Error> {
+        let line = Bytes::from(request.line(id, progress.is_some())?);
+        let session = self.session.current();
+        let mut headers = self.headers.clone();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        if let Some(session) = &session {
+            headers.insert(SESSION, session.clone());
+        }
+        if self.modern {
+            let tools = match request.ask.tool() {
+                Some(tool) => {
+                    self.tools.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned()
+                }
+                None => None,
+            };
+            headers::add(&mut headers, request.ask, tools.as_deref().unwrap_or_default());
+        }
+        let (headers, in_session) = (&headers, session.is_some());
+        let body = self.client.with_token(|token| self.post(headers, line.clone(), token, in_session)).await?;
+        match body {
+            Body::Error(error) => Ok(error),
+            Body::Whole(response) => {
+                let whole = read(response, self.limit).await?;
+                let answer = self.take(whole.clone(), id, progress).await;
+                answer.ok_or_else(|| nonsense(&whole))
+            }
+            Body::Stream(response) => self.follow(response, id, progress, session).await,
+        }
+    }
+
+    async fn post(
+        &self,
+        headers: &HeaderMap,
+        line: Bytes,
+        token: Option<String>,
+        in_session: bool,
+    ) -> Result<Body, Error> {
+        let mut request = self.client.http().post(self.url.clone()).headers(headers.clone()).body(line);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        if status == StatusCode::NOT_FOUND && in_session {
+            return Err(Error::SessionExpired);
+        }
+        if !status.is_success() {
+            return self.refused(response).await;
+        }
+        match (kind(&response), response.headers().get(CONTENT_ENCODING)) {
+            (_, Some(encoding)) if encoding != "identity" => Err(Error::UnexpectedServerResponse(
+                format!("an answer in the encoding {encoding:?}, which was not asked for").into(),
+            )),
+            (Some(JSON), _) => Ok(Body::Whole(response)),
+            (Some(EVENT_STREAM), _) => Ok(Body::Stream(response)),
+            _ if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
+                Err(Error::UnexpectedServerResponse("it takes the request and answers nothing".into()))
+            }
+            _ => {
+                let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+                let kind = kind.map(|kind| String::from_utf8_lossy(kind).chars().take(100).collect());
+                Err(Error::UnexpectedContentType(kind))
+            }
+        }
+    }
+
+    /// The error of a status that says no.
+    async fn refused(&self, response: Response) -> Result<Body, Error> {
+        let (status, headers) = (response.status(), response.headers());
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let error = HttpStatusError::new(status.as_u16(), text(RETRY_AFTER));
+        match (status, text(WWW_AUTHENTICATE)) {
+            // Where a login is made can be found without a challenge, too.
+            (StatusCode::UNAUTHORIZED, challenge) => {
+                Err(Error::AuthRequired(AuthRequiredError::new(challenge.unwrap_or_default())))
+            }
+            (StatusCode::FORBIDDEN, Some(challenge)) => {
+                let scope = WWWAuthenticateParams::parse(&challenge, &self.url).scope;
+                Err(Error::InsufficientScope(InsufficientScopeError::new(challenge, scope)))
+            }
+            (StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS, _) => Err(error.into()),
+            _ if kind(&response) == Some(JSON) => match read(response, ERROR_BODY).await {
+                Ok(body) if matches!(raw::read::<Value>(&body), raw::Answer::Error { .. }) => {
+                    Ok(Body::Error(body))
+                }
+                _ => Err(error.into()),
+            },
+            _ => Err(error.into()),
+        }
+    }
+
+    /// Reads streams until one brings the answer: revisions up to 2025-11-25 let a stream be taken up again where it
+    /// broke. From 2026-07-28 on, a request whose stream broke is lost.
+    async fn follow(
+        &self,
+        mut response: Response,
+        id: u64,
+        progress: Option<&ProgressSender>,
+        session: Option<HeaderValue>,
+    ) -> Result<Bytes, Error> {
+        let mut events = Events::new(self.limit);
+        let mut attempts = 0;
+        loop {
+            let before = events.last_id().map(str::to_owned);
+            loop {
+                let event = events.take().map_err(|error| {
+                    tracing::debug!(%error, "a stream of events is given up");
+                    Error::UnexpectedServerResponse(error.to_string().into())
+                })?;
+                match event {
+                    Some(event @ Event { .. }) if event.is_message() && !event.data.is_empty() => {
+                        if let Some(answer) = self.take(event.data.freeze(), id, progress).await {
+                            return Ok(answer);
+                        }
+                        continue;
+                    }
+                    Some(_) => continue,
+                    None => {}
+                }
+                match response.chunk().await {
+                    Ok(Some(bytes)) => events.push(&bytes),
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::debug!(error = %error.without_url(), "a stream of events broke");
+                        break;
+                    }
+                }
+            }
+            if events.last_id() != before.as_deref() {
+                attempts = 0;
+            }
+            response = self.resume(&mut events, &mut attempts, session.as_ref()).await?;
+        }
+    }
+
+    /// Opens a stream again after the last event that it brought.
+    async fn resume(
+        &self,
+        events: &mut Events,
+        attempts: &mut u32,
+        session: Option<&HeaderValue>,
+    ) -> Result<Response, Error> {
+        let last = events.last_id().filter(|_| !self.modern).and_then(|id| HeaderValue::from_str(id).ok());
+        let Some(last) = last else { return Err(Error::UnexpectedEndOfStream) };
+        let mut headers = self.headers.clone();
+        headers.remove(CONTENT_TYPE);
+        headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        headers.insert(LAST_EVENT, last);
+        if let Some(session) = session {
+            headers.insert(SESSION, session.clone());
+        }
+        while *attempts < RESUMES {
+            let grown = BACKOFF.0.saturating_mul(1 << *attempts).min(BACKOFF.1);
+            *attempts += 1;
+            tokio::time::sleep(events.retry().unwrap_or(grown).clamp(RETRY.0, RETRY.1)).await;
+            let headers = &headers;
+            match self.client.with_token(|token| self.open(headers, token)).await {
+                Ok(response) => {
+                    events.restart();
+                    return Ok(response);
+                }
+                Err(Error::HttpStatus(status)) if (400..500).contains(&status.status) => break,
+                Err(error @ (Error::AuthRequired(_) | Error::InsufficientScope(_))) => return Err(error),
+                Err(error) => tracing::debug!(%error, "a broken stream could not be opened again"),
+            }
+        }
+        Err(Error::UnexpectedEndOfStream)
+    }
+
+    async fn open(&self, headers: &HeaderMap, token: Option<String>) -> Result<Response, Error> {
+        let mut request = self.client.http().get(self.url.clone()).headers(headers.clone());
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await?;
+        if !response.status().is_success() {
+            self.refused(response).await?;
+            return Err(Error::ServerDoesNotSupportSse);
+        }
+        if kind(&response) != Some(EVENT_STREAM) {
+            return Err(Error::ServerDoesNotSupportSse);
+        }
+        Ok(response)
+    }
+
+    /// Takes what a response brings: the answer, where it is that.
+    async fn take(&self, data: Bytes, id: u64, progress: Option<&ProgressSender>) -> Option<Bytes> {
+        // The answer, as it mostly looks: whoever asked decodes it, and finds out whether it holds.
+        if leading_id(&data).is_some_and(|leading| u64::try_from(leading) == Ok(id)) {
+            return Some(data);
+        }
+        if data.trim_ascii_start().starts_with(b"[") {
+            // Revision 2025-03-26 allows several messages in one array.
+            let messages = serde_json::from_slice::<Vec<&RawValue>>(&data).ok()?;
+            let mut answer = None;
+            for message in messages {
+                let message = data.slice_ref(message.get().as_bytes());
+                answer = self.hear(message, id, progress).await.or(answer);
+            }
+            return answer;
+        }
+        self.hear(data, id, progress).await
+    }
+
+    /// Takes one message.
+    async fn hear(&self, message: Bytes, id: u64, progress: Option<&ProgressSender>) -> Option<Bytes> {
+        #[derive(Deserialize)]
+        struct Head<'a> {
+            #[serde(default)]
+            id: Option<Value>,
+            #[serde(default, borrow)]
+            method: Option<&'a RawValue>,
+            #[serde(default, borrow)]
+            params: Option<&'a RawValue>,
+            #[serde(default, borrow)]
+            error: Option<&'a RawValue>,
+        }
+        let head = match serde_json::from_slice::<Head<'_>>(&message) {
+            Ok(head) => head,
+            Err(error) => {
+                tracing::warn!(%error, "the server sent something that is not a message");
+                return None;
+            }
+        };
+        let Some(method) = head.method else {
+            let answers = match &head.id {
+                Some(answered) => number(answered).is_some_and(|answered| u64::try_from(answered) == Ok(id)),
+                // An error about a request that could not be read names none; here it can be no other.
+                None => head.error.is_some(),
+            };
+            if !answers {
+                self.breach(Breach::ForeignId);
+            }
+            return answers.then(|| message.clone());
+        };
+        if method.get() == r#""notifications/progress""#
+            && let Some((about, report)) = head.params.and_then(|params| raw::report(params.get()))
+            && about == id
+        {
+            if let Some(progress) = progress {
+                // A full channel loses this report: the next one says more.
+                let _ = progress.try_send(report);
+            }
+            return None;
+        }
+        match serde_json::from_slice::<ServerJsonRpcMessage>(&message) {
+            Ok(JsonRpcMessage::Request(_)) if self.modern => {
+                tracing::debug!("a request from a server of a revision in which servers send none");
+            }
+            // It is closed where the session is over.
+            Ok(other) => drop(self.others.send(other).await),
+            Err(error) => tracing::warn!(%error, "the server sent a message that is not MCP"),
+        }
+        None
+    }
+}
+
+/// The media type, if it is one of the two that carry messages.
+fn kind(response: &Response) -> Option<&'static str> {
+    let kind = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    [JSON, EVENT_STREAM].into_iter().find(|known| known.eq_ignore_ascii_case(kind))
+}
+
+/// Reads a body up to a limit.
+async fn read(mut response: Response, limit: usize) -> Result<Bytes, Error> {
+    let too_large = |length: usize| length > limit;
+    if response.content_length().is_some_and(|length| usize::try_from(length).map_or(true, too_large)) {
+        return Err(Error::ResponseBodyTooLarge { max_size: limit });
+    }
+    let Some(first) = response.chunk().await? else { return Ok(Bytes::new()) };
+    let Some(second) = response.chunk().await? else {
+        return if too_large(first.len()) { Err(Error::ResponseBodyTooLarge { max_size: limit }) } else { Ok(first) };
+    };
+    let mut whole = BytesMut::from(&first[..]);
+    let mut next = Some(second);
+    while let Some(bytes) = next {
+        whole.extend_from_slice(&bytes);
+        if too_large(whole.len()) {
+            return Err(Error::ResponseBodyTooLarge { max_size: limit });
+        }
+        next = response.chunk().await?;
+    }
+    Ok(whole.freeze())
+}
+
+fn nonsense(body: &[u8]) -> Error {
+    let start: String = String::from_utf8_lossy(body).chars().take(80).collect();
+    Error::UnexpectedServerResponse(format!("a response that does not answer what was asked: {start:?}").into())
+}
