@@ -8,6 +8,7 @@ use massgen_backends::{Message, Usage};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::agent::{
     Candidate, Draft, Feed, Mode, Presentation, Round, RoundEnd, Verdict, present, run_round,
@@ -312,7 +313,16 @@ impl<'a> Driver<'a> {
             draft: seat.draft.clone(),
             cancel: seat.cancel.clone(),
         };
-        let task = self.rounds.spawn(run_round(round, feed, seat.cancel.clone(), self.mode));
+        let span = tracing::info_span!(
+            "round",
+            otel.name = %format_args!("invoke_agent {}", member.id),
+            otel.kind = "internal",
+            gen_ai.operation.name = "invoke_agent",
+            gen_ai.agent.id = %member.id,
+            massgen.round = number,
+        );
+        let task = run_round(round, feed, seat.cancel.clone(), self.mode).instrument(span);
+        let task = self.rounds.spawn(task);
         self.running.insert(task.id(), Running { agent, round: number, generation: snapshot.generation });
     }
 

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use massgen_backends::HttpClient;
 use massgen_config::{AgentConfig, Config};
 use massgen_orchestrator::{Agent, Limits, Options};
-use mcp_client::{Ask, Ledger, NewTools, Observer};
+use mcp_client::{Ask, Ledger, NewTools, Observer, metrics};
 use mcp_core::Environment;
 use mcp_security::lock::Lock;
 use mcp_security::permission::Defaults;
 use mcp_transport::StderrSink;
 
 use crate::error::{AssembleError, Problem};
+use crate::measured::measured;
 use crate::models;
 use crate::servers::Servers;
 use crate::team::Team;
@@ -29,6 +30,8 @@ pub struct Context {
     pub scripts: BTreeMap<PathBuf, String>,
     /// Told about every server's state and every call.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Where counters, gauges and histograms of models, servers and calls go; `None`: nowhere.
+    pub metrics: Option<Arc<dyn metrics::Observer>>,
     /// Where calls are written down before they are sent; `None`: nowhere.
     pub ledger: Option<Ledger>,
     /// How logins at remote servers are made and kept; `None`: not at all.
@@ -92,7 +95,8 @@ pub fn assemble(config: &Config, context: Context) -> Result<Team, AssembleError
         notes.extend(model.notes.into_iter().map(|note| format!("{}: {note}", agent.id)));
         secrets.extend(model.secret);
         let tools = servers.tools_of(agent)?;
-        agents.push(with_message(agent, Agent::new(agent.id.clone(), model.backend).with_tools(tools)));
+        let model = measured(model.backend, context.metrics.clone());
+        agents.push(with_message(agent, Agent::new(agent.id.clone(), model).with_tools(tools)));
     }
     Ok(Team::new(agents, options(config), servers, notes, secrets))
 }

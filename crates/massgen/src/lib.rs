@@ -35,6 +35,7 @@ mod assemble;
 mod board;
 mod error;
 mod guards;
+pub mod measured;
 mod models;
 mod places;
 mod servers;

@@ -293,6 +293,7 @@ fn options(context: &Context, guards: &Guards) -> ClientOptions {
     options.scopes = guards.scopes.clone();
     options.redactor = guards.redactor.clone();
     options.ledger.clone_from(&context.ledger);
+    options.metrics.clone_from(&context.metrics);
     options
 }
 

@@ -2,6 +2,7 @@
 
 use massgen_orchestrator::{Agent, Emitter, EventKind, Options, RunResult, Task};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::servers::Servers;
 
@@ -41,8 +42,8 @@ impl Team {
                 missing => Err(missing),
             }
         };
-        let result =
-            massgen_orchestrator::run_when(ready, &self.agents, task, &self.options, emitter, cancel).await;
+        let run = massgen_orchestrator::run_when(ready, &self.agents, task, &self.options, emitter, cancel);
+        let result = run.instrument(tracing::info_span!("massgen run", agents = self.agents.len())).await;
         // No event may follow the last one.
         self.servers.detach();
         result

@@ -11,8 +11,8 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use crate::Observer;
 use crate::pipeline::Request;
+use crate::{Observer, spans};
 
 /// One call, from its arrival to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +190,9 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let target = Some((request.spec.server.clone(), request.spec.name.clone()));
         let trail = Trail::begin(self.observer.clone(), &request.call, target);
-        AuditFuture { inner: self.inner.call(request), trail: Some(trail) }
+        let span = spans::call(&request);
+        let inner = span.in_scope(|| self.inner.call(request));
+        AuditFuture { inner, trail: Some(trail), span }
     }
 }
 
@@ -199,6 +201,7 @@ pin_project! {
         #[pin]
         inner: F,
         trail: Option<Trail>,
+        span: tracing::Span,
     }
 }
 
@@ -207,7 +210,8 @@ impl<F: Future<Output = Result<ToolOutput, ToolError>>> Future for AuditFuture<F
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(this.inner.poll(cx));
+        let result = ready!(this.span.in_scope(|| this.inner.poll(cx)));
+        spans::end(this.span, &result);
         if let Some(trail) = this.trail.take() {
             trail.end(&result);
         }

@@ -23,7 +23,7 @@ use tower::{Layer, Service};
 use crate::classify::meaning;
 use crate::pipeline::Request;
 use crate::server::Shared;
-use crate::{ClientOptions, Observer, ServerConfig};
+use crate::{ClientOptions, Observer, ServerConfig, metrics};
 
 /// How long a server may take to answer a ping that asks whether it or its tool is slow.
 const SUSPECT: Duration = Duration::from_secs(2);
@@ -70,10 +70,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Circuits {
     pub(crate) fn new(config: &ServerConfig, observer: Arc<dyn Observer>, options: &ClientOptions) -> Self {
         let name = config.name.clone();
-        let hooks = match &options.metrics {
-            Some(metrics) => Hooks::new(metrics.clone(), name.as_str()),
-            None => Hooks::default(),
-        };
+        let hooks = metrics::hooks(options, &name);
         let tools: Arc<Mutex<BTreeMap<ToolName, ToolCircuit>>> = Arc::default();
         let server = {
             let (name, observer, tools) = (name.clone(), observer.clone(), tools.clone());
@@ -144,7 +141,7 @@ impl Circuits {
     fn new_tool(&self, tool: &ToolName) -> Gate {
         let (name, observer, tool) = (self.name.clone(), self.observer.clone(), tool.clone());
         Gate::new(Rules::new(self.rules.clone()))
-            .observed(self.hooks.clone())
+            .observed(self.hooks.part(tool.as_str()))
             .told(move |change| self::tell(&*observer, &name, Some(&tool), change))
     }
 

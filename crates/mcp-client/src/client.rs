@@ -11,6 +11,7 @@ use tower::ServiceExt;
 
 use crate::audit::Trail;
 use crate::circuit;
+use crate::metrics;
 use crate::pipeline::{self, Pipeline, Request};
 use crate::server::{self, Shared, Task, ToolsHook};
 use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus};
@@ -62,6 +63,7 @@ impl McpClient {
         options: ClientOptions,
         hook: ToolsHook,
     ) -> (Self, oneshot::Receiver<Result<(), ToolError>>) {
+        let observer = metrics::measured(observer, &options);
         let shared = Shared::new(config, guard, observer, options, hook);
         let (first, ended) = oneshot::channel();
         let task = Task::spawn(server::run(shared.clone(), first));

@@ -8,12 +8,11 @@ use mcp_core::{LaunchSpec, RemoteSpec, ServerName, ToolFilter, ToolService};
 use mcp_resilience::backoff::Backoff;
 use mcp_resilience::breaker::RuleOptions;
 use mcp_resilience::bulkhead::BulkheadOptions;
-use mcp_resilience::observe;
 use mcp_resilience::retry::RetryOptions;
 use mcp_security::{Redactor, Scopes};
 use mcp_transport::{EraPolicy, SessionOptions};
 
-use crate::{Gate, Ledger, Pins};
+use crate::{Gate, Ledger, Pins, metrics};
 
 /// Where a server is.
 #[derive(Clone)]
@@ -137,8 +136,8 @@ pub struct ClientOptions {
     pub restart: RestartPolicy,
     /// The least time between two listings of a server that keeps announcing changes. Default 1 s.
     pub relist_interval: Duration,
-    /// Where counters and histograms of the layers go. Default: nowhere.
-    pub metrics: Option<Arc<dyn observe::Observer>>,
+    /// Where counters, gauges and histograms go; [`metrics::names`] lists them. Default: nowhere.
+    pub metrics: Option<Arc<dyn metrics::Observer>>,
     /// Secrets that must not come back in errors, states and notices: servers print their keys when they fail.
     pub redactor: Redactor,
     /// Who may call what. Default: everybody everything.

@@ -50,6 +50,7 @@ mod client;
 mod config;
 mod examine;
 mod ledger;
+pub mod metrics;
 mod multi;
 mod observe;
 mod offers;
@@ -60,6 +61,7 @@ mod redact;
 mod resend;
 mod scope;
 mod server;
+mod spans;
 mod state;
 mod validate;
 
@@ -77,7 +79,6 @@ pub use validate::{ARGUMENT_BYTES, ARGUMENT_DEPTH, check_arguments};
 pub use mcp_resilience::backoff::Backoff;
 pub use mcp_resilience::breaker::{RuleOptions, State as CircuitState, Transition as CircuitChange};
 pub use mcp_resilience::bulkhead::BulkheadOptions;
-pub use mcp_resilience::observe as metrics;
 pub use mcp_resilience::retry::RetryOptions;
 pub use mcp_security::{Redactor, Scopes};
 pub use mcp_transport::{

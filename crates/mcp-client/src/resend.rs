@@ -8,10 +8,10 @@ use mcp_core::{Class, ToolError, ToolOutput, ToolSpec};
 use mcp_resilience::retry::{Cost, Decision, HasAttempt, Policy};
 use tower::{Layer, Service};
 
-use crate::ServerConfig;
 use crate::classify::{Resend, is_ambiguous, meaning};
 use crate::pipeline::Request;
 use crate::server::Shared;
+use crate::{ServerConfig, metrics};
 
 impl HasAttempt for Request {
     fn attempt(&self) -> u32 {
@@ -54,7 +54,13 @@ impl Policy<Request, ToolOutput, ToolError> for Resends {
         let means = meaning(class);
         let again = match means.resend {
             Resend::Never => false,
-            Resend::IfSafe => is_safe(&self.server.config, &request.spec),
+            Resend::IfSafe => {
+                let safe = is_safe(&self.server.config, &request.spec);
+                if !safe {
+                    metrics::unsafe_to_repeat(&self.server.options, &request.spec.server);
+                }
+                safe
+            }
             Resend::Always => true,
         };
         let cost = if class == Class::Timeout { Cost::Timeout } else { Cost::Usual };

@@ -18,6 +18,7 @@ use mcp_transport::{DroppedTool, Progress, Session, TransportKind};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::Service;
+use tracing::Instrument;
 
 use crate::circuit::Circuits;
 use crate::examine;
@@ -26,6 +27,7 @@ use crate::pipeline::Request;
 use crate::redact;
 use crate::validate::Validators;
 use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target};
+use crate::{metrics, spans};
 
 /// Reports of progress on their way from the session; what does not fit is dropped, the next one says more.
 const PROGRESS: usize = 8;
@@ -553,12 +555,20 @@ impl Service<Request> for SessionService {
             if let Some(entry) = &request.ledger {
                 entry.sent();
             }
+            let (span, begun) = (spans::request(&request, session.peer()), Instant::now());
             let call = session.call_tool(&request.spec.name, request.call.arguments, Some(sender));
-            tokio::select! {
-                biased;
-                result = call => result,
-                never = follow_progress(reports, request.pulse) => match never {},
-            }
+            let result = async {
+                tokio::select! {
+                    biased;
+                    result = call => result,
+                    never = follow_progress(reports, request.pulse) => match never {},
+                }
+            };
+            let result = result.instrument(span.clone()).await;
+            spans::end(&span, &result);
+            let of = (&request.spec.server, &request.spec.name);
+            metrics::request(&server.options, of, begun.elapsed(), &result);
+            result
         })
     }
 }

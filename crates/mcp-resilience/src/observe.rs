@@ -28,8 +28,11 @@ use std::sync::Arc;
 /// One dimension of a measurement: its name and its value.
 pub type Label<'a> = (&'static str, &'a str);
 
-/// The names of what is measured. A host puts its own prefix in front.
+/// The names of what is measured. A host puts its own prefix in front. Where a part of a target is observed
+/// ([`Hooks::part`]), the label `part` names it.
 pub mod names {
+    /// Gauge, 1 for the state that a circuit is in and 0 for the others; labels `target`, `state`.
+    pub const BREAKER_STATE: &str = "breaker.state";
     /// Counter; labels `target`, `from`, `to`.
     pub const BREAKER_TRANSITIONS: &str = "breaker.transitions";
     /// Counter; labels `target`, `outcome` (`success`, `failure`, `throttled`, `neutral`, `stale`, `rejected`).
@@ -73,47 +76,73 @@ impl fmt::Debug for dyn Observer {
 
 /// An observer and the name of what is being observed, which becomes the label `target`. The default tells nobody.
 #[derive(Clone, Default)]
-pub struct Hooks(Option<(Arc<dyn Observer>, Arc<str>)>);
+pub struct Hooks(Option<Told>);
+
+#[derive(Clone)]
+struct Told {
+    observer: Arc<dyn Observer>,
+    target: Arc<str>,
+    part: Option<Arc<str>>,
+}
+
+/// The most labels that a measurement has.
+const LABELS: usize = 4;
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Hooks").field(&self.0.as_ref().map(|(_, target)| target)).finish()
+        f.debug_tuple("Hooks").field(&self.0.as_ref().map(|told| (&told.target, &told.part))).finish()
     }
 }
 
 impl Hooks {
     /// Tells `observer` about `target`.
     pub fn new(observer: Arc<dyn Observer>, target: impl Into<Arc<str>>) -> Self {
-        Self(Some((observer, target.into())))
+        Self(Some(Told { observer, target: target.into(), part: None }))
+    }
+
+    /// The same for a part of the target, which becomes the label `part`.
+    #[must_use]
+    pub fn part(&self, part: impl Into<Arc<str>>) -> Self {
+        Self(self.0.clone().map(|told| Told { part: Some(part.into()), ..told }))
+    }
+
+    /// Hands on a measurement with all of its labels. Nothing is allocated for it.
+    fn tell(&self, own: &[Label<'_>], hand_on: impl FnOnce(&dyn Observer, &[Label<'_>])) {
+        let Some(told) = &self.0 else { return };
+        let mut labels = [("", ""); LABELS];
+        let target = std::iter::once(("target", &*told.target));
+        let all = target.chain(told.part.as_deref().map(|part| ("part", part))).chain(own.iter().copied());
+        let mut count = 0;
+        for (place, label) in labels.iter_mut().zip(all) {
+            *place = label;
+            count += 1;
+        }
+        hand_on(&*told.observer, &labels[..count]);
     }
 
     pub(crate) fn count(&self, name: &'static str, label: Option<Label<'_>>) {
-        if let Some((observer, target)) = &self.0 {
-            match label {
-                Some(label) => observer.count(name, &[("target", target), label], 1),
-                None => observer.count(name, &[("target", target)], 1),
-            }
-        }
+        self.tell(label.as_slice(), |observer, labels| observer.count(name, labels, 1));
     }
 
     pub(crate) fn transition(&self, from: &str, to: &str) {
-        if let Some((observer, target)) = &self.0 {
-            observer.count(names::BREAKER_TRANSITIONS, &[("target", target), ("from", from), ("to", to)], 1);
-        }
+        let labels = [("from", from), ("to", to)];
+        self.tell(&labels, |observer, labels| observer.count(names::BREAKER_TRANSITIONS, labels, 1));
+        self.state(from, 0.0);
+        self.state(to, 1.0);
+    }
+
+    /// Whether a circuit is in a state.
+    pub(crate) fn state(&self, state: &str, value: f64) {
+        self.tell(&[("state", state)], |observer, labels| {
+            observer.gauge(names::BREAKER_STATE, labels, value)
+        });
     }
 
     pub(crate) fn histogram(&self, name: &'static str, label: Option<Label<'_>>, seconds: f64) {
-        if let Some((observer, target)) = &self.0 {
-            match label {
-                Some(label) => observer.histogram(name, &[("target", target), label], seconds),
-                None => observer.histogram(name, &[("target", target)], seconds),
-            }
-        }
+        self.tell(label.as_slice(), |observer, labels| observer.histogram(name, labels, seconds));
     }
 
     pub(crate) fn gauge(&self, name: &'static str, value: f64) {
-        if let Some((observer, target)) = &self.0 {
-            observer.gauge(name, &[("target", target)], value);
-        }
+        self.tell(&[], |observer, labels| observer.gauge(name, labels, value));
     }
 }

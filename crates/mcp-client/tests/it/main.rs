@@ -6,6 +6,7 @@ mod calls;
 mod children;
 mod fleet;
 mod ledger;
+mod metrics;
 mod permission;
 mod quirks;
 mod real_servers;

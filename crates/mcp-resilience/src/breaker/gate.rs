@@ -125,6 +125,7 @@ impl<P: Policy> Gate<P> {
     /// The same gate, measured. Before it is shared.
     #[must_use]
     pub fn observed(self, hooks: Hooks) -> Self {
+        hooks.state(self.lock().state.name(), 1.0);
         self.with(|shared| shared.hooks = hooks)
     }
 
