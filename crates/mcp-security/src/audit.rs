@@ -3,7 +3,8 @@
 //!
 //! The hash of a line is the SHA-256 of its canonical JSON (`hash` itself left out), which holds the hash of the line
 //! before as `prev`. The first line holds a nonce, from which its own `prev` is made; the last one says how many lines
-//! there are, so that a log that was cut off is seen to be open. Whoever can write the whole file can make a new chain:
+//! there are, so that a log that was cut off is seen to be open. Where a log has to go on in another file, the first line
+//! of that one names the last hash of the other as `continues`. Whoever can write the whole file can make a new chain:
 //! keep the last hash elsewhere where that matters.
 //!
 //! ```
@@ -52,6 +53,13 @@ impl Chain {
         (chain, first)
     }
 
+    /// The same log in another file, and its first line there. The nonce is anything that no other chain has.
+    pub fn continued(self, nonce: &str) -> (Self, String) {
+        let mut chain = Self { lines: 0, last: root(nonce) };
+        let first = chain.seal(json!({"event": "begin", "nonce": nonce, "continues": self.last}));
+        (chain, first)
+    }
+
     /// The next line, without its line break. `record` is an object; its `v`, `seq`, `prev` and `hash` are the chain's.
     pub fn seal(&mut self, record: Value) -> String {
         self.lines += 1;
@@ -78,8 +86,13 @@ impl Chain {
 pub struct Verified {
     /// How many lines it has.
     pub lines: u64,
-    /// Whether the last line says that it is the last. Otherwise the run is still on, was killed, or the log was cut.
+    /// Whether the last line says that it is the last. Otherwise the run is still on, was killed, the log was cut, or it
+    /// goes on in another file.
     pub complete: bool,
+    /// How many bytes of a further line there are whose end was never written, as after a crash in the middle of a write.
+    pub torn: usize,
+    /// The last hash of the log that this one goes on with.
+    pub continues: Option<String>,
     /// The hash of the last line.
     pub last: String,
 }
@@ -125,11 +138,24 @@ pub enum Broken {
 /// # Errors
 ///
 /// [`Broken`] with the first line that does not fit.
-pub fn verify(log: impl BufRead) -> Result<Verified, Broken> {
-    let mut verified = Verified { lines: 0, complete: false, last: String::new() };
-    for (line, text) in (1_u64..).zip(log.lines()) {
-        let text = text.map_err(|source| Broken::Read { line, source })?;
-        let mut record: Value = serde_json::from_str(&text).map_err(|_| Broken::Syntax { line })?;
+pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
+    let mut verified =
+        Verified { lines: 0, complete: false, torn: 0, continues: None, last: String::new() };
+    let mut text = Vec::new();
+    for line in 1_u64.. {
+        text.clear();
+        if log.read_until(b'\n', &mut text).map_err(|source| Broken::Read { line, source })? == 0 {
+            break;
+        }
+        let ended = text.last() == Some(&b'\n');
+        let mut record: Value = match serde_json::from_slice(&text) {
+            Ok(record) => record,
+            Err(_) if !ended && line > 1 && !verified.complete => {
+                verified.torn = text.len();
+                break;
+            }
+            Err(_) => return Err(Broken::Syntax { line }),
+        };
         let fields = record.as_object_mut().ok_or(Broken::Syntax { line })?;
         let Some(Value::String(claimed)) = fields.shift_remove("hash") else {
             return Err(Broken::Syntax { line });
@@ -140,6 +166,7 @@ pub fn verify(log: impl BufRead) -> Result<Verified, Broken> {
         if line == 1 {
             let nonce = record.get("nonce").and_then(Value::as_str).ok_or(Broken::Order { line })?;
             verified.last = root(nonce);
+            verified.continues = record.get("continues").and_then(Value::as_str).map(str::to_owned);
         }
         let follows = record.get("prev").and_then(Value::as_str) == Some(verified.last.as_str());
         if verified.complete || !follows || record.get("seq") != Some(&json!(line)) {
@@ -178,6 +205,22 @@ mod tests {
         let cut: String = log.lines().take(4).map(|line| format!("{line}\n")).collect();
         assert!(!verify(cut.as_bytes()).unwrap().complete);
         assert!(matches!(verify(&b""[..]), Err(Broken::Empty)));
+        let torn = verify(&log.as_bytes()[..log.len() - 10]).unwrap();
+        assert_eq!((torn.lines, torn.complete), (5, false));
+        assert!(torn.torn > 10, "{torn:?}");
+        let unended = verify(log.trim_end().as_bytes()).unwrap();
+        assert_eq!((unended.lines, unended.complete, unended.torn), (6, true, 0));
+    }
+
+    #[test]
+    fn a_log_goes_on_in_another_file() {
+        let (mut chain, first) = Chain::begin("n");
+        let moved = [first, chain.seal(json!({"event": "tool_call"}))].join("\n");
+        let (mut chain, first) = chain.continued("m");
+        let further = [first, chain.seal(json!({"event": "tool_call"})), chain.end()].join("\n");
+        let (moved, further) = (verify(moved.as_bytes()).unwrap(), verify(further.as_bytes()).unwrap());
+        assert!(!moved.complete && further.complete);
+        assert_eq!((moved.continues, further.continues), (None, Some(moved.last)));
     }
 
     #[test]
@@ -206,8 +249,8 @@ mod tests {
             // A byte may turn into a line break or out of one; then the break is in this line or the next.
             let message = match verify(bytes.as_slice()) {
                 Ok(verified) => {
-                    // Only the last line break may go unnoticed: it is no part of a record.
-                    prop_assert!(at + 1 == log.len() && verified.complete);
+                    // The last line break is no part of a record: without it, the line was never ended.
+                    prop_assert!(at + 1 == log.len() && !verified.complete && verified.torn > 0);
                     return Ok(());
                 }
                 Err(error) => error.to_string(),
