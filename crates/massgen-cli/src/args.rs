@@ -100,6 +100,11 @@ pub(crate) struct OutputArgs {
     /// Tell more: details on standard error and in the log
     #[arg(long)]
     pub(crate) debug: bool,
+
+    /// Show metrics to Prometheus at http://ADDR/metrics while it runs, such as 127.0.0.1:9464
+    #[cfg(feature = "prometheus")]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
 }
 
 /// What standard output carries.

@@ -6,13 +6,14 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use massgen::client::{AuditRecord, Drift, Gate, Observer, Outcome, ServerState};
+use massgen::client::{AuditRecord, Drift, Gate, Observer, Outcome, ServerState, metrics};
 use massgen::core::ServerName;
 use massgen::security::Redactor;
 use massgen::security::audit::Chain;
 use serde_json::{Value, json};
 
 use crate::log_directory::LogDirectory;
+use crate::telemetry::names;
 
 /// The name of the file in a run's log folder.
 pub(crate) const FILE: &str = "audit.jsonl";
@@ -20,6 +21,7 @@ pub(crate) const FILE: &str = "audit.jsonl";
 /// Writes the records of the current run, on a thread of its own.
 pub(crate) struct AuditLog {
     redactor: Redactor,
+    metrics: Arc<dyn metrics::Observer>,
     current: Mutex<Option<Writer>>,
 }
 
@@ -29,9 +31,9 @@ struct Writer {
 }
 
 impl AuditLog {
-    /// A log without a place to write to yet. No registered secret gets into it.
-    pub(crate) fn new(redactor: Redactor) -> Arc<Self> {
-        Arc::new(Self { redactor, current: Mutex::default() })
+    /// A log without a place to write to yet. No registered secret gets into it; `metrics` hears of each record.
+    pub(crate) fn new(redactor: Redactor, metrics: Arc<dyn metrics::Observer>) -> Arc<Self> {
+        Arc::new(Self { redactor, metrics, current: Mutex::default() })
     }
 
     /// From now on records go to this run's folder. Where they cannot be written, `gate` lets nothing change the world.
@@ -63,6 +65,7 @@ impl AuditLog {
 
     fn record(&self, mut record: Value) {
         self.redactor.redact_json(&mut record);
+        self.metrics.count(names::AUDIT_RECORDS, &[], 1);
         if let Some(writer) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
             // A writer that is gone has said why.
             let _ = writer.records.send(record);

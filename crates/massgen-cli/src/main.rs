@@ -29,6 +29,7 @@ mod signals;
 mod stats;
 mod style;
 mod summary;
+mod telemetry;
 
 use std::process::ExitCode;
 

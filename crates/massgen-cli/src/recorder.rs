@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+use massgen::client::metrics::Observer;
 use massgen::orchestrator::{Emitter, Event, Journal};
 use massgen::security::Redactor;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::display::Display;
 use crate::log_directory::LogDirectory;
 use crate::summary::Summary;
+use crate::telemetry::names;
 
 /// Records one run.
 pub(crate) struct Recorder {
@@ -26,6 +28,8 @@ pub(crate) struct Outlets {
     pub(crate) log: Option<LogDirectory>,
     /// Takes every secret out before anything else sees an event.
     pub(crate) redactor: Redactor,
+    /// Hears how often that was.
+    pub(crate) metrics: Arc<dyn Observer>,
     /// Fires when the reader of our output went away (`massgen … | head`): nobody waits for the answer any more.
     pub(crate) reader_gone: CancellationToken,
 }
@@ -78,6 +82,7 @@ fn record(events: &mpsc::Receiver<Event>, mut outlets: Outlets, journal: Option<
             event.kind.for_each_text(|text| {
                 if let Cow::Owned(clean) = outlets.redactor.redact(text) {
                     *text = clean;
+                    outlets.metrics.count(names::SECRET_REDACTIONS, &[("sink", "event")], 1);
                 }
             });
             summary.add(&event);

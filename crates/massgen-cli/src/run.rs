@@ -22,7 +22,7 @@ use crate::recorder::{Outlets, Recorder};
 use crate::run_record::RunRecord;
 use crate::session::{ServerLogs, Session};
 use crate::summary::Summary;
-use crate::{environment, interactive, lock_file, output, players, signals};
+use crate::{environment, interactive, lock_file, output, players, signals, telemetry};
 
 /// The most that is read as a question from standard input, in bytes.
 const QUESTION_LIMIT: u64 = 16 * 1024 * 1024;
@@ -69,6 +69,8 @@ pub(crate) struct Desk<'a> {
     logging: bool,
     record: RunRecord,
     pause: Pause,
+    #[cfg(feature = "prometheus")]
+    _metrics: Option<telemetry::Listener>,
 }
 
 impl<'a> Desk<'a> {
@@ -90,7 +92,7 @@ impl<'a> Desk<'a> {
             redactor.register(secret.expose());
         }
         let logging = config.ui.logging_enabled;
-        let audit = AuditLog::new(redactor.clone());
+        let audit = AuditLog::new(redactor.clone(), session.telemetry.observer());
         let lock_path = lock_file::path(&config);
         let lock = accepted(&lock_path, session.guard.locked)?;
         let pause = Pause::default();
@@ -102,15 +104,30 @@ impl<'a> Desk<'a> {
             stderr: Some(server_logs.clone()),
             observer: Some(audit.clone()),
             scripts,
+            metrics: Some(session.telemetry.observer()),
             ledger: Some(ledger.clone()),
             oauth: crate::mcp_auth::kept(&session.environment),
         };
         let record = RunRecord::new(config.file.as_deref());
+        #[cfg(feature = "prometheus")]
+        let metrics = session.output.metrics.map(|address| session.telemetry.listen(address)).transpose()?;
         let team = massgen::assemble(&config, context).map_err(|error| Failure::config(error.to_string()))?;
         for secret in team.secrets() {
             redactor.register(secret);
         }
-        Ok(Self { session, team, server_logs, audit, ledger, redactor, logging, record, pause })
+        Ok(Self {
+            session,
+            team,
+            server_logs,
+            audit,
+            ledger,
+            redactor,
+            logging,
+            record,
+            pause,
+            #[cfg(feature = "prometheus")]
+            _metrics: metrics,
+        })
     }
 
     /// What the log folders of its runs say about where they come from.
@@ -127,19 +144,28 @@ impl<'a> Desk<'a> {
     pub(crate) async fn ask(&mut self, task: Task, stop: &CancellationToken) -> Result<Summary, Failure> {
         let log = self.session.log_directory(self.logging)?;
         self.watch(log.clone());
+        let measured_in = log.clone();
         let recorder = Recorder::start(Outlets {
             display: Box::new(Paused { inner: self.session.display(), pause: self.pause.clone() }),
             log,
             redactor: self.redactor.clone(),
+            metrics: self.session.telemetry.observer(),
             reader_gone: stop.clone(),
         })
         .map_err(|error| Failure::config(format!("the log could not be opened: {error}")))?;
         let emitter = recorder.emitter();
+        let before = self.session.telemetry.metrics();
         let result = self.team.ask(&task, &emitter, stop).await;
         tracing::debug!(outcome = ?result.outcome, "the run is over");
         drop(emitter);
         self.ledger.flush().await;
         self.audit.end().await;
+        let metrics = self.session.telemetry.metrics();
+        if let Some(log) = measured_in
+            && let Err(error) = telemetry::write(&log, metrics, &before)
+        {
+            tracing::warn!(%error, "metrics.json could not be written");
+        }
         Ok(recorder.finish().await)
     }
 
@@ -157,6 +183,7 @@ impl<'a> Desk<'a> {
     /// Ends the servers.
     pub(crate) async fn close(self) {
         self.team.close().await;
+        self.session.telemetry.end().await;
     }
 }
 

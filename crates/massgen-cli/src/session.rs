@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use massgen::config::LoadOptions;
 use massgen::core::{Environment, ServerName};
 use massgen::transport::StderrSink;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::args::{GuardArgs, OutputArgs, OutputFormat};
 use crate::display::{Display, JsonLines, Plain, Silent};
@@ -18,6 +18,9 @@ use crate::failure::Failure;
 use crate::log_directory::{LogDirectory, file_name};
 use crate::output;
 use crate::style::Style;
+use crate::telemetry::Telemetry;
+#[cfg(feature = "otlp")]
+use crate::telemetry::otlp;
 
 /// One start of the command.
 pub(crate) struct Session {
@@ -25,6 +28,7 @@ pub(crate) struct Session {
     pub(crate) output: OutputArgs,
     pub(crate) style: Style,
     pub(crate) guard: GuardArgs,
+    pub(crate) telemetry: Telemetry,
     /// Ends the log writer when it is dropped.
     _log_guard: Option<tracing_appender::non_blocking::WorkerGuard>,
 }
@@ -46,9 +50,25 @@ impl Session {
             .without_time()
             .with_target(output.debug)
             .with_ansi(false);
+        let layer = layer.with_filter(filter);
         // A second start in one process (tests) keeps the first subscriber.
-        let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
-        Self { environment, output, style, guard: GuardArgs::default(), _log_guard: Some(guard) }
+        #[cfg(not(feature = "otlp"))]
+        let (telemetry, _) = (Telemetry::new(), tracing_subscriber::registry().with(layer).try_init());
+        #[cfg(feature = "otlp")]
+        let telemetry = {
+            let (exporter, problem) = match otlp::Exporter::new(&environment).transpose() {
+                Ok(exporter) => (exporter, None),
+                Err(error) => (None, Some(error)),
+            };
+            let spans = exporter.as_ref().map(otlp::Exporter::spans);
+            let _ = tracing_subscriber::registry().with(layer).with(spans).try_init();
+            if let Some(error) = problem {
+                tracing::warn!(%error, "no telemetry is sent");
+            }
+            Telemetry::new(exporter)
+        };
+        let guards = GuardArgs::default();
+        Self { environment, output, style, guard: guards, telemetry, _log_guard: Some(guard) }
     }
 
     /// The same session, with what agents may do.

@@ -1,4 +1,7 @@
-//! `massgen mcp stats`: how the tools did, from the audit of the runs in the log folder.
+//! `massgen mcp stats`: how the tools did, from the audit of the runs in the log folder, and what was done about servers
+//! that failed, from their metrics.
+
+mod servers;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,6 +17,9 @@ use crate::output;
 
 /// Where runs leave their folders.
 const LOGS: &str = "massgen_logs";
+/// The heads of [`cells`].
+const HEAD: [&str; 9] =
+    ["SERVER", "TOOL", "AGENT", "CALLS", "ERRORS", "P50 MS", "P95 MS", "MAX MS", "WHICH ERRORS"];
 /// The longest line that is read, bytes.
 const LINE: u64 = 1 << 20;
 
@@ -79,20 +85,29 @@ pub(crate) fn run(args: &StatsArgs) -> Result<(), Failure> {
             Failure::config(format!("the audit in {} cannot be read: {error}", folder.display()))
         })?;
     }
+    let mut servers = BTreeMap::new();
+    for folder in &folders {
+        servers::read(folder, &mut servers).map_err(|error| {
+            Failure::config(format!("the metrics in {} cannot be read: {error}", folder.display()))
+        })?;
+    }
     let rows: Vec<Row> = tallies.into_iter().map(|(key, tally)| row(key, tally)).collect();
     if damaged > 0 {
         output::note(format!("warning: {damaged} lines are no audit records and were left out"));
     }
     if args.json {
-        output::json(&serde_json::json!({"version": 1, "runs": folders, "tools": rows}));
+        output::json(&serde_json::json!({"version": 1, "runs": folders, "tools": rows, "servers": servers}));
         return Ok(());
     }
     if rows.is_empty() {
         output::line("No tool was called.");
-        return Ok(());
+    } else {
+        table(HEAD, rows.iter().map(cells).collect());
     }
-    let head = ["SERVER", "TOOL", "AGENT", "CALLS", "ERRORS", "P50 MS", "P95 MS", "MAX MS", "WHICH ERRORS"];
-    table(head, rows.iter().map(cells).collect());
+    if !servers.is_empty() {
+        output::line("");
+        table(servers::HEAD, servers.iter().map(|(server, row)| row.cells(server)).collect());
+    }
     Ok(())
 }
 

@@ -18,4 +18,5 @@ mod real_model;
 mod recovery;
 mod support;
 mod team;
+mod telemetry;
 mod trouble;

@@ -1,6 +1,6 @@
 //! Runs the binary in a folder of its own, with an environment of its own.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -121,6 +121,16 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: process::Signal) {
         process::signal(self.pid(), signal);
+    }
+
+    /// The first line on standard error that begins like this. What stands there is read and gone.
+    pub(crate) fn line_of_stderr(&mut self, start: &str) -> String {
+        let stderr = self.0.as_mut().unwrap().stderr.take().unwrap();
+        let mut lines = std::io::BufReader::new(stderr).lines().map(Result::unwrap);
+        let line = lines.find(|line| line.starts_with(start)).expect("the line comes");
+        // Somebody must go on reading, so that the program does not find its pipe full or closed.
+        std::thread::spawn(move || lines.for_each(drop));
+        line
     }
 
     pub(crate) fn wait(mut self) -> Ended {

@@ -1,0 +1,179 @@
+//! What the layers of calls did for each server, from `metrics.json` of the runs.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use massgen::client::metrics::names;
+use serde::Serialize;
+
+use crate::telemetry::FILE;
+use crate::telemetry::registry::{Document, Series, Value};
+
+/// The largest file that is read, bytes.
+const MOST: u64 = 64 << 20;
+
+/// A server, over all of its runs.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(super) struct Row {
+    /// Starts after the first one that worked.
+    restarts: u64,
+    /// How often its circuit opened, and those of its tools.
+    opened: u64,
+    /// Calls that an open circuit refused.
+    rejected: u64,
+    /// Attempts after the first.
+    retries: u64,
+    /// Calls that were not made again, by the reason: `attempts`, `budget`, `deadline`, `unsafe`.
+    not_retried: BTreeMap<String, u64>,
+    /// What was left of the budget for retries after the last one, tokens; `None`: there was none.
+    budget_left: Option<f64>,
+    /// Calls that waited for a place and got one.
+    waited: u64,
+    /// How long they waited at most, 95 % of them: the upper end of a bucket, milliseconds.
+    wait_p95_ms: Option<u64>,
+    /// Calls that found no place, by the reason: `queue`, `wait`, `rate`.
+    shed: BTreeMap<String, u64>,
+    /// Calls whose outcome nobody knows.
+    unknown: u64,
+    #[serde(skip)]
+    waits: BTreeMap<u64, u64>,
+}
+
+/// Adds what a run left. A run that left nothing was of an older version.
+pub(super) fn read(folder: &Path, rows: &mut BTreeMap<String, Row>) -> io::Result<()> {
+    let path = folder.join(FILE);
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > MOST => return Err(io::Error::other("it is too large")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        _ => {}
+    }
+    let document: Document = serde_json::from_slice(&std::fs::read(path)?)?;
+    for (name, metric) in &document.metrics {
+        for series in &metric.series {
+            if let Some(server) = series.labels.get("server") {
+                rows.entry(server.clone()).or_default().add(name, series);
+            }
+        }
+    }
+    for row in rows.values_mut() {
+        row.wait_p95_ms = percentile(&row.waits, 95);
+    }
+    Ok(())
+}
+
+impl Row {
+    fn add(&mut self, name: &str, series: &Series) {
+        let label = |name: &str| series.labels.get(name).map(String::as_str).unwrap_or_default();
+        let number = match series.value {
+            Value::Number { value } => value,
+            Value::Histogram { .. } => 0.0,
+        };
+        // Counters are whole numbers.
+        let count = number as u64;
+        match name {
+            names::SERVER_RESTARTS => self.restarts += count,
+            names::BREAKER_TRANSITIONS if label("from") == "closed" => self.opened += count,
+            names::BREAKER_CALLS if label("outcome") == "rejected" => self.rejected += count,
+            names::RETRY_ATTEMPTS if label("decision") == "retried" => self.retries += count,
+            names::RETRY_ATTEMPTS => {
+                *self.not_retried.entry(label("decision").to_owned()).or_default() += count;
+            }
+            names::RETRY_BUDGET => self.budget_left = Some(number),
+            names::SHED => *self.shed.entry(label("reason").to_owned()).or_default() += count,
+            names::LEDGER_UNKNOWN => self.unknown += count,
+            names::BULKHEAD_WAIT => {
+                if let Value::Histogram { count, bounds, buckets, .. } = &series.value {
+                    self.waited += count;
+                    // A wait beyond the last boundary is bounded by the bulkhead itself; the boundary is what is known.
+                    let ends = bounds.iter().chain(bounds.last());
+                    for (end, count) in ends.zip(buckets).filter(|(_, count)| **count > 0) {
+                        *self.waits.entry((end * 1000.0) as u64).or_default() += count;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// As a line of the table.
+    pub(super) fn cells(&self, server: &str) -> [String; 8] {
+        let named = |counts: &BTreeMap<String, u64>| {
+            let all: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            all.join(", ")
+        };
+        let wait = match self.wait_p95_ms {
+            Some(p95) => format!("{} (p95 <= {p95} ms)", self.waited),
+            None => "0".to_owned(),
+        };
+        [
+            server.to_owned(),
+            self.restarts.to_string(),
+            self.opened.to_string(),
+            self.rejected.to_string(),
+            self.retries.to_string(),
+            named(&self.not_retried),
+            wait,
+            named(&self.shed),
+        ]
+    }
+}
+
+/// The heads of [`Row::cells`].
+pub(super) const HEAD: [&str; 8] =
+    ["SERVER", "RESTARTS", "OPENED", "REJECTED", "RETRIES", "NOT RETRIED", "WAITED", "SHED"];
+
+/// The value below which so many percent lie; `None`: there are none.
+fn percentile(counts: &BTreeMap<u64, u64>, percent: u64) -> Option<u64> {
+    let all: u64 = counts.values().sum();
+    let mut left = (all * percent).div_ceil(100);
+    counts.iter().find_map(|(value, count)| {
+        left = left.saturating_sub(*count);
+        (left == 0 && all > 0).then_some(*value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use massgen::client::metrics::Observer;
+
+    use super::*;
+    use crate::telemetry::registry::Registry;
+
+    #[test]
+    fn the_figures_of_two_runs_add_up() {
+        let registry = Registry::default();
+        let labels = |other| [("server", "s"), other];
+        registry.count(names::BREAKER_TRANSITIONS, &labels(("from", "closed")), 1);
+        registry.count(names::BREAKER_TRANSITIONS, &labels(("from", "open")), 5);
+        registry.count(names::BREAKER_CALLS, &labels(("outcome", "rejected")), 7);
+        registry.count(names::BREAKER_CALLS, &labels(("outcome", "success")), 100);
+        registry.count(names::RETRY_ATTEMPTS, &labels(("decision", "retried")), 3);
+        registry.count(names::RETRY_ATTEMPTS, &labels(("decision", "budget")), 2);
+        registry.gauge(names::RETRY_BUDGET, &[("server", "s")], 4.5);
+        for wait in [0.005, 0.005, 0.3] {
+            registry.histogram(names::BULKHEAD_WAIT, &[("server", "s")], wait);
+        }
+        registry.count(names::SHED, &labels(("reason", "queue")), 1);
+        let folder = tempfile::tempdir().unwrap();
+        let document = Document { version: 1, metrics: registry.metrics() };
+        std::fs::write(folder.path().join(FILE), serde_json::to_vec(&document).unwrap()).unwrap();
+        let mut rows = BTreeMap::new();
+        read(folder.path(), &mut rows).unwrap();
+        read(folder.path(), &mut rows).unwrap();
+        let row = &rows["s"];
+        assert_eq!((row.opened, row.rejected, row.retries, row.budget_left), (2, 14, 6, Some(4.5)));
+        assert_eq!(row.cells("s")[5..], ["budget 4", "6 (p95 <= 500 ms)", "queue 2"]);
+        assert_eq!(rows.len(), 1);
+    }
+
+    #[test]
+    fn a_run_without_figures_and_a_broken_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rows = BTreeMap::new();
+        read(folder.path(), &mut rows).unwrap();
+        assert!(rows.is_empty());
+        std::fs::write(folder.path().join(FILE), "{").unwrap();
+        assert!(read(folder.path(), &mut rows).is_err());
+    }
+}
