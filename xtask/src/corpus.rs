@@ -220,6 +220,24 @@ mod tests {
         assert!(sum.block.0 * 100 >= sum.block.1 * 99, "{:?}", sum.block);
     }
 
+    /// Cases of the project's own, one file for each category.
+    #[test]
+    fn cases_of_our_own_are_judged_as_labelled() {
+        let folder =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/mcp-security/tests/corpus");
+        let mut count = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let judged = judge_all(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            count += judged.len();
+            let report = Report::of(&judged);
+            for (name, row) in &report.rows {
+                assert!(row.missed.is_empty(), "{name}: {:#?}", row.missed);
+            }
+        }
+        assert!(count > 1900, "only {count} cases were found");
+    }
+
     #[test]
     fn a_case_is_judged_and_counted() {
         let cases = [

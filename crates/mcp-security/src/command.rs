@@ -22,6 +22,12 @@ pub(crate) use packages::leads_here;
 
 pub use split::split;
 
+/// Whether a program, by its name, runs code that its options hold.
+pub(crate) fn runs_code(program: &str) -> bool {
+    let name = base_name(program);
+    interpreters::NAMES.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'))
+}
+
 /// The programs that level strict starts without being told: launchers and interpreters, no shells.
 const LAUNCHERS: &[&str] = &[
     "bun", "bunx", "cargo", "deno", "docker", "dotnet", "go", "java", "node", "npm", "npx", "pip", "pip3",

@@ -216,7 +216,9 @@ pub fn judge(env: &BTreeMap<String, String>, place: Place) -> Result<Vec<Finding
 pub fn judge_references(value: &str, scope: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     let mut rest = value;
     while let Some((_, after)) = rest.split_once("${") {
-        let Some((name, behind)) = after.split_once('}') else { break };
+        // What stands inside may refer to something again, as a default does: `${A:-${B}}`.
+        rest = after;
+        let Some((name, _)) = after.split_once('}') else { break };
         let bare = name.split(':').next().unwrap_or(name);
         let is_name = bare.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -227,7 +229,6 @@ pub fn judge_references(value: &str, scope: impl Fn(&str) -> bool) -> Result<(),
                 "name the variable among those that this server may read",
             ));
         }
-        rest = behind;
     }
     Ok(())
 }
@@ -236,21 +237,26 @@ pub fn judge_references(value: &str, scope: impl Fn(&str) -> bool) -> Result<(),
 const LOADERS: &[&str] = &[
     "BASH_ENV",
     "BASHOPTS",
+    "CARGO_BUILD_RUSTC",
     "COMSPEC",
-    "CORECLR_PROFILER",
-    "COR_PROFILER",
+    "DOTNET_ADDITIONAL_DEPS",
+    "DOTNET_SHARED_STORE",
     "DOTNET_STARTUP_HOOKS",
-    "ENV",
     "GCONV_PATH",
     "GLIBC_TUNABLES",
+    "GTK_MODULES",
+    "GTK3_MODULES",
+    "HOSTALIASES",
     "IFS",
     "LESSCLOSE",
     "LESSOPEN",
     "LOCPATH",
     "MANPAGER",
+    "NODE_REPL_EXTERNAL_MODULE",
     "NPM_CONFIG_EDITOR",
     "NPM_CONFIG_GIT",
     "NPM_CONFIG_GLOBALCONFIG",
+    "NPM_CONFIG_IGNORE_PATH",
     "NPM_CONFIG_INIT_MODULE",
     "NPM_CONFIG_NODE_OPTIONS",
     "NPM_CONFIG_SCRIPT_SHELL",
@@ -259,6 +265,7 @@ const LOADERS: &[&str] = &[
     "NPM_CONFIG_VIEWER",
     "OPENSSL_CONF",
     "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
     "PATHEXT",
     "PERL5DB",
     "PERL5LIB",
@@ -273,15 +280,72 @@ const LOADERS: &[&str] = &[
     "PYTHONSTARTUP",
     "PYTHONUSERBASE",
     "RUBYLIB",
+    "RUSTC",
+    "RUSTC_WORKSPACE_WRAPPER",
     "RUSTC_WRAPPER",
+    "R_ENVIRON_USER",
+    "R_PROFILE",
+    "R_PROFILE_USER",
     "SHELLOPTS",
     "SSLKEYLOGFILE",
+    "YARN_PLUGINS",
+    "YARN_RC_FILENAME",
+    "YARN_YARN_PATH",
     "ZDOTDIR",
 ];
 
 /// The same by the beginning of the name.
-const LOADER_PREFIXES: &[&str] =
-    &["LD_", "DYLD_", "BASH_FUNC_", "GIT_CONFIG", "COMPLUS_", "_RLD_", "MALLOC_CONF"];
+const LOADER_PREFIXES: &[&str] = &[
+    "LD_",
+    "DYLD_",
+    "BASH_FUNC_",
+    "GIT_CONFIG",
+    "COMPLUS_",
+    "CORECLR_PROFILER",
+    "CORECLR_ENABLE_PROFILING",
+    "COR_PROFILER",
+    "COR_ENABLE_PROFILING",
+    "LUA_INIT",
+    "_RLD_",
+    "MALLOC_CONF",
+    "CARGO_BUILD_RUSTC_",
+];
+
+/// Where programs look for settings and plug-ins that can make them run something: fine in folders of the user, not
+/// where everybody may write.
+const SETTINGS: &[&str] = &[
+    "CPATH",
+    "CURL_HOME",
+    "DOCKER_CONFIG",
+    "ERL_LIBS",
+    "FPATH",
+    "GIO_EXTRA_MODULES",
+    "GIO_MODULE_DIR",
+    "GST_PLUGIN_PATH",
+    "HELM_PLUGINS",
+    "INPUTRC",
+    "JULIA_DEPOT_PATH",
+    "JULIA_LOAD_PATH",
+    "KRB5_CONFIG",
+    "KUBECONFIG",
+    "LUA_CPATH",
+    "LUA_PATH",
+    "MYVIMRC",
+    "NETRC",
+    "PHPRC",
+    "PHP_INI_SCAN_DIR",
+    "PIP_CONFIG_FILE",
+    "PYTHONPYCACHEPREFIX",
+    "QT_PLUGIN_PATH",
+    "R_LIBS",
+    "R_LIBS_USER",
+    "TERMINFO",
+    "UV_CONFIG_FILE",
+    "VK_LAYER_PATH",
+    "WGETRC",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+];
 
 /// Variables of git that name programs.
 const GIT_PROGRAMS: &[&str] = &[
@@ -298,8 +362,24 @@ const GIT_PROGRAMS: &[&str] = &[
 ];
 
 /// Variables that name programs in everyday use: fine, unless others can replace the program.
-const PROGRAMS: &[&str] =
-    &["SHELL", "EDITOR", "VISUAL", "PAGER", "BROWSER", "UV_PYTHON", "JAVA_HOME", "SSH_ASKPASS"];
+const PROGRAMS: &[&str] = &[
+    "SHELL",
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+    "BROWSER",
+    "UV_PYTHON",
+    "JAVA_HOME",
+    "SSH_ASKPASS",
+    "SUDO_ASKPASS",
+    "CC",
+    "CXX",
+    "LD",
+    "AR",
+    "LINKER",
+    "NPM_CONFIG_PYTHON",
+    "NODE_GYP_FORCE_PYTHON",
+];
 
 /// Where trust begins for TLS.
 const TRUST_ROOTS: &[&str] = &[
@@ -318,6 +398,7 @@ const TRUST_ROOTS: &[&str] = &[
 /// Where packages come from.
 const SOURCES: &[&str] = &[
     "NPM_CONFIG_REGISTRY",
+    "NPM_CONFIG_REGISTRY_SERVER",
     "YARN_REGISTRY",
     "UV_INDEX",
     "UV_INDEX_URL",
@@ -352,11 +433,49 @@ pub(crate) fn judge_variable(name: &str, value: &str, place: Place) -> Result<Op
             options.iter().any(|option| word.starts_with(option))
         })
     };
-    let is_false = matches!(value.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off");
+    let is_false = matches!(value.trim().to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off");
     let is_true = !value.is_empty() && !is_false;
     let say = match upper.as_str() {
         _ if is_function(value) => Say::No,
+        // Nothing is loaded from nowhere; an empty separator of words is one all the same.
+        name if value.is_empty() && name != "IFS" => Say::Nothing,
+        // A shell takes the file that it names for its first program; to others it is a word such as "production".
+        "ENV" if !value.contains(['/', '\\', '$', '`']) => Say::Nothing,
+        "ENV" => Say::No,
+        "GIT_CONFIG_NOSYSTEM" => Say::Nothing,
+        "GIT_CONFIG_GLOBAL" | "GIT_CONFIG_SYSTEM" if value == "/dev/null" => Say::Nothing,
+        "GIT_ALLOW_PROTOCOL" if value.to_ascii_lowercase().split(':').any(|part| part.trim() == "ext") => {
+            Say::No
+        }
+        name if name.starts_with("CARGO_TARGET_")
+            && (name.ends_with("_RUNNER") || name.ends_with("_LINKER")) =>
+        {
+            Say::No
+        }
+        "RUSTFLAGS" | "CARGO_BUILD_RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "RUSTDOCFLAGS" => {
+            if value.contains("linker") { Say::No } else { Say::Nothing }
+        }
+        "ERL_FLAGS" | "ERL_AFLAGS" | "ERL_ZFLAGS" | "ELIXIR_ERL_OPTIONS" | "ELIXIR_ERL_FLAGS" => {
+            if option(&["-eval", "-run", "-s", "-pa", "-pz", "-boot", "-config", "-remsh", "-loader"]) {
+                Say::No
+            } else {
+                Say::Nothing
+            }
+        }
+        "YARN_ENABLE_STRICT_SSL" if is_false => Say::No,
+        "GOINSECURE" => Say::No,
+        "GONOSUMDB" | "GONOSUMCHECK" | "GOFLAGS_INSECURE" if place.project => Say::No,
+        name if SETTINGS.contains(&name) => {
+            if value.split([':', ';']).any(is_world_writable) {
+                Say::No
+            } else {
+                Say::Nothing
+            }
+        }
         "COMSPEC" | "PATHEXT" if !place.windows && cfg!(not(windows)) => Say::Nothing,
+        name if is_feature_flags(name) => Say::Nothing,
+        // A program of everyday use, found by its name alone, is what git would use anyway.
+        "GIT_PAGER" | "GIT_EDITOR" | "GIT_SEQUENCE_EDITOR" if is_plain_program(value) => Say::Nothing,
         name if LOADERS.contains(&name) || GIT_PROGRAMS.contains(&name) => Say::No,
         name if LOADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => Say::No,
         "NODE_OPTIONS" | "BUN_OPTIONS" => {
@@ -392,7 +511,7 @@ pub(crate) fn judge_variable(name: &str, value: &str, place: Place) -> Result<Op
                 Say::Nothing
             }
         }
-        "JAVA_TOOL_OPTIONS" | "_JAVA_OPTIONS" | "JDK_JAVA_OPTIONS" | "JAVA_OPTS" | "MAVEN_OPTS" => {
+        name if is_java_options(name) => {
             let bad = [
                 "-javaagent",
                 "-agentlib",
@@ -460,11 +579,10 @@ pub(crate) fn judge_variable(name: &str, value: &str, place: Place) -> Result<Op
             }
         }
         name if PROGRAMS.contains(&name) => {
-            if is_world_writable(value) {
-                Say::No
-            } else {
-                Say::Nothing
-            }
+            // A program with options is in use (`code --wait`), an interpreter with code is not.
+            let mut words = value.split_whitespace();
+            let code = crate::command::runs_code(words.next().unwrap_or_default()) && words.next().is_some();
+            if is_world_writable(value) || code { Say::No } else { Say::Nothing }
         }
         name if SOURCES.contains(&name)
             || name.starts_with("UV_INDEX_")
@@ -488,7 +606,7 @@ pub(crate) fn judge_variable(name: &str, value: &str, place: Place) -> Result<Op
                 )
             }
         }
-        name if name.ends_with("_BASE_URL") && is_model_host(name) => {
+        name if is_base(name) && is_model_host(name) => {
             if place.project {
                 Say::No
             } else if is_own_api(name, value) {
@@ -509,7 +627,7 @@ pub(crate) fn judge_variable(name: &str, value: &str, place: Place) -> Result<Op
             format!("the variable {name} {what}"),
             "keep it only if you put it there",
         ))),
-        Say::No if place.project && upper.ends_with("_BASE_URL") => Err(refusal(
+        Say::No if place.project && is_base(&upper) => Err(refusal(
             "project-variable",
             format!("the variable {name} of a project leads keys to a place of its choice"),
             "set it in your own configuration if it is right",
@@ -542,9 +660,38 @@ fn source(value: &str, place: Place) -> Result<Say, Refusal> {
     })
 }
 
+/// The keys of LaunchDarkly begin like the variables of the dynamic loader.
+fn is_feature_flags(name: &str) -> bool {
+    name.strip_prefix("LD_").is_some_and(|rest| {
+        let first = rest.split('_').next().unwrap_or_default();
+        matches!(first, "SDK" | "CLIENT" | "MOBILE" | "API" | "PROJECT" | "ENV" | "ACCESS" | "RELAY")
+    })
+}
+
+/// A program's bare name with options of letters, which runs no code of its options.
+fn is_plain_program(value: &str) -> bool {
+    value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'-'))
+        && !crate::command::runs_code(value.split(' ').next().unwrap_or_default())
+}
+
+/// Options of Java's virtual machine, however the launcher calls them.
+fn is_java_options(name: &str) -> bool {
+    matches!(name, "JAVA_TOOL_OPTIONS" | "_JAVA_OPTIONS" | "JDK_JAVA_OPTIONS" | "JAVACMD_OPTS")
+        || ["JAVA", "JVM", "MAVEN", "GRADLE", "SBT", "KOTLIN", "GROOVY", "CATALINA"].iter().any(|vm| {
+            name.contains(vm)
+                && (name.ends_with("_OPTS") || name.ends_with("_OPTIONS") || name.ends_with("_ARGS"))
+        })
+}
+
+/// Whether a variable says where an interface lies.
+fn is_base(name: &str) -> bool {
+    ["_BASE_URL", "_API_BASE", "_API_URL", "_API_HOST", "_API_ENDPOINT"].iter().any(|end| name.ends_with(end))
+}
+
 /// Hosts of models, to whose clients keys are given.
 fn is_model_host(name: &str) -> bool {
-    let owner = name.trim_end_matches("_BASE_URL").trim_end_matches("_API");
+    let owner =
+        name.rsplit_once("_BASE_URL").or_else(|| name.rsplit_once("_API_")).map_or(name, |(owner, _)| owner);
     [
         "ANTHROPIC",
         "OPENAI",
@@ -573,7 +720,13 @@ fn is_own_api(name: &str, value: &str) -> bool {
     let owner = name.split('_').next().unwrap_or_default().to_ascii_lowercase();
     let Ok(url) = url::Url::parse(value) else { return value.is_empty() };
     let host = url.host_str().unwrap_or_default().trim_end_matches('.');
-    let own = [format!("{owner}.com"), format!("{owner}.ai"), format!("{owner}.azure.com")];
+    let mut own = vec![format!("{owner}.com"), format!("{owner}.ai"), format!("{owner}.azure.com")];
+    own.extend(match owner.as_str() {
+        "gemini" | "google" | "vertex" => Some("googleapis.com".to_owned()),
+        "xai" => Some("x.ai".to_owned()),
+        "azure" => Some("openai.azure.com".to_owned()),
+        _ => None,
+    });
     (url.scheme() == "https" && own.iter().any(|own| host == own || host.ends_with(&format!(".{own}"))))
         || crate::url::is_loopback_name(host)
         || url.host().is_some_and(|host| match host {

@@ -58,6 +58,13 @@ pub fn check<'a>(
             "the server has to rename it",
         ));
     }
+    if let Some(found) = name.chars().find(|c| c.is_control() || text::is_separator(*c)) {
+        return Err(refusal(
+            "hidden-character",
+            format!("a tool has the character {} in its name", found.escape_unicode()),
+            "the server has to rename it",
+        ));
+    }
     let lookalike = |known: &str| {
         refusal(
             "tool-lookalike",

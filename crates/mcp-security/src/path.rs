@@ -178,8 +178,15 @@ fn percent_decoded(text: &str) -> Option<String> {
 
 /// What is left when everything percent-encoded is decoded, however often it was.
 pub(crate) fn decoded(text: &str) -> String {
+    // Two bytes for what one byte says are no UTF-8, and some decoders take them all the same.
+    const LONG: &[(&str, &str)] =
+        &[("%c0%ae", "."), ("%e0%80%ae", "."), ("%c0%af", "/"), ("%e0%80%af", "/"), ("%c1%9c", "\\")];
     let mut text = text.to_owned();
     for _ in 0..4 {
+        let lower = text.to_ascii_lowercase();
+        if LONG.iter().any(|(long, _)| lower.contains(long)) {
+            text = LONG.iter().fold(lower, |text, (long, short)| text.replace(long, short));
+        }
         match percent_decoded(&text) {
             Some(plain) if plain != text => text = plain,
             _ => break,
@@ -296,6 +303,9 @@ fn judge_protected(inside: &[String], operation: Operation, windows: bool) -> Re
         ".bash_login",
         ".ripgreprc",
         ".npmrc",
+        ".yarnrc",
+        ".yarnrc.yml",
+        "bunfig.toml",
         ".pypirc",
         ".netrc",
         ".envrc",

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use mcp_core::ToolSpec;
+use mcp_core::{Schema, ToolSpec};
 use serde_json::Value;
 
 use crate::{Finding, Verdict, limits, refusal, schema, text, url};
@@ -85,6 +85,12 @@ pub fn text(raw: &str, around: &Around) -> Scan {
 fn words(raw: &str, around: &Around, layers: usize, scan: &mut Scan) {
     let plain = spell::plain(raw);
     judge(&Cues::of(&plain), scan);
+    if let Some(shown) = spell::disguised(&plain, raw) {
+        let cues = Cues::of(&shown);
+        if cues.any(&[Cue::Override, Cue::Approve, Cue::Tells, Cue::Conceal]) {
+            judge(&cues, scan);
+        }
+    }
     shadows(&plain, around, scan);
     if layers == 0 {
         return;
@@ -114,14 +120,17 @@ fn judge(cues: &Cues, scan: &mut Scan) {
         || (cues.has(LoudTag) && cues.any(&[Order, Conceal, KeyFile, Secrets, First, Context]))
     {
         scan.hard("instruction-tag", "holds a block of instructions that people are not meant to read");
+    } else if cues.has(Comment) && cues.any(&[KeyFile, Secrets, Conceal, First, Context, Override, Role]) {
+        scan.hard("instruction-tag", "holds a comment that people are not meant to read");
     } else if cues.has(LoudTag) {
         scan.soft("instruction-tag", "holds a marked block");
     }
-    if cues.together(&[&[Read, Order], &[KeyFile]]) || cues.has(Template) {
+    if cues.together(&[&[Hands, Steals], &[KeyFile]]) || cues.has(Template) {
         scan.hard("reads-keys", "tells a model to read keys or credentials");
     }
-    if cues.together(&[&[Order], &[Secrets]]) && cues.any(&[First, Conceal, Must, Prompt])
-        || cues.together(&[&[Order], &[Prompt]])
+    if (cues.orders_secrets() && cues.any(&[First, Conceal, Must, Prompt]))
+        || cues.together(&[&[Steals], &[Secrets, Context, Prompt]])
+        || cues.has(Tells)
     {
         scan.hard("gives-secrets", "tells a model to hand out secrets or its instructions");
     }
@@ -130,7 +139,7 @@ fn judge(cues: &Cues, scan: &mut Scan) {
     }
     if cues.has(Conceal) {
         if cues.any(&[KeyFile, Secrets, Context, Redirect, Prompt, Read])
-            || cues.together(&[&[Order], &[Conceal]])
+            || cues.together(&[&[Order, Does], &[Conceal]])
         {
             scan.hard("conceals", "tells a model to act and to keep silent about it");
         } else {
@@ -146,7 +155,9 @@ fn judge(cues: &Cues, scan: &mut Scan) {
     if cues.has(Prefer) {
         scan.soft("preference", "speaks for itself and against other tools");
     }
-    if cues.has(Role) && cues.any(&[Order, Must]) {
+    if cues.has(Role) && cues.has(Order) && cues.any(&[Secrets, KeyFile, Context, Approve, Prompt]) {
+        scan.hard("role-marker", "speaks as if it were the system or the user");
+    } else if cues.has(Role) && cues.any(&[Order, Must]) {
         scan.soft("role-marker", "speaks as if it were the system or the user");
     }
 }
@@ -155,9 +166,12 @@ fn judge(cues: &Cues, scan: &mut Scan) {
 fn shadows(plain: &str, around: &Around, scan: &mut Scan) {
     let distinctive = |name: &str| name.len() >= 6 && name.contains(['_', '-']) || name.starts_with("mcp__");
     let known = |word: &str| {
+        // Other servers' tools may be called by the names that models see.
+        let word =
+            word.strip_prefix("mcp__").and_then(|rest| rest.split_once("__")).map_or(word, |(_, name)| name);
         distinctive(word)
-            && !around.own.iter().any(|own| text::skeleton(own) == word)
             && around.foreign.iter().any(|foreign| text::skeleton(foreign) == word)
+            && !around.own.iter().any(|own| text::skeleton(own) == word)
     };
     for sentence in plain.split_inclusive(['.', '\n', ';']) {
         let mut words = sentence.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-')));
@@ -198,10 +212,25 @@ pub fn tool(spec: &ToolSpec, around: &Around) -> Verdict<ToolSpec> {
     let mut scan = Scan::default();
     let mut shown = spec.clone();
     let mut changed = false;
-    match schema::judge(&spec.input_schema) {
+    let unreadable = |error: serde_json::Error| {
+        refusal(
+            "schema-limit",
+            format!("the schema cannot be read: {error}"),
+            "the tool is left out; its server has to change its schema",
+        )
+    };
+    let input = match spec.input_schema.to_value() {
+        Ok(schema) => schema,
+        Err(error) => return Verdict::Block(unreadable(error)),
+    };
+    let output = match spec.output_schema.as_ref().map(Schema::to_value).transpose() {
+        Ok(schema) => schema,
+        Err(error) => return Verdict::Block(unreadable(error)),
+    };
+    match schema::judge(&input) {
         Verdict::Block(refusal) => return Verdict::Block(refusal),
         Verdict::Sanitize(schema) => {
-            shown.input_schema = std::sync::Arc::new(schema);
+            shown.input_schema = schema.into();
             changed = true;
         }
         _ => {}
@@ -210,8 +239,8 @@ pub fn tool(spec: &ToolSpec, around: &Around) -> Verdict<ToolSpec> {
     parts.extend(spec.title.as_deref());
     parts.extend(spec.description.as_deref());
     parts.extend(spec.annotations.title.as_deref());
-    texts(&spec.input_schema, &mut parts);
-    if let Some(schema) = &spec.output_schema {
+    texts(&input, &mut parts);
+    if let Some(schema) = &output {
         texts(schema, &mut parts);
     }
     for part in parts.iter().filter(|part| !is_keyword(part)) {

@@ -21,11 +21,12 @@ pub fn judge(schema: &Value) -> Verdict<Value> {
     if let Err(refusal) = bounds(schema).and_then(|()| references(schema)).and_then(|()| headers(schema)) {
         return Verdict::Block(refusal);
     }
-    let mut shown = schema.clone();
-    if shorten(&mut shown) {
-        return Verdict::Sanitize(shown);
+    if !has_long_values(schema) {
+        return Verdict::Allow;
     }
-    Verdict::Allow
+    let mut shown = schema.clone();
+    shorten(&mut shown);
+    Verdict::Sanitize(shown)
 }
 
 fn block(rule: &'static str, reason: impl Into<String>) -> Refusal {
@@ -159,10 +160,17 @@ fn keyword(key: &str, value: &Value) -> Result<(), Refusal> {
                 self::pattern(pattern)?;
             }
         }
-        "patternProperties" => {
+        "patternProperties" if value.is_object() => {
             for pattern in value.as_object().into_iter().flat_map(Map::keys) {
                 self::pattern(pattern)?;
             }
+        }
+        // A member that happens to have one of these names is an object, as every schema of a member is.
+        "properties" | "patternProperties" | "$defs" | "definitions" if !value.is_object() => {
+            return Err(block("schema-type", format!("{key} is not a mapping of names")));
+        }
+        "required" if value.is_string() || value.is_number() => {
+            return Err(block("schema-type", "required is not a list of names"));
         }
         key if COUNTS.contains(&key) && value.is_number() => {
             // 3.0 is a count too.
@@ -362,31 +370,40 @@ fn headers(schema: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Takes out values that are too long for a model; says whether there were any.
-fn shorten(schema: &mut Value) -> bool {
-    let mut shortened = false;
+/// Whether it is a value that is too long for a model, and can be left out.
+fn is_long(key: &str, value: &Value) -> bool {
+    is_annotation(key)
+        && serde_json::to_string(value).is_ok_and(|text| text.len() > limits::SCHEMA_VALUE_BYTES)
+}
+
+fn has_long_values(schema: &Value) -> bool {
     let mut open = vec![schema];
     while let Some(value) = open.pop() {
         match value {
             Value::Object(fields) => {
-                let long: Vec<String> = fields
-                    .iter()
-                    .filter(|(key, value)| {
-                        is_annotation(key)
-                            && serde_json::to_string(value)
-                                .is_ok_and(|text| text.len() > limits::SCHEMA_VALUE_BYTES)
-                    })
-                    .map(|(key, _)| key.clone())
-                    .collect();
-                for key in long {
-                    fields.remove(&key);
-                    shortened = true;
+                if fields.iter().any(|(key, value)| is_long(key, value)) {
+                    return true;
                 }
+                open.extend(fields.values());
+            }
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Takes out values that are too long for a model.
+fn shorten(schema: &mut Value) {
+    let mut open = vec![schema];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(fields) => {
+                fields.retain(|key, value| !is_long(key, value));
                 open.extend(fields.values_mut());
             }
             Value::Array(items) => open.extend(items),
             _ => {}
         }
     }
-    shortened
 }

@@ -144,9 +144,26 @@ fn parts(arg: &str) -> (&str, Option<&str>) {
     {
         return (option, Some(value));
     }
-    let attached = !arg.starts_with("--") && arg.len() > 2 && arg.is_char_boundary(2);
-    if attached && ["-v", "-e", "-p", "-w", "-u", "-m", "-l", "-h"].contains(&&arg[..2]) {
-        return (&arg[..2], Some(&arg[2..]));
+    // Switches may be bundled before the letter that takes a value: "-iv/:/host".
+    const VALUED: [(char, &str); 9] = [
+        ('v', "-v"),
+        ('e', "-e"),
+        ('p', "-p"),
+        ('w', "-w"),
+        ('u', "-u"),
+        ('m', "-m"),
+        ('l', "-l"),
+        ('h', "-h"),
+        ('c', "-c"),
+    ];
+    if !arg.starts_with("--") {
+        let letters = &arg[1..];
+        let switches = letters.len() - letters.trim_start_matches(['i', 't', 'd', 'P', 'q']).len();
+        let rest = &letters[switches..];
+        if let Some((letter, option)) = VALUED.iter().find(|(letter, _)| rest.starts_with(*letter)) {
+            let value = rest[letter.len_utf8()..].trim_start_matches('=');
+            return (option, (!value.is_empty()).then_some(value));
+        }
     }
     (arg, None)
 }

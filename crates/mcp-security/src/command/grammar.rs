@@ -66,8 +66,8 @@ fn unwrap<'a>(
 ) -> Result<Option<(&'a str, &'a [&'a str])>, Refusal> {
     let name = base_name(program);
     let first = match name.as_str() {
-        "sudo" | "doas" | "su" | "pkexec" | "runas" | "runuser" | "gosu" | "su-exec" | "chroot"
-        | "nsenter" | "systemd-run" | "machinectl" | "setpriv" | "capsh" => {
+        "sudo" | "doas" | "su" | "sg" | "newgrp" | "runcon" | "pkexec" | "runas" | "runuser" | "gosu"
+        | "su-exec" | "chroot" | "nsenter" | "systemd-run" | "machinectl" | "setpriv" | "capsh" => {
             return Err(refusal(
                 "privilege",
                 format!("{name} would start the server with other rights than yours"),
@@ -111,9 +111,23 @@ fn unwrap<'a>(
         "nice" | "ionice" | "chrt" | "taskset" => {
             let at = skip_options(args, &["-n", "-c", "-p", "--adjustment", "--class", "--classdata"]);
             // taskset and chrt take a mask or a priority before the program.
-            if matches!(name.as_str(), "taskset" | "chrt") && !args.contains(&"-c") { at + 1 } else { at }
+            let mask =
+                matches!(name.as_str(), "taskset" | "chrt") && !args[..at.min(args.len())].contains(&"-c");
+            if mask { at + 1 } else { at }
         }
         "stdbuf" => skip_options(args, &["-i", "-o", "-e", "--input", "--output", "--error"]),
+        // What follows runs on this computer's other system.
+        "wsl" => {
+            let at = skip_options(
+                args,
+                &["-d", "--distribution", "-u", "--user", "--cd", "--shell-type", "--distribution-id"],
+            );
+            let special = |arg: &&str| arg.contains(['&', '|', '<', '>', ';', '$', '`']);
+            if args.iter().any(special) {
+                return Err(inline(&name, "with what a shell would obey"));
+            }
+            at
+        }
         "time" => skip_options(args, &["-f", "-o", "--format", "--output"]),
         "timeout" | "gtimeout" => skip_options(args, &["-s", "-k", "--signal", "--kill-after"]) + 1,
         // Windows starts npx and friends through its shell; what follows /c must be one plain command.
@@ -162,6 +176,8 @@ pub(super) fn skip_options(args: &[&str], with_value: &[&str]) -> usize {
 
 /// Programs that fetch, install, change or start other things, and never speak the protocol themselves.
 const NOT_SERVERS: &[&str] = &[
+    "ansible",
+    "ansible-playbook",
     "apt",
     "apt-get",
     "at",
@@ -175,6 +191,9 @@ const NOT_SERVERS: &[&str] = &[
     "chmod",
     "chown",
     "choco",
+    "conhost",
+    "control",
+    "coreutils",
     "cp",
     "cpio",
     "crontab",
@@ -189,6 +208,7 @@ const NOT_SERVERS: &[&str] = &[
     "eval",
     "ex",
     "expect",
+    "explorer",
     "find",
     "flock",
     "forfiles",
@@ -198,7 +218,8 @@ const NOT_SERVERS: &[&str] = &[
     "git",
     "hh",
     "installutil",
-    "kubectl-exec",
+    "kill",
+    "killall",
     "launchctl",
     "less",
     "ln",
@@ -209,11 +230,13 @@ const NOT_SERVERS: &[&str] = &[
     "mawk",
     "mkfifo",
     "more",
+    "mongosh",
     "mount",
     "msbuild",
     "mshta",
     "msiexec",
     "mv",
+    "mysql",
     "nano",
     "nawk",
     "nc",
@@ -221,16 +244,20 @@ const NOT_SERVERS: &[&str] = &[
     "netcat",
     "nvim",
     "odbcconf",
-    "osascript-e",
+    "openssl",
     "pacman",
     "parallel",
     "pcalua",
+    "pkill",
     "printf",
+    "psql",
+    "redis-cli",
     "reg",
     "regsvcs",
     "regsvr32",
     "rm",
     "rsync",
+    "run-parts",
     "rundll32",
     "schtasks",
     "scoop",
@@ -244,6 +271,7 @@ const NOT_SERVERS: &[&str] = &[
     "snap",
     "source",
     "split",
+    "sqlite3",
     "ssh-add",
     "ssh-keygen",
     "start",
@@ -279,7 +307,10 @@ pub(super) fn is_interpreter(name: &str) -> bool {
     let versionless = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     interpreters::NAMES.contains(&versionless)
         || NOT_SERVERS.contains(&name.as_str())
-        || matches!(versionless, "env" | "cross-env" | "cmd" | "nohup" | "nice" | "timeout" | "sudo" | "npx")
+        || matches!(
+            versionless,
+            "env" | "cross-env" | "cmd" | "nohup" | "nice" | "timeout" | "sudo" | "npx" | "wsl"
+        )
 }
 
 fn judge_program(program: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
@@ -301,16 +332,73 @@ fn judge_program(program: &str, args: &[&str], case: &mut Case<'_>) -> Result<()
         _ if interpreters::NAMES.contains(&versionless) => {
             interpreters::judge(&name, versionless, args, case)
         }
+        "kubectl" | "oc" => cluster(&name, args, case),
+        // The dynamic loader starts whatever it is given.
+        _ if name.starts_with("ld-linux") || name.starts_with("ld-musl") || name == "ld.so" => {
+            Err(inline(&name, "as a program"))
+        }
+        "nix" | "nix-shell" => {
+            let mut own = args.iter().take_while(|arg| **arg != "--");
+            match own.find(|arg| matches!(**arg, "-c" | "--command" | "--run" | "--expr" | "-E")) {
+                Some(option) => Err(inline(&name, option)),
+                None => passed_on(args, case),
+            }
+        }
         _ => {
             case.script(program);
-            Ok(())
+            passed_on(args, case)
         }
+    }
+}
+
+/// What starts a server on a cluster.
+fn cluster(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
+    let at = skip_options(args, &["-n", "--namespace", "--context", "--kubeconfig"]);
+    match args.get(at).copied() {
+        Some("exec" | "run" | "attach" | "mcp") => {
+            case.tell(
+                "remote-program",
+                format!("{name} starts the server on a cluster, where nothing is judged"),
+                "reach a remote server by url: where it offers one",
+            );
+            passed_on(args, case)
+        }
+        word => Err(not_a_server(&format!("{name} {}", word.unwrap_or_default()))),
+    }
+}
+
+/// A program nobody knows may start another one that its arguments name: an interpreter together with code for it is
+/// code of this command line, whoever starts it.
+fn passed_on(args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
+    for (at, arg) in args.iter().enumerate() {
+        let rest = &args[at + 1..];
+        if rest.len() < 2 || !rest[0].starts_with('-') || !super::runs_code(arg) {
+            continue;
+        }
+        // Only code counts here: what is wrong otherwise, such as a missing script, may be the program's own affair.
+        let mut found = Vec::new();
+        let mut inner = Case { findings: &mut found, ..*case };
+        match judge_program(arg, rest, &mut inner) {
+            Err(refusal) if refusal.rule == "inline-program" => return Err(refusal),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// As [`passed_on`], for the arguments of a package, which are its own unless they begin with a whole command.
+pub(super) fn command_of(args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
+    let first = args.iter().position(|arg| *arg == "--").map_or(0, |at| at + 1);
+    match args.get(first) {
+        Some(program) if super::runs_code(program) => passed_on(&args[first..], case),
+        _ => Ok(()),
     }
 }
 
 /// Package managers and build tools that can also start a program.
 fn tool(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
-    let at = skip_options(args, &["-C", "--project", "--directory", "-p", "-n", "--manifest-path"]);
+    let at =
+        skip_options(args, &["-C", "--project", "--directory", "-p", "-n", "--manifest-path", "--config"]);
     let word = args.get(at).copied();
     match (name, word) {
         ("pip" | "gem", _) => Err(not_a_server(&format!("{name} {}", word.unwrap_or_default()))),
@@ -325,9 +413,10 @@ fn tool(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
             }
         }
         ("cargo" | "go", Some("run" | "r")) => {
-            if args.iter().take_while(|arg| **arg != "--").any(|arg| {
-                arg.starts_with("-toolexec") || arg.starts_with("-exec") || arg.starts_with("--config")
-            }) {
+            let own = |arg: &&str| {
+                ["-toolexec", "-exec", "-overlay", "--config"].iter().any(|option| arg.starts_with(option))
+            };
+            if args.iter().take_while(|arg| **arg != "--").any(own) {
                 return Err(runner_option(name, "-toolexec, -exec or --config"));
             }
             Ok(())

@@ -59,6 +59,13 @@ pub(super) const NAMES: &[&str] = &[
     "runghc",
     "scala",
     "groovy",
+    "kotlin",
+    "ocaml",
+    "racket",
+    "clojure",
+    "clj",
+    "bb",
+    "sbcl",
     "jshell",
     "swift",
     "java",
@@ -86,10 +93,11 @@ pub(super) fn judge(
         "ruby" | "jruby" => options(name, args, &["-e", "-", "-r"], &["-I", "-C", "-E", "-W"], case),
         "irb" | "jshell" | "erl" | "guile" | "ghc" => Err(inline(name, "")),
         "perl" => options(name, args, &["-e", "-E", "-", "-M", "-m", "-d"], &["-I", "-C"], case),
-        "php" => options(name, args, &["-r", "-B", "-R", "-E", "--run", "-a", "-z"], &["-c", "-d"], case),
+        "php" => php(name, args, case),
         "lua" | "luajit" => options(name, args, &["-e", "-", "-i"], &["-l"], case),
         "osascript" => options(name, args, &["-e", "-", "-i"], &["-l"], case),
-        "rscript" | "r" | "julia" | "elixir" | "groovy" | "scala" | "swift" | "runghc" => {
+        "ocaml" | "racket" | "clojure" | "clj" | "bb" | "sbcl" | "kotlin" | "rscript" | "r" | "julia"
+        | "elixir" | "groovy" | "scala" | "swift" | "runghc" => {
             options(name, args, &["-e", "-E", "--eval", "-"], &[], case)
         }
         "java" | "javaw" => java(name, args, case),
@@ -132,6 +140,29 @@ fn shell(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> 
         }
     }
     script(name, args.get(at), case)
+}
+
+fn php(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
+    // Settings that make PHP run a file before the script, load a library or read code from elsewhere.
+    const LOADS: &[&str] = &[
+        "auto_prepend_file",
+        "auto_append_file",
+        "extension",
+        "zend_extension",
+        "allow_url_include",
+        "ffi.",
+    ];
+    for (at, arg) in args.iter().enumerate().take_while(|(_, arg)| arg.starts_with('-') || arg.contains('='))
+    {
+        let Some(attached) = arg.strip_prefix("-d") else { continue };
+        let setting =
+            if attached.is_empty() { args.get(at + 1).copied().unwrap_or_default() } else { attached };
+        let setting = setting.trim_start_matches(['=', ' ']).to_ascii_lowercase();
+        if LOADS.iter().any(|load| setting.starts_with(load)) {
+            return Err(runner_option(name, arg));
+        }
+    }
+    options(name, args, &["-r", "-B", "-R", "-E", "--run", "-a", "-z"], &["-c", "-d"], case)
 }
 
 fn powershell(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
@@ -427,8 +458,12 @@ fn java(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
         }
         match lower.as_str() {
             "-jar" => return script(name, args.get(at + 1), case),
-            "-cp" | "-classpath" | "--class-path" | "-p" | "--module-path" | "--add-opens"
-            | "--add-exports" | "--add-modules" | "--source" => at += 2,
+            "-cp" | "-classpath" | "--class-path" | "-p" | "--module-path" => {
+                let places = args.get(at + 1).copied().unwrap_or_default();
+                places.split([':', ';']).for_each(|place| case.script(place));
+                at += 2;
+            }
+            "--add-opens" | "--add-exports" | "--add-modules" | "--source" => at += 2,
             "-m" | "--module" => return Ok(()),
             _ if arg.starts_with('-') => at += 1,
             _ => return script(name, Some(&arg), case),

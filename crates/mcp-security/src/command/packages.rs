@@ -333,7 +333,12 @@ fn program_of(spec: &str) -> &str {
 /// Packages that are interpreters or wrappers themselves are judged like them.
 fn inner(program: &str, rest: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
     let name = program_of(program);
-    if grammar::is_interpreter(name) { grammar::judge(name, rest, case) } else { Ok(()) }
+    let starts = matches!(name, "npm" | "pnpm" | "pnpx" | "yarn" | "bunx" | "uv" | "uvx" | "pipx");
+    if starts || grammar::is_interpreter(name) {
+        grammar::judge(name, rest, case)
+    } else {
+        grammar::command_of(rest, case)
+    }
 }
 
 /// npx, `npm exec`, `pnpm dlx`, bunx.
@@ -372,7 +377,15 @@ pub(super) fn npm(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), 
     let at = at.max(at_value);
     for &option in &args[..at.min(args.len())] {
         let option = option.split('=').next().unwrap_or(option);
-        let code = ["-c", "--call", "--node-options", "--script-shell", "--userconfig", "--globalconfig"];
+        let code = [
+            "-c",
+            "--call",
+            "--shell-mode",
+            "--node-options",
+            "--script-shell",
+            "--userconfig",
+            "--globalconfig",
+        ];
         if code.contains(&option) {
             return Err(inline(name, option));
         }

@@ -15,6 +15,8 @@ pub(super) enum Cue {
     HiddenTag,
     /// `<important>`.
     LoudTag,
+    /// `<!-- ... -->`.
+    Comment,
     /// Read, open, print: looking at something.
     Read,
     /// Send, pass, include: doing something with it.
@@ -27,6 +29,18 @@ pub(super) enum Cue {
     Template,
     /// The system prompt.
     Prompt,
+    /// "Print the system prompt".
+    Tells,
+    /// Read out, hand over.
+    Hands,
+    /// "Exfiltrate".
+    Steals,
+    /// What a tool does besides.
+    Does,
+    /// "Never include passwords".
+    Spares,
+    /// "Do not forget to".
+    Insists,
     /// The whole conversation.
     Context,
     /// "Do not tell the user".
@@ -68,8 +82,42 @@ const PATTERNS: &[(Cue, &str)] = &[
         r"\byou are now (in |an? |the )?\w+([ -]\w+)? ?(mode|assistant|administrator|admin|agent|root)\b",
     ),
     (Override, r"\b(new|updated|real|actual|true) (system )?instructions? ?:"),
+    (
+        Override,
+        r"\b(pay no attention to|no longer (follow|obey)|stop (following|obeying)|supersedes?|overrides?|replaces?) (all |any |your |the |every )*(previous|prior|earlier|system|above|former|original|safety|developer)( \w+)? ?(instructions?|prompts?|rules|guidelines|directives)\b|\b(no longer|stop|not) (follow(ing)?|obey(ing)?) your (system|original|previous) (prompt|instructions?)\b",
+    ),
+    (
+        Override,
+        r"\b(previous|prior|earlier|other|system|original|safety) (instructions?|guidelines|rules|directives|prompts?) (are|is) (now )?(void|cancelled|canceled|obsolete|invalid|suspended|lifted|revoked|no longer)\b",
+    ),
+    // The same order in the languages that are met most.
+    (
+        Override,
+        r"\bignor(ez|er) [\w' ]{0,40}\binstructions\b|\bignor(ez|er|e|a|iere|ieren|are|ate) [\w' ]{0,40}\b(anweisungen|instrucciones|istruzioni|instru\u{e7}\u{f5}es|regeln|r\u{e8}gles|reglas|regole|consignes|vorgaben)\b",
+    ),
+    (
+        Override,
+        r"\u{438}\u{433}\u{43d}\u{43e}\u{440}\u{438}\u{440}\w+ [\w ]{0,30}(\u{438}\u{43d}\u{441}\u{442}\u{440}\u{443}\u{43a}\u{446}\u{438}|\u{443}\u{43a}\u{430}\u{437}\u{430}\u{43d}\u{438}|\u{43f}\u{440}\u{430}\u{432}\u{438}\u{43b})|(\u{5ffd}\u{7565}|\u{65e0}\u{89c6}).{0,10}(\u{6307}\u{4ee4}|\u{6307}\u{793a}|\u{89c4}\u{5219}|\u{8bf4}\u{660e})|(\u{6307}\u{793a}|\u{547d}\u{4ee4}).{0,8}\u{7121}\u{8996}",
+    ),
     (Override, r"\bdo not (follow|obey|listen to) (the |your |any )?(user|system|previous|safety)"),
-    (Approve, r"\b(always|automatically|auto) (approve|accept|allow|confirm|grant|say yes)\b"),
+    (Approve, r"\b(always|automatically|auto)[ -](approve|grant|say yes)\b"),
+    (
+        Approve,
+        r"\b(always|automatically) (accept|allow|confirm|permit) (every|all|any|each|file|tool|\w+ (requests?|calls?|actions?|writes?|permissions?))\b",
+    ),
+    (Approve, r"\bauto-?approve (for )?(all|every|any)\b"),
+    (
+        Approve,
+        r"\b(answer|say|reply|respond|click) (with )?.?(yes|ok|allow|approve).? (on behalf|for the user|automatically|to (all|every|any))\b",
+    ),
+    (
+        Approve,
+        r"\b(skip|bypass|suppress|ignore) (the |any |all |every )?(user('s)?|human) (confirmations?|approvals?|consent|permission)\b",
+    ),
+    (
+        Approve,
+        r"\b(should|must|shall|will|is to|are to) (always )?be (auto-?approved|automatically (approved|accepted|granted)|(approved|accepted|granted) (automatically|without (asking|any|confirmation|review)))",
+    ),
     (
         Approve,
         r"\bapprove (every|all|any|each) (\w+ )?(requests?|actions?|calls?|tools?|operations?|permissions?)\b",
@@ -78,12 +126,13 @@ const PATTERNS: &[(Cue, &str)] = &[
     (Approve, r"\bignore \w+ \w+ and approve\b"),
     (
         HiddenTag,
-        r"<\s*/?(hidden|secret|system|sys|override|jailbreak|invisible|admin|instructions?|assistant|internal_instructions?|system_prompt|system-prompt|confidential|im_start)\b[^>]{0,40}>|<\|(im_start|system|assistant|endoftext)\|>|\[/?inst\]|\[system\]",
+        r"<\s*/?(hidden|secret|system|sys|override|jailbreak|invisible|admin|instructions?|assistant|internal_instructions?|system_prompt|system-prompt|confidential|im_start|(assistant|agent|ai|llm|model|bot)[_-](instructions?|only|note|directive|rules?))\b[^>]{0,40}>|<\|(im_start|system|assistant|endoftext)\|>|\[/?inst\]|\[+ ?system( (override|prompt|note|message|instructions?))? ?\]+|#{2,} ?system ?#{2,}",
     ),
     (
         LoudTag,
-        r"<\s*/?(important|critical|urgent|attention|warning|mandatory|priority|notice|must_read|must-read|rules?)\s*>|<!--",
+        r"<\s*/?(important|critical|urgent|attention|warning|mandatory|priority|notice|must_read|must-read|rules?)\s*>",
     ),
+    (Comment, r"<!--"),
     (
         Read,
         r"\b(read|open|cat|load|view|access|fetch|retrieve|dump|print|list|extract|get|look up|collect|call \w+ on|contents? of)\b",
@@ -94,40 +143,66 @@ const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         KeyFile,
-        r"\.ssh/(id_|\*|identity|known|authorized|[a-z_]*key)|\bid_(rsa|ed25519|ecdsa|dsa)\b|\.aws/|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bseed phrase|\.env(\.\w+)? (file|and|content)|\bprivate[ _-]?keys?\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)|\bssh keys?\b",
+        r"\.ssh/(id_|\*|identity|known|authorized|[a-z_]*key)|\bid_(rsa|ed25519|ecdsa|dsa)\b|\.aws/|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bcookies (sqlite|database|db|file)\b|\bseed phrase|\.env(\.\w+)? (file|and|content)|\bcontents? of (the |your |a )?\.env\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)\b",
     ),
     (
         Secrets,
-        r"\b(api[ _-]?keys?|passwords?|passphrases?|secrets?|credentials?|access[ _-]?tokens?|auth[ _-]?tokens?|tokens|session cookies?|environment variables?|env vars?|\.env\b|credit card)\b",
+        r"\b(api[ _-]?keys?|private[ _-]?keys?|ssh[ _-]?keys?|passwords?|passphrases?|secrets?|credentials?|(access|auth|github|gitlab|slack|discord|bearer|oauth|personal|user's|stripe)[ _-]?tokens?|tokens|session cookies?|environment variables?|env vars?|\.env\b|credit card)\b",
     ),
     (
         Template,
-        r"\{\{\s*(contents? of|file:|read |env[:. ]|cat |include |secrets?[:. ])|\$\{\s*(file|env|secrets?)[:.]|\$\((cat|curl|wget|env|printenv)\b",
+        r"(^|[^$])\{\{\s*(contents? of|file:|read |env[:. ]|cat |include |secrets?[:. ])|\$\{\s*(file|env|secrets?)[:.]|\$\((cat|curl|wget|env|printenv)\b",
     ),
     (Prompt, r"\b(system|developer|initial|hidden)[ -]?(prompt|message|instructions?)\b"),
     (
+        Tells,
+        r"\b(print|output|reveal|repeat|show|disclose|give|send|return|include|pass|provide|leak|share|paste|append|expose|dump|override|ignore|disregard|follow|encode|forward|submit)\b[\w ,'*]{0,40}\b(system|developer|initial|hidden)[ -]?(prompt|message|instructions?)\b",
+    ),
+    (
+        Hands,
+        r"\b(send|pass|include|forward|post|upload|append|transmit|e-?mail|bcc|copy|attach|provide|supply|submit|leak|exfiltrate|put|insert|print|output|reveal|repeat|show|disclose|return|paste|encode|read|open|cat|fetch|dump|collect|retrieve|extract|load|access|call \w+ on|contents? of|envo(yez|yer|ie)|enviar|envia|env\u{ed}a|senden|sende|schicken?|invia(re)?|lies|lisez|leer)\b|\u{8bfb}\u{53d6}|\u{53d1}\u{9001}|\u{4e0a}\u{4f20}|\u{9001}\u{4fe1}|\u{8aad}\u{307f}|\u{43f}\u{440}\u{43e}\u{447}\u{438}\u{442}|\u{43e}\u{442}\u{43f}\u{440}\u{430}\u{432}",
+    ),
+    (Steals, r"\b(exfiltrate|steal|harvest|siphon|smuggle)\b"),
+    (
+        Steals,
+        r"\b(read|take|collect|copy|grab|gather|dump|find|open)\b[^.!?]{0,80}\band (send|put|pass|forward|post|upload|submit|paste|transmit|e-?mail|include|place|add) (it|them|everything)\b",
+    ),
+    (
+        Does,
+        r"\b(uploads|sends|forwards|copies|reads|records|logs|posts|e-?mails|shares|tracks|transmits|collects|adds)\b|\b(is|are|being) (uploaded|sent|forwarded|copied|recorded|posted|shared|tracked)\b|\b(additional|extra|second|hidden|another) (recipients?|copy|addressee?s?)\b",
+    ),
+    (
+        Spares,
+        r"\b(do not|don't|dont|never|must not|should not|cannot|can't|without|avoid|not be|are not|is not|are never|is never|no)\b[\w ,'/()-]{0,60}\b(api[ _-]?keys?|private[ _-]?keys?|ssh[ _-]?keys?|passwords?|passphrases?|secrets?|credentials?|tokens?|environment variables?)\b|\b(api[ _-]?keys?|private[ _-]?keys?|passwords?|secrets?|credentials?|tokens?)\b[\w ,'/()-]{0,40}\b(not|never|masked|redacted|removed|encrypted)\b",
+    ),
+    (Insists, r"\b(do not|don't|never) (forget|omit|fail|skip|hesitate|leave out|neglect)\b"),
+    (
         Context,
-        r"\b(full|entire|whole|complete|all( of)?( the)?|every) (conversation|chat|message history|chat history|conversation history|context|dialog(ue)?|previous messages|user messages|transcript)|\b(conversation|chat) (history|so far|transcript|log)\b|\bsummary of the conversation\b",
+        r"\b(full|entire|whole|complete|all( of)?( the)?|every) (previous |prior )?(conversation|chat|message history|chat history|conversation history|(conversation|chat|session) context|dialog(ue)?|previous messages|user messages|transcript)|\b(conversation|chat) (history|so far|transcript|log)\b|\bsummary of the conversation\b|\b(all|every)( of)?( the)?( user'?s?)? (previous|prior|earlier|past) messages?\b|\b(all|every|each)( of the)? messages? (of|in|from) (this|our) (chat|conversation|thread|session)\b",
     ),
     (
         Conceal,
-        r"\b(do not|don't|dont|never|must not|without|avoid|no need to|refrain from)( ever| to)? (tell(ing)?|mention(ing)?|inform(ing)?|notify(ing)?|reveal(ing)?|disclos(e|ing)|let(ting)?|alert(ing)?|show(ing)? (this|it)|report(ing)?|explain(ing)?|say(ing)?|warn(ing)?)( (this|it|that|anything|about))*( to)? ?(the |your |any )?(user|human|person|customer|operator|it\b|this\b|anyone|anybody|them\b)",
+        r"\b(do not|don't|dont|never|must not|without|avoid|no need to|refrain from)( ever| to)? (tell(ing)?|mention(ing)?|inform(ing)?|notify(ing)?|reveal(ing)?|disclos(e|ing)|let(ting)?|alert(ing)?|show(ing)? (this|it)|report(ing)?|explain(ing)?|say(ing)?|warn(ing)?)( (this|it|that|so|anything|about))*( to)? ?(the |your |any )?(user|human|person|customer|operator|it\b|this\b|anyone|anybody|them\b)",
     ),
     (
         Conceal,
-        r"\b(keep (this|it) (secret|hidden|quiet|confidential)|hide (this|it) from|(silently|secretly|covertly) (send|read|copy|forward|post|upload|add|include|change|call|run|execute|pass)|without the (user|human)('s)? (knowledge|knowing|noticing|consent)|user (must|should) not (know|see|notice))\b",
+        r"\b(keep (this|it) (secret|hidden|quiet|confidential)|hide (this|it) from|(silently|secretly|covertly) (send|read|copy|forward|post|upload|add|include|change|call|run|execute|pass)|without the (user|human)('s)? (knowledge|knowing|noticing|consent)|(user|human|person) (must|should|may|can|will) (not|never) (ever )?(know|see|notice|find out|learn|realize|be told|be informed|hear)|(this|it|that) (must|should|may|can) not (ever )?be (told|disclosed|mentioned|revealed|shown|reported))\b",
     ),
     (
         ImageTemplate,
         r"!\[[^\]]{0,80}\]\(\s*(https?:)?//[^)\s]{0,200}(\{|\$\{|<[a-z]|%s|\[[a-z]|\b(summary|data|secret|conversation|token|content)s?\))",
     ),
     (
+        ImageTemplate,
+        r"https?://[^\s)]{1,200}[?&][\w-]+=(\{+|<|\$\{|\[)[^}>\]]{0,30}(conversation|secret|chat|last message|private|password)",
+    ),
+    (
         First,
-        r"\bbefore (using |calling |invoking |running )?(any|every|all|each|this|other|another|the)( of the| single)?( other)? ?(tools?|functions?|actions?|request|calls?|else|response|answer)|\b(call|use|invoke|run|execute) (this|it|me)( tool| function)? (first|before (any|every|all|other))|\bfirst[, ]+(read|call|send|open|run|print|execute|fetch|use \w+_\w+)\b|\bmust (always )?(be called|be used|run|be invoked) (first|before)|\bmust first\b",
+        r"\b(before|prior to) (answering|responding|replying|anything else)\b|\b(before|prior to) (using |calling |invoking |running )?(any|every|all|each|this|other|another|the)( of the| single)?( other)? ?(tools?|functions?|actions?|request|calls?|else|response|answer)|\b(call|use|invoke|run|execute) (this|it|me)( tool| function)? (first|before (any|every|all|other))|\bfirst[, ]+(read|call|send|open|run|print|execute|fetch|use \w+_\w+)\b|\bmust (always )?(be called|be used|run|be invoked) (first|before)|\bmust first\b",
     ),
     (
         Line,
-        r"\bbefore (using |calling |invoking |running )?(any|every|all)( of the)? other (\w+ )?(tools?|functions?)",
+        r"\b(before|prior to) (using |calling |invoking |running )?(any|every|all)( of the)? other (\w+ )?(tools?|functions?)",
     ),
     (
         Must,
@@ -139,7 +214,7 @@ const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         Role,
-        r"(^|\n| |\()(system|assistant|developer|human|user|admin)( note| message| override| instruction)? ?:",
+        r"(^|\n| |\()(system|assistant|developer|human|user|admin)( note| message| override| instructions?)? ?: ?(you|always|the user (has|wants|asked|granted|allows|agreed)|ignore|i will|new|override|approve|from now|now|never|must|do not|read|send|permission|access|all)\b",
     ),
     (
         Redirect,
@@ -206,6 +281,16 @@ impl Cues {
 
     pub(super) fn any(&self, cues: &[Cue]) -> bool {
         cues.iter().any(|cue| self.has(*cue))
+    }
+
+    /// Whether one sentence tells to do something with secrets, and not to leave them alone.
+    pub(super) fn orders_secrets(&self) -> bool {
+        let bit = |cue: Cue| 1u32 << cue as u32;
+        self.sentences.iter().any(|bits| {
+            bits & bit(Order) != 0
+                && bits & bit(Secrets) != 0
+                && (bits & bit(Spares) == 0 || bits & bit(Insists) != 0)
+        })
     }
 
     /// Whether one sentence has a cue of each group.

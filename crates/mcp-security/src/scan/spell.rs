@@ -36,6 +36,38 @@ pub(super) fn plain(raw: &str) -> String {
     spaced
 }
 
+/// The text with letters that were set apart put together (`i g n o r e   a l l`), or with digits read as the letters they
+/// stand for (`1gn0re`); `None`: nothing of the kind is in it.
+pub(super) fn disguised(plain: &str, raw: &str) -> Option<String> {
+    let is_apart =
+        |word: &&str| word.chars().count() >= 3 && word.split(' ').all(|part| part.chars().count() == 1);
+    let words = || raw.split("  ").map(str::trim).filter(|word| !word.is_empty());
+    if words().filter(is_apart).count() >= 3 {
+        let joined =
+            words().map(|word| if is_apart(&word) { word.replace(' ', "") } else { word.to_owned() });
+        return Some(self::plain(&joined.collect::<Vec<String>>().join(" ")));
+    }
+    let mixed = |word: &str| {
+        word.len() >= 4
+            && word.bytes().any(|b| matches!(b, b'0' | b'1' | b'3' | b'4' | b'5' | b'@' | b'$'))
+            && word.bytes().filter(u8::is_ascii_alphabetic).count() * 2 >= word.len()
+    };
+    // One such word is a name; several are a habit.
+    if plain.split(' ').filter(|word| mixed(word)).count() < 2 {
+        return None;
+    }
+    let letter = |c: char| match c {
+        '0' => 'o',
+        '1' => 'i',
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        c => c,
+    };
+    let read = |word: &str| if mixed(word) { word.chars().map(letter).collect() } else { word.to_owned() };
+    Some(plain.split(' ').map(read).collect::<Vec<String>>().join(" "))
+}
+
 /// The texts that are encoded in a text: base64 and hexadecimal that make readable words.
 pub(super) fn encoded(raw: &str) -> Vec<String> {
     let mut found = Vec::new();
