@@ -31,6 +31,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod asked;
 mod assemble;
 mod board;
 mod error;
@@ -38,7 +39,9 @@ mod guards;
 pub mod measured;
 mod models;
 mod places;
+mod proxies;
 mod servers;
+mod survey;
 mod team;
 mod tools;
 
@@ -51,9 +54,11 @@ pub use mcp_resilience as resilience;
 pub use mcp_security as security;
 pub use mcp_transport as transport;
 
+pub use asked::{Person, SamplingQuestion};
 pub use assemble::{AcceptedLock, Context, assemble};
 pub use error::{AssembleError, Problem};
 pub use models::rehearsal_question;
 pub use places::launch_policy;
 pub use servers::{Owner, ServerReport, Servers};
+pub use survey::{Surveyed, survey};
 pub use team::Team;

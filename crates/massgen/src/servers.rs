@@ -6,24 +6,29 @@ use std::time::Duration;
 
 use massgen_config::{
     AgentConfig, Config, Isolation, McpServerConfig, McpTransport, Secret, SecurityConfig, SecurityLevel,
+    Start,
 };
 use massgen_orchestrator::Emitter;
 use mcp_client::{
-    ClientOptions, Gate, MultiMcpClient, RuleOptions, ServerConfig, ServerState, ServerStatus, Target,
+    ClientOptions, Gate, McpClient, MultiMcpClient, RuleOptions, ServerConfig, ServerState, ServerStatus,
+    Target,
 };
 use mcp_core::{
     AgentId, Catalogue, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
     ToolService,
 };
 use mcp_security::lock::ServerPins;
+use mcp_security::sandbox::{self, Sandbox};
 use mcp_security::{Level, Policy, Rules, command, env};
-use mcp_transport::SessionOptions;
+use mcp_transport::{Proxies, SessionOptions};
 
+use crate::asked::{Answers, Models, Setting};
 use crate::assemble::Context;
 use crate::board::{Board, Watch};
 use crate::error::{AssembleError, Problem};
 use crate::guards::{self, Guards};
 use crate::places;
+use crate::proxies;
 use crate::tools::{AgentTools, Part};
 
 /// Every server of a configuration, running.
@@ -36,6 +41,8 @@ pub struct Servers {
 struct Group {
     owner: Owner,
     client: MultiMcpClient,
+    /// What its servers are answered when they ask.
+    answers: Arc<Answers>,
     /// Servers with an allow-list of their own.
     own_lists: Vec<ServerName>,
     /// The servers' names in a lock.
@@ -58,7 +65,7 @@ pub struct ServerReport {
     pub owner: Owner,
     /// Its name.
     pub name: ServerName,
-    /// `starting`, `ready`, `failed` or `stopped`.
+    /// `starting`, `ready`, `resting`, `failed` or `stopped`.
     pub state: &'static str,
     /// How many tools it offers now.
     pub tools: usize,
@@ -83,6 +90,16 @@ impl Servers {
     ///
     /// [`AssembleError`] where the configuration of a server cannot be used, such as an address that is none.
     pub fn start(config: &Config, context: &Context, only: Option<&str>) -> Result<Self, AssembleError> {
+        Self::start_with(config, context, only, &Models::default())
+    }
+
+    /// As [`Servers::start`], for servers that may ask for a model's words.
+    pub(crate) fn start_with(
+        config: &Config,
+        context: &Context,
+        only: Option<&str>,
+        models: &Models,
+    ) -> Result<Self, AssembleError> {
         let wanted = |server: &&McpServerConfig| only.is_none_or(|name| server.name.as_str() == name);
         let board = Arc::new(Board::default());
         let guards = Guards::new(config, context).map_err(|problems| AssembleError { problems })?;
@@ -102,6 +119,16 @@ impl Servers {
         }
         let mut problems = Vec::new();
         let mut groups = Vec::new();
+        let is_remote = |server: &&McpServerConfig| !matches!(server.transport, McpTransport::Stdio { .. });
+        let remote = plans.iter().any(|(_, servers, _)| servers.iter().any(is_remote));
+        let proxies = match proxies::read(&context.environment) {
+            Ok(proxies) => proxies,
+            Err(problem) => {
+                // Without remote servers, what they would be reached through is nobody's concern.
+                problems.extend(remote.then_some(problem));
+                Proxies::default()
+            }
+        };
         for (owner, servers, agent) in plans.into_iter().filter(|(_, servers, _)| !servers.is_empty()) {
             let mut policy = Policy::new(Rules::at(Level::default()));
             let mut configs = Vec::new();
@@ -120,6 +147,15 @@ impl Servers {
                 }
                 lock_keys.insert(server.name.clone(), key);
             }
+            let setting = Setting { config, models, board: &board, redactor: &guards.redactor };
+            let own = agent.filter(|_| owner != Owner::Team);
+            let answers = match Answers::new(context.person.clone(), &servers, own, &setting) {
+                Ok(answers) => Arc::new(answers),
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
             let label = match &owner {
                 Owner::Agent(id) if config.agents.len() > 1 => Some(id.to_string()),
                 _ => None,
@@ -130,11 +166,11 @@ impl Servers {
                     configs,
                     Arc::new(policy),
                     Arc::new(watch),
-                    options(context, &guards),
+                    options(context, &guards, answers.clone(), proxies.clone()),
                 );
                 let own_lists =
                     servers.iter().filter(|s| s.allowed_tools.is_some()).map(|s| s.name.clone()).collect();
-                groups.push(Group { owner, client, own_lists, lock_keys });
+                groups.push(Group { owner, client, answers, own_lists, lock_keys });
             }
         }
         if problems.is_empty() {
@@ -153,9 +189,7 @@ impl Servers {
 
     /// The required servers that are not ready, in words for people; empty: none.
     pub(crate) fn missing(&self) -> String {
-        let is_missing = |report: &ServerReport| {
-            report.status.required && !matches!(report.status.state, mcp_client::ServerState::Ready { .. })
-        };
+        let is_missing = |report: &ServerReport| report.status.required && !report.status.state.is_usable();
         let missing: Vec<_> = self.reports().into_iter().filter(is_missing).collect();
         if missing.is_empty() {
             return String::new();
@@ -187,12 +221,19 @@ impl Servers {
         for group in &self.groups {
             for (name, key) in &group.lock_keys {
                 let Some(client) = group.client.client(name.as_str()) else { continue };
-                if matches!(client.status().state, ServerState::Ready { .. }) {
+                if client.status().state.is_usable() {
                     pins.entry(key.clone()).or_insert_with(|| client.pins());
                 }
             }
         }
         pins
+    }
+
+    /// The clients of all servers, the team's first; for what servers have besides tools.
+    pub fn clients(&self) -> impl Iterator<Item = &McpClient> {
+        self.groups
+            .iter()
+            .flat_map(|group| group.lock_keys.keys().filter_map(|name| group.client.client(name.as_str())))
     }
 
     /// Lets calls through, or not.
@@ -249,6 +290,7 @@ impl Servers {
     }
 
     pub(crate) fn attach(&self, emitter: &Emitter) {
+        self.groups.iter().for_each(|group| group.answers.begin_run());
         self.board.attach(emitter);
     }
 
@@ -274,6 +316,7 @@ fn report(owner: &Owner, status: ServerStatus) -> ServerReport {
     let (state, tools, error) = match &status.state {
         ServerState::Starting => ("starting", 0, None),
         ServerState::Ready { tools } => ("ready", *tools, None),
+        ServerState::Resting { tools } => ("resting", *tools, None),
         ServerState::Failed { reason, hint, .. } => {
             let hint = hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
             ("failed", 0, Some(format!("{reason}{hint}")))
@@ -283,10 +326,13 @@ fn report(owner: &Owner, status: ServerStatus) -> ServerReport {
     ServerReport { owner: owner.clone(), name: status.name.clone(), state, tools, error, status }
 }
 
-fn options(context: &Context, guards: &Guards) -> ClientOptions {
+fn options(context: &Context, guards: &Guards, answers: Arc<Answers>, proxies: Proxies) -> ClientOptions {
     let mut session = SessionOptions::default();
     session.stderr.clone_from(&context.stderr);
     session.oauth.clone_from(&context.oauth);
+    session.launcher.clone_from(&context.launcher);
+    session.proxies = proxies;
+    session.host = Some(answers);
     let mut options = ClientOptions::default();
     options.session = session;
     options.permissions = guards.gate.clone();
@@ -298,7 +344,7 @@ fn options(context: &Context, guards: &Guards) -> ClientOptions {
 }
 
 /// What the policy is told about a server. Nothing said means the policy's own default: the configuration is the user's.
-fn rules(security: &SecurityConfig) -> Rules {
+pub(crate) fn rules(security: &SecurityConfig) -> Rules {
     let level = match security.level {
         None => Level::default(),
         Some(SecurityLevel::Strict) => Level::Strict,
@@ -344,7 +390,16 @@ fn client_config(
     if let Some(timeout) = server.startup_timeout {
         config.startup_timeout = timeout;
     }
+    config.read_timeout = server.http_read_timeout;
+    config.ca_file.clone_from(&server.ca_file);
     config.required = server.required;
+    config.sandbox = sandbox(server, &config.target, context)?;
+    config.missing_credential.clone_from(&server.missing_credential);
+    config.idle_timeout = server.idle_timeout;
+    config.start = match server.start {
+        Start::Eager => mcp_client::Start::Eager,
+        Start::Lazy => mcp_client::Start::Lazy,
+    };
     if let Some(retries) = server.max_retries {
         config.retry.attempts = retries.saturating_add(1);
     }
@@ -372,6 +427,28 @@ fn target(server: &McpServerConfig, context: &Context) -> Result<Target, Problem
     }
 }
 
+/// What the server's program may touch, where the configuration says so.
+fn sandbox(
+    server: &McpServerConfig,
+    target: &Target,
+    context: &Context,
+) -> Result<Option<Sandbox>, Problem> {
+    let (Some(level), Target::Stdio(spec)) = (server.sandbox, target) else { return Ok(None) };
+    let level = match level {
+        massgen_config::Sandbox::Restrict => sandbox::Level::Restrict,
+        massgen_config::Sandbox::Strict => sandbox::Level::Strict,
+    };
+    if context.launcher.is_none() {
+        return Err(Problem::new(
+            format!("server {}: sandbox: {level} takes the command massgen on Linux", server.name),
+            "set sandbox: off, or run the server in a container",
+        ));
+    }
+    let mut sandbox = Sandbox::plan(level, spec, &server.roots);
+    sandbox.ports.clone_from(&server.sandbox_ports);
+    Ok(Some(sandbox))
+}
+
 fn remote(name: &ServerName, url: &str, headers: &BTreeMap<String, Secret>) -> Result<RemoteSpec, Problem> {
     let url = url::Url::parse(url).map_err(|error| {
         Problem::new(
@@ -384,7 +461,7 @@ fn remote(name: &ServerName, url: &str, headers: &BTreeMap<String, Secret>) -> R
 }
 
 /// A command of several words, as old configurations have it, is split into program and arguments; no shell does it.
-fn split(name: &ServerName, line: &str) -> Result<(String, Vec<String>), Problem> {
+pub(crate) fn split(name: &ServerName, line: &str) -> Result<(String, Vec<String>), Problem> {
     if !line.contains(char::is_whitespace) || std::path::Path::new(line).is_file() {
         return Ok((line.to_owned(), Vec::new()));
     }

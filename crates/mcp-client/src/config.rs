@@ -1,18 +1,20 @@
 //! What a client is told about each server, and about all of them.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_core::{LaunchSpec, RemoteSpec, ServerName, ToolFilter, ToolService};
+use mcp_core::{LaunchSpec, MissingCredential, RemoteSpec, ServerName, ToolFilter, ToolService};
 use mcp_resilience::backoff::Backoff;
 use mcp_resilience::breaker::RuleOptions;
 use mcp_resilience::bulkhead::BulkheadOptions;
 use mcp_resilience::retry::RetryOptions;
+use mcp_security::sandbox::Sandbox;
 use mcp_security::{Redactor, Scopes};
 use mcp_transport::{EraPolicy, SessionOptions};
 
-use crate::{Gate, Ledger, Pins, metrics};
+use crate::{Duplicates, Gate, Ledger, Pins, WallClock, metrics};
 
 /// Where a server is.
 #[derive(Clone)]
@@ -54,8 +56,18 @@ pub struct ServerConfig {
     pub total_timeout: Duration,
     /// How long starting it and opening the session may take. Default 60 s: a first start through npx or uvx downloads.
     pub startup_timeout: Duration,
+    /// How long an answer over HTTP that has begun may bring nothing before its connection counts as broken. Default: as long as
+    /// an attempt may take.
+    pub read_timeout: Option<Duration>,
+    /// A file of certificates (PEM) of authorities that are trusted for this server, besides the system's. Default: none.
+    pub ca_file: Option<PathBuf>,
     /// Which generation of the protocol to speak. Default: found out.
     pub era: EraPolicy,
+    /// When a program is started. It has no effect on servers that are not ours to start.
+    pub start: Start,
+    /// How long nobody may have called it before its program is ended, to be started again by the next call; its tools stay
+    /// listed. Default: it runs for as long as the client does.
+    pub idle_timeout: Option<Duration>,
     /// Whether there is no point in going on without it. It changes nothing here; [`crate::ServerStatus`] repeats it.
     pub required: bool,
     /// Tools that do no harm when they run twice, by the operator's word: they may be called again after a failure that
@@ -68,11 +80,19 @@ pub struct ServerConfig {
     pub retry: RetryOptions,
     /// When the circuits of the server and of its tools open. Default: for 5 s at first, 10 s for a remote server.
     pub breaker: RuleOptions,
-    /// How many calls run at a time and how many wait. Default: 8 at a time, 16 for a remote server. Pings and listings
-    /// take no place.
+    /// How many calls run at a time and how many wait. Default: 128 at a time, and 1,024 that wait at most 5 s: a server
+    /// that does less at a time queues by itself, and one that does more is not held back. Pings and listings take no
+    /// place.
     pub bulkhead: BulkheadOptions,
+    /// What becomes of calls that may change something and that another agent has made already. Default: they are made.
+    pub duplicates: Duplicates,
+    /// What its program may touch. It takes a launcher ([`SessionOptions::launcher`]) that keeps it to that: without one it
+    /// is not started. Default: whatever its user may.
+    pub sandbox: Option<Sandbox>,
     /// What was accepted of it: a tool that changed since is held back. Default: nothing was, and nothing is.
     pub pins: Option<Pins>,
+    /// A credential that it needs and that cannot be had: it is not started or dialled. Default: none.
+    pub missing_credential: Option<MissingCredential>,
 }
 
 impl ServerConfig {
@@ -80,7 +100,6 @@ impl ServerConfig {
     pub fn new(name: ServerName, target: Target) -> Self {
         let near = matches!(target, Target::Stdio(_) | Target::InMemory(_));
         let open_base = Duration::from_secs(if near { 5 } else { 10 });
-        let in_flight = if near { 8 } else { 16 };
         Self {
             name,
             target,
@@ -88,16 +107,33 @@ impl ServerConfig {
             call_timeout: Duration::from_secs(60),
             total_timeout: Duration::from_secs(300),
             startup_timeout: Duration::from_secs(60),
+            read_timeout: None,
+            ca_file: None,
             era: EraPolicy::Auto,
+            start: Start::default(),
+            idle_timeout: None,
             required: false,
             retry_safe: None,
             trust_hints: false,
             retry: RetryOptions::default(),
             breaker: RuleOptions { open_base, ..RuleOptions::default() },
-            bulkhead: BulkheadOptions { in_flight, ..BulkheadOptions::default() },
+            bulkhead: BulkheadOptions { in_flight: 128, queue: 1024, ..BulkheadOptions::default() },
+            duplicates: Duplicates::default(),
+            sandbox: None,
             pins: None,
+            missing_credential: None,
         }
     }
+}
+
+/// When a server's program is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At once; it stays.
+    #[default]
+    Eager,
+    /// At once, to say which tools it has; then it is ended, and started again by the first call.
+    Lazy,
 }
 
 /// How a server that died is brought back.
@@ -130,7 +166,8 @@ impl RestartPolicy {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// How sessions behave. The limit for starting and the era come from each [`ServerConfig`] instead.
+    /// How sessions behave. The limits for starting and for silence, the certificates and the era come from each
+    /// [`ServerConfig`] instead.
     pub session: SessionOptions,
     /// How servers that died are brought back.
     pub restart: RestartPolicy,
@@ -144,6 +181,9 @@ pub struct ClientOptions {
     pub permissions: Gate,
     /// Which secret belongs to which server: it goes to no other.
     pub scopes: Scopes,
+    /// Tells the time of day; when it jumps, each server is asked whether it is there before it is called. Default: the
+    /// system's.
+    pub wall_clock: WallClock,
     /// Where calls are written down before they are sent. Default: nowhere.
     pub ledger: Option<Ledger>,
 }
@@ -158,6 +198,7 @@ impl Default for ClientOptions {
             redactor: Redactor::default(),
             permissions: Gate::default(),
             scopes: Scopes::default(),
+            wall_clock: WallClock::default(),
             ledger: None,
         }
     }

@@ -1,7 +1,7 @@
 //! One server over its whole life: opening the session, listing, following changes, noticing its death, bringing it
 //! back. A task per server does that; everyone else only looks at what it publishes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,22 +9,28 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mcp_core::{ErrorKind, Guard, ServerName, ToolError, ToolOutput, ToolSpec};
+use mcp_core::{ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName, ToolOutput, ToolSpec};
 use mcp_resilience::health::{Health, HealthOptions};
 use mcp_resilience::restart::Restarts;
 use mcp_resilience::timeout::Pulse;
 use mcp_security::lock::ServerPins;
-use mcp_transport::{DroppedTool, Progress, Session, TransportKind};
+use mcp_transport::{Breach, DroppedTool, EraPolicy, Launcher, Progress, Session, TransportKind};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::Service;
 use tracing::Instrument;
 
+use crate::asked::Screened;
 use crate::circuit::Circuits;
+use crate::clock::Drift;
 use crate::examine;
+use crate::integrity::Guardian;
+use crate::judged::{Judgement, Subject};
 use crate::pins;
 use crate::pipeline::Request;
 use crate::redact;
+use crate::repeats::Repeats;
+use crate::rest::Rest;
 use crate::validate::Validators;
 use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target};
 use crate::{metrics, spans};
@@ -32,12 +38,18 @@ use crate::{metrics, spans};
 /// Reports of progress on their way from the session; what does not fit is dropped, the next one says more.
 const PROGRESS: usize = 8;
 
+/// How often a call whose server waits for a person shows that it is alive.
+const BEAT: Duration = Duration::from_secs(1);
+
 /// The first revision of the protocol in which HTTP has no sessions.
 const WITHOUT_SESSIONS: &str = "2026-07-28";
 
 /// What happens when the tools of a server change; called before anyone hears of the new state. Answers with what is
 /// worth telling about the tools.
-pub(crate) type ToolsHook = Box<dyn Fn(&ServerName, &Arc<[ToolSpec]>) -> Vec<String> + Send + Sync>;
+pub(crate) type ToolsHook = Box<dyn Fn(&ServerName, &Tools) -> Vec<String> + Send + Sync>;
+
+/// A server's tools, in its order.
+pub(crate) type Tools = Arc<[Arc<ToolSpec>]>;
 
 /// What the task of a server publishes, and what calls need.
 pub(crate) struct Shared {
@@ -46,6 +58,13 @@ pub(crate) struct Shared {
     pub(crate) validators: Validators,
     pub(crate) circuits: Circuits,
     pub(crate) health: Health,
+    pub(crate) integrity: Arc<Guardian>,
+    pub(crate) repeats: Repeats,
+    /// Whether the wall clock jumped, and with that perhaps the far end went.
+    pub(crate) drift: Drift,
+    pub(crate) rest: Rest,
+    /// The generation of the protocol that it spoke last.
+    era: Mutex<Option<EraPolicy>>,
     /// Calls that the server has now.
     in_flight: AtomicUsize,
     /// Somebody found out that the tools are not what they were.
@@ -60,15 +79,26 @@ pub(crate) struct Shared {
     live: RwLock<Live>,
     /// Problems that were told; each is told once.
     told: Mutex<HashSet<String>>,
+    /// Tools that are held back, and why.
+    held: Mutex<BTreeMap<ToolName, Refusal>>,
     /// Tools and instructions word for word, as they were listed last.
-    seen: Mutex<ServerPins>,
+    seen: Mutex<Seen>,
+    /// How many questions of the server wait for a person or a model.
+    questions: watch::Sender<usize>,
+}
+
+/// What is hashed when somebody wants to accept it, and not before.
+#[derive(Default)]
+struct Seen {
+    instructions: Option<String>,
+    tools: Vec<Arc<ToolSpec>>,
 }
 
 /// What there is to call.
 #[derive(Default)]
 struct Live {
     session: Option<Session>,
-    tools: Arc<[ToolSpec]>,
+    tools: Tools,
     /// When a server that is away is tried again.
     retry_at: Option<Instant>,
     restarts: u32,
@@ -77,6 +107,7 @@ struct Live {
 /// How the row of events after a session goes on.
 enum Next {
     Stop,
+    Rest,
     Died(String),
 }
 
@@ -91,6 +122,12 @@ impl Shared {
         Arc::new(Self {
             circuits: Circuits::new(&config, observer.clone(), &options),
             health: Health::new(HealthOptions::default()),
+            integrity: Guardian::new(config.name.clone(), observer.clone()),
+            repeats: Repeats::default(),
+            drift: Drift::new(options.wall_clock.clone()),
+            held: Mutex::default(),
+            rest: Rest::new(&config),
+            era: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             outdated: Notify::new(),
             config,
@@ -105,6 +142,7 @@ impl Shared {
             live: RwLock::default(),
             told: Mutex::default(),
             seen: Mutex::default(),
+            questions: watch::Sender::new(0),
         })
     }
 
@@ -134,6 +172,11 @@ impl Shared {
         self.outdated.notify_one();
     }
 
+    /// Says that an answer repeated a registered secret, once.
+    pub(crate) fn tell_of_secret(&self) {
+        self.tell("an answer of it repeated a registered secret, which was taken out".to_owned());
+    }
+
     pub(crate) fn close_grace(&self) -> Duration {
         self.options.session.close_grace
     }
@@ -142,7 +185,7 @@ impl Shared {
         self.stop.send_replace(true);
     }
 
-    pub(crate) fn tools(&self) -> Arc<[ToolSpec]> {
+    pub(crate) fn tools(&self) -> Tools {
         self.read().tools.clone()
     }
 
@@ -156,6 +199,7 @@ impl Shared {
         ServerStatus {
             name: self.config.name.clone(),
             state: self.state.borrow().clone(),
+            sandbox: live.session.as_ref().and(self.config.sandbox.as_ref()).map(|sandbox| sandbox.level),
             required: self.config.required,
             peer: live.session.as_ref().map(|session| session.peer().clone()),
             restarts: live.restarts,
@@ -166,12 +210,16 @@ impl Shared {
                 .max(live.retry_at)
                 .map(Instant::into_std),
             circuit: self.circuits.server().state(),
+            integrity: self.integrity.state(Instant::now()),
             degraded: self.circuits.server().is_degraded(Instant::now()),
         }
     }
 
     /// Why the server cannot be called now.
     pub(crate) fn unavailable(&self) -> ToolError {
+        if let Some(missing) = &self.config.missing_credential {
+            return ToolError::CredentialUnavailable { server: self.config.name.clone(), missing: missing.clone() };
+        }
         let reason = match &*self.state.borrow() {
             // The whole story was told when it happened; a model needs the first line.
             ServerState::Failed { reason, .. } => {
@@ -197,8 +245,8 @@ impl Shared {
         self.live.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, session: Option<Session>, tools: Vec<ToolSpec>, retry_at: Option<Instant>) {
-        let tools: Arc<[ToolSpec]> = tools.into();
+    fn publish(&self, session: Option<Session>, tools: Vec<Arc<ToolSpec>>, retry_at: Option<Instant>) {
+        let tools: Tools = tools.into();
         {
             let mut live = self.write();
             live.session = session;
@@ -231,15 +279,27 @@ impl Shared {
         }
     }
 
-    async fn open(&self) -> Result<(Session, Vec<ToolSpec>, watch::Receiver<u64>), ToolError> {
+    async fn open(&self) -> Result<(Session, Vec<Arc<ToolSpec>>, watch::Receiver<u64>), ToolError> {
         let name = self.config.name.clone();
         let mut options = self.options.session.clone();
         options.startup_timeout = self.config.startup_timeout;
-        options.era = self.config.era;
+        options.read_timeout = self.config.read_timeout;
+        options.ca_file.clone_from(&self.config.ca_file);
+        options.breaches = Some(self.integrity.clone());
+        options.era = self.era();
+        if let Some(missing) = &self.config.missing_credential {
+            return Err(ToolError::CredentialUnavailable { server: name, missing: missing.clone() });
+        }
+        if let Some(host) = options.host.take() {
+            let (observer, scopes) = (self.observer.clone(), self.options.scopes.clone());
+            let open = self.questions.clone();
+            options.host = Some(Arc::new(Screened { host, observer, scopes, open }));
+        }
         let refused = |refusal| ToolError::Refused { server: name.clone(), refusal };
         let session = match &self.config.target {
             Target::Stdio(spec) => {
                 // Judged again at each start: a restart is when a swapped program would be started.
+                options.launcher = self.launcher(options.launcher.take()).map_err(refused)?;
                 let concerns = self.guard.concerns(&name, spec);
                 let spec = self.guard.admit_command(&name, spec.clone()).map_err(refused)?;
                 concerns.into_iter().for_each(|concern| self.tell(concern));
@@ -260,8 +320,47 @@ impl Shared {
         Ok((session, tools, changed))
     }
 
+    /// What starts its program: what starts all of them, told what this one may touch.
+    fn launcher(&self, launcher: Option<Launcher>) -> Result<Option<Launcher>, Refusal> {
+        let Some(sandbox) = &self.config.sandbox else { return Ok(launcher) };
+        let Some(mut launcher) = launcher else {
+            return Err(Refusal {
+                rule: "sandbox",
+                reason: format!("nothing here can keep its program to sandbox: {}", sandbox.level),
+                hint: "start it through massgen on Linux, or set sandbox: off".to_owned(),
+            });
+        };
+        launcher.args.extend(["--sandbox".to_owned(), sandbox.to_argument()]);
+        Ok(Some(launcher))
+    }
+
+    /// Which generation of the protocol to speak: the one found out before, unless the configuration says.
+    fn era(&self) -> EraPolicy {
+        match self.config.era {
+            EraPolicy::Auto => self.remembered().unwrap_or_default(),
+            era => era,
+        }
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, Option<EraPolicy>> {
+        self.era.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns how a start ended. One that failed may have failed because the server was replaced by another version.
+    fn remember(&self, opened: Option<&Session>) {
+        let program = |session: &&Session| session.peer().transport == TransportKind::Stdio;
+        *self.remembered() = opened.filter(program).map(|session| {
+            // Revisions are dates, and sort as such.
+            if session.peer().protocol_version.as_str() < WITHOUT_SESSIONS {
+                EraPolicy::Legacy
+            } else {
+                EraPolicy::Modern
+            }
+        });
+    }
+
     /// The tools that the filter lets through.
-    async fn list(&self, session: &Session) -> Result<Vec<ToolSpec>, ToolError> {
+    async fn list(&self, session: &Session) -> Result<Vec<Arc<ToolSpec>>, ToolError> {
         let list = session.list_tools().await?;
         for DroppedTool { name, reason, .. } in &list.dropped {
             self.tell(format!("its tool {name:?} is not valid and is left out: {reason}"));
@@ -270,49 +369,75 @@ impl Shared {
             self.tell(format!("its list of tools ends early: {reason}"));
         }
         // Against what was accepted first, as the server said it; then what it says is judged and made presentable.
-        let tools = self.accepted(session, list.tools);
+        let tools = self.accepted(session, list.tools.into_iter().map(Arc::new).collect());
         if matches!(self.config.target, Target::InMemory(_)) {
             return Ok(tools);
         }
         let instructions = session.peer().instructions.as_deref();
         let examined = examine::tools(&self.config.name, instructions, tools).await;
         examined.notices.into_iter().for_each(|notice| self.tell(notice));
+        for judgement in &examined.judgements {
+            self.observer.judged(&self.config.name, judgement);
+        }
         Ok(examined.tools)
     }
 
     pub(crate) fn seen(&self) -> ServerPins {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        ServerPins::of(seen.instructions.as_deref(), seen.tools.iter().map(|tool| &**tool))
     }
 
     /// The tools that are what somebody accepted.
-    fn accepted(&self, session: &Session, tools: Vec<ToolSpec>) -> Vec<ToolSpec> {
+    fn accepted(&self, session: &Session, tools: Vec<Arc<ToolSpec>>) -> Vec<Arc<ToolSpec>> {
         let filter = &self.config.filter;
         let instructions = session.peer().instructions.as_deref();
         let wanted = tools.iter().filter(|tool| filter.permits(&tool.server, &tool.name));
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = ServerPins::of(instructions, wanted);
-        let Some(pins) = &self.config.pins else { return tools };
+        let seen = Seen { instructions: instructions.map(str::to_owned), tools: wanted.cloned().collect() };
+        let before = std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), seen);
+        let Some(pins) = &self.config.pins else {
+            pins::redefined(&before.tools, &tools).into_iter().for_each(|notice| self.tell(notice));
+            return tools;
+        };
         let (tools, drifts) = pins.sort(instructions, tools, |tool| filter.permits(&tool.server, &tool.name));
         for drift in &drifts {
             self.observer.drifted(&self.config.name, drift);
         }
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = pins::held(&drifts);
         pins::notices(&drifts).into_iter().for_each(|notice| self.tell(notice));
         tools
     }
 
-    fn offered(&self, tools: &[ToolSpec]) -> usize {
+    /// Why this tool is held back, where it is.
+    pub(crate) fn held(&self, is_wanted: impl Fn(&ToolName) -> bool) -> Option<ToolError> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, refusal) = held.iter().find(|(tool, _)| is_wanted(tool))?;
+        Some(ToolError::Refused { server: self.config.name.clone(), refusal: refusal.clone() })
+    }
+
+    fn offered(&self, tools: &[Arc<ToolSpec>]) -> usize {
         tools.iter().filter(|tool| self.config.filter.permits(&tool.server, &tool.name)).count()
     }
 
-    fn ready(&self, session: Session, tools: Vec<ToolSpec>) {
+    fn ready(&self, session: Session, tools: Vec<Arc<ToolSpec>>) {
         let offered = self.offered(&tools);
         self.publish(Some(session), tools, None);
         self.enter(ServerState::Ready { tools: offered });
+        self.rest.over();
+    }
+
+    /// The program may be ended: its tools stay.
+    fn resting(&self) {
+        let tools = self.tools();
+        let offered = self.offered(&tools);
+        self.write().session = None;
+        self.enter(ServerState::Resting { tools: offered });
     }
 
     fn failed(&self, reason: &str, hint: Option<String>, retry_in: Option<Duration>) {
         let reason = self.options.redactor.redact(reason).into_owned();
         self.publish(None, Vec::new(), retry_in.map(|delay| Instant::now() + delay));
         self.enter(ServerState::Failed { reason, hint, retry_in });
+        self.rest.over();
     }
 
     async fn stopping(&self) {
@@ -366,6 +491,7 @@ impl Shared {
                 () = self.falls_silent(session) => {
                     return Next::Died("it does not answer any more".to_owned());
                 }
+                () = self.rest.begins() => return Next::Rest,
                 () = change => {}
             }
             changed.borrow_and_update();
@@ -406,6 +532,7 @@ pub(crate) async fn run(shared: Arc<Shared>, first: oneshot::Sender<Result<(), T
     }
     shared.publish(None, Vec::new(), None);
     shared.enter(ServerState::Stopped);
+    shared.rest.over();
     shared.settled.send_replace(true);
 }
 
@@ -414,11 +541,14 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
     let mut first = Some(first);
     let mut restarts = Restarts::new(&policy.backoff, policy.backoff.max_attempts, policy.reset_after);
     let mut was_ready = false;
+    let mut rested = false;
     shared.enter(ServerState::Starting);
     loop {
-        let delay = match shared.open().await {
+        let opened = shared.open().await;
+        shared.remember(opened.as_ref().ok().map(|(session, ..)| session));
+        let delay = match opened {
             Ok((session, tools, changed)) => {
-                if was_ready {
+                if was_ready && !std::mem::take(&mut rested) {
                     shared.write().restarts += 1;
                 }
                 was_ready = true;
@@ -429,6 +559,13 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 }
                 match shared.follow(&session, changed).await {
                     Next::Stop => return session.close().await,
+                    Next::Rest => {
+                        shared.resting();
+                        session.close().await;
+                        shared.rest.ends().await;
+                        rested = true;
+                        Some(Duration::ZERO)
+                    }
                     Next::Died(reason) => {
                         let delay = restarts.next(Instant::now());
                         shared.failed(
@@ -444,6 +581,10 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
             }
             Err(error) => {
                 let error = redact::error(&shared.options.redactor, error);
+                if let ToolError::Refused { refusal, .. } = &error {
+                    let judgement = Judgement::withheld(Subject::Server, refusal.clone());
+                    shared.observer.judged(&shared.config.name, &judgement);
+                }
                 // What never started, by nobody's passing trouble, will not start by being tried again.
                 let worth_a_try = was_ready || error.kind() == ErrorKind::Server;
                 let delay = if worth_a_try { restarts.next(Instant::now()) } else { None };
@@ -496,16 +637,35 @@ impl Drop for Task {
     }
 }
 
-/// Takes every report that says more than the one before for a sign of life.
-async fn follow_progress(mut reports: mpsc::Receiver<Progress>, pulse: Pulse) -> Infallible {
+/// Takes every report that says more than the one before for a sign of life, and a question that waits for a person: as
+/// long as we owe the server an answer, it need not give its own.
+async fn signs_of_life(
+    mut reports: mpsc::Receiver<Progress>,
+    mut questions: watch::Receiver<usize>,
+    pulse: Pulse,
+) -> Infallible {
     let mut furthest = f64::NEG_INFINITY;
-    while let Some(report) = reports.recv().await {
-        if report.progress > furthest {
-            furthest = report.progress;
-            pulse.beat();
+    let mut reporting = true;
+    loop {
+        let asked = async {
+            // The sender lives as long as the server does: the wait cannot fail.
+            let _ = questions.wait_for(|open| *open > 0).await;
+        };
+        tokio::select! {
+            report = reports.recv(), if reporting => match report {
+                Some(report) if report.progress > furthest => {
+                    furthest = report.progress;
+                    pulse.beat();
+                }
+                Some(_) => {}
+                None => reporting = false,
+            },
+            () = asked => {
+                pulse.beat();
+                sleep(BEAT).await;
+            }
         }
     }
-    std::future::pending().await
 }
 
 /// Counts a call while it is with the server.
@@ -561,10 +721,14 @@ impl Service<Request> for SessionService {
                 tokio::select! {
                     biased;
                     result = call => result,
-                    never = follow_progress(reports, request.pulse) => match never {},
+                    never = signs_of_life(reports, server.questions.subscribe(), request.pulse) => match never {},
                 }
             };
             let result = result.instrument(span.clone()).await;
+            if let Err(ToolError::Refused { refusal, .. }) = &result {
+                // The call was let out; it is the server that led it where nothing may go.
+                server.integrity.note(Breach::Misled { where_to: refusal.reason.clone() });
+            }
             spans::end(&span, &result);
             let of = (&request.spec.server, &request.spec.name);
             metrics::request(&server.options, of, begun.elapsed(), &result);

@@ -106,6 +106,18 @@ pub trait Guard: Send + Sync {
     /// A [`Refusal`] that names the rule and the remedy.
     fn admit_url(&self, server: &ServerName, spec: RemoteSpec) -> Result<Admitted<RemoteSpec>, Refusal>;
 
+    /// May this URL be asked about a login at `resource`? The server there, or an authorization server it trusts, named it: it
+    /// must not send us to where only we can go. A guard that has no rules of its own for that judges it as
+    /// [`Guard::admit_url`] does.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] that names the rule and the remedy.
+    fn admit_login_url(&self, server: &ServerName, url: &url::Url, resource: &url::Url) -> Result<(), Refusal> {
+        let _ = resource;
+        self.admit_url(server, RemoteSpec { url: url.clone(), headers: BTreeMap::new() }).map(drop)
+    }
+
     /// May this address, to which `host` resolved just now, be dialled? Asked after DNS, so that a name which
     /// resolves to something else the second time is caught.
     ///

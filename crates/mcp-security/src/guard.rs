@@ -164,6 +164,21 @@ impl Guard for Policy {
         Ok(Admitted::by_guard(spec))
     }
 
+    fn admit_login_url(
+        &self,
+        server: &ServerName,
+        url: &::url::Url,
+        resource: &::url::Url,
+    ) -> Result<(), Refusal> {
+        let rules = self.rules(server);
+        if rules.allow_private_ips {
+            // Where the server may be in a private network, so may its authorization server.
+            return url::judge(url, rules);
+        }
+        let (context, base) = (url::Context::OAuthMetadata, Some(resource));
+        url::admit(url::Question { text: url.as_str(), context, base, hops: 0 }, rules).map(drop)
+    }
+
     fn concerns(&self, server: &ServerName, spec: &LaunchSpec) -> Vec<String> {
         let findings = judge_launch(spec, self.rules(server)).unwrap_or_default();
         findings.into_iter().map(|finding| format!("{}; {}", finding.reason, finding.hint)).collect()

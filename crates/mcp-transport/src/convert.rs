@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_core::{
-    Annotations, CallId, CatalogueEntry, Content, JsonObject, Phase, Refusal, ServerName, ToolCall,
+    Annotations, CallId, CatalogueEntry, Content, JsonObject, Phase, Refusal, Schema, ServerName, ToolCall,
     ToolError, ToolName, ToolOutput, ToolService, ToolSpec,
 };
 use rmcp::model::{
@@ -113,8 +113,8 @@ pub(crate) fn open_error(error: ClientInitializeError, scene: Scene<'_>) -> Opti
 }
 
 /// The error of a request at which HTTP itself failed.
-pub(crate) fn http_error(error: reqwest::Error, scene: Scene<'_>) -> ToolError {
-    transport_error(Box::new(StreamableHttpError::<reqwest::Error>::Client(error)), scene)
+pub(crate) fn http_error(error: StreamableHttpError<reqwest::Error>, scene: Scene<'_>) -> ToolError {
+    transport_error(Box::new(error), scene)
 }
 
 fn transport_error(error: Box<dyn Error + Send + Sync>, scene: Scene<'_>) -> ToolError {
@@ -124,6 +124,11 @@ fn transport_error(error: Box<dyn Error + Send + Sync>, scene: Scene<'_>) -> Too
     while let Some(current) = cause {
         if let Some(refusal) = current.downcast_ref::<Refusal>() {
             return ToolError::Refused { server, refusal: refusal.clone() };
+        }
+        if let Some(error) = current.downcast_ref::<std::io::Error>()
+            && let Some(error) = out_of_descriptors(&server, error)
+        {
+            return error;
         }
         if current.is::<AuthRequiredError>() {
             return ToolError::AuthRequired { server };
@@ -178,6 +183,37 @@ fn transport_error(error: Box<dyn Error + Send + Sync>, scene: Scene<'_>) -> Too
     Scene { phase, ..scene }.connection(reason, None)
 }
 
+/// Whether looking a name up once more could help. The resolver of the system tells it in words only.
+fn lookup(error: &(dyn Error + 'static)) -> Phase {
+    const NOBODY: [&str; 4] = [
+        "Name or service not known",
+        "No address associated with hostname",
+        "nodename nor servname provided",
+        "No such host is known",
+    ];
+    let words = root(error);
+    if NOBODY.iter().any(|nobody| words.contains(nobody)) { Phase::NoHost } else { Phase::Resolve }
+}
+
+/// The error of something that could not be opened because this process has used up its file descriptors. That says
+/// nothing about the server.
+pub(crate) fn out_of_descriptors(server: &ServerName, error: &std::io::Error) -> Option<ToolError> {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let used_up = [Errno::MFILE, Errno::NFILE].map(|errno| errno.raw_os_error());
+        if error.raw_os_error().is_some_and(|code| used_up.contains(&code)) {
+            return Some(ToolError::Unavailable {
+                server: server.clone(),
+                reason: "this process has no file descriptors left (see: ulimit -n)".to_owned(),
+                retry_at: None,
+            });
+        }
+    }
+    let _ = (server, error);
+    None
+}
+
 /// How far a request had come that was certainly not sent; `None`: it may have been.
 fn unsent(error: &(dyn Error + 'static)) -> Option<Phase> {
     let mut current = Some(match error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
@@ -187,7 +223,7 @@ fn unsent(error: &(dyn Error + 'static)) -> Option<Phase> {
     let mut phase = None;
     while let Some(error) = current {
         match error.downcast_ref::<reqwest::Error>() {
-            Some(error) if error.is_dns() => return Some(Phase::Resolve),
+            Some(error) if error.is_dns() => return Some(lookup(error)),
             Some(error) if error.is_connect() => phase = Some(Phase::Connect),
             _ => {}
         }
@@ -283,8 +319,7 @@ fn decoded(server: &ServerName, list: ListPage) -> Page {
         match ToolName::new(&name) {
             Ok(valid) => {
                 let mut spec = ToolSpec::new(server.clone(), valid);
-                spec.input_schema = Arc::new(Value::Object(input_schema));
-                spec.output_schema = output_schema.map(|schema| Arc::new(Value::Object(schema)));
+                (spec.input_schema, spec.output_schema) = (input_schema, output_schema);
                 (spec.title, spec.description) = (title, description);
                 spec.annotations = annotations.unwrap_or_default();
                 page.tools.push(spec);
@@ -308,11 +343,11 @@ fn tool(server: &ServerName, item: Value) -> Result<ToolSpec, String> {
     };
     let mut spec = ToolSpec::new(server.clone(), name);
     spec.input_schema = match item.remove("inputSchema") {
-        Some(schema @ Value::Object(_)) => Arc::new(schema),
+        Some(schema @ Value::Object(_)) => schema.into(),
         Some(_) => return Err("its inputSchema is not an object".to_owned()),
         None => return Err("it has no inputSchema".to_owned()),
     };
-    spec.output_schema = item.remove("outputSchema").filter(Value::is_object).map(Arc::new);
+    spec.output_schema = item.remove("outputSchema").filter(Value::is_object).map(Schema::from);
     spec.title = text(&mut item, "title");
     spec.description = text(&mut item, "description");
     if let Some(Value::Object(mut hints)) = item.remove("annotations") {
@@ -444,12 +479,11 @@ impl ServerHandler for Offer {
 
 fn offered(entry: &CatalogueEntry) -> Tool {
     let spec = &entry.spec;
-    let schema = spec.input_schema.as_object().cloned().unwrap_or_default();
     let description = spec.description.clone().map(Cow::Owned);
-    let mut tool = Tool::new_with_raw(spec.name.as_str().to_owned(), description, Arc::new(schema));
+    let mut tool =
+        Tool::new_with_raw(spec.name.as_str().to_owned(), description, Arc::new(object(&spec.input_schema)));
     tool.title = spec.title.clone();
-    tool.output_schema =
-        spec.output_schema.as_ref().and_then(|schema| schema.as_object().cloned().map(Arc::new));
+    tool.output_schema = spec.output_schema.as_ref().map(|schema| Arc::new(object(schema)));
     let hints = &spec.annotations;
     if *hints != Annotations::default() {
         tool.annotations = Some(ToolAnnotations::from_raw(
@@ -461,6 +495,14 @@ fn offered(entry: &CatalogueEntry) -> Tool {
         ));
     }
     tool
+}
+
+/// One that is no object accepts anything.
+fn object(schema: &Schema) -> JsonObject {
+    match schema.to_value() {
+        Ok(Value::Object(schema)) => schema,
+        _ => JsonObject::new(),
+    }
 }
 
 fn result(output: ToolOutput) -> CallToolResult {

@@ -20,10 +20,11 @@ use rmcp::transport::streamable_http_client::{
 
 use tokio::sync::mpsc;
 
-pub(crate) use self::dial::{Endpoint, endpoint};
+pub(crate) use self::dial::{Dialer, Endpoint, endpoint, within_origin};
 pub(crate) use self::events::{Event, Events};
 use self::merged::Merged;
-pub(crate) use self::posts::{Error, Posts, SessionId};
+use self::posts::Limits;
+pub(crate) use self::posts::{Error, Posts, SessionId, refusal};
 use crate::breach::Breaches;
 use crate::oauth::AuthorizedClient;
 use crate::options::SessionOptions;
@@ -58,8 +59,9 @@ pub(crate) fn transport(
     let (others, taken) = mpsc::channel(OTHERS);
     let session = SessionId::new(others);
     let client = AuthorizedClient::new(client, login).noting(session.clone());
+    let limits = Limits { bytes: options.max_message_bytes, silence: options.read_timeout };
     let breaches = Breaches::default();
     breaches.report_to(server, options.breaches.as_ref());
-    let posts = Posts::new(client.clone(), url, &headers, session, options.max_message_bytes, breaches);
+    let posts = Posts::new(client.clone(), url, &headers, session, limits, breaches);
     (Merged::new(StreamableHttpClientTransport::with_client(client, config), taken), posts)
 }

@@ -38,12 +38,16 @@
 //!
 //! # Features
 //!
+//! - `fuzz`: [`fuzz`], for the project's fuzz targets.
 //! - `serve-http`: [`serve`] over streamable HTTP as well (brings axum).
 
+mod breach;
 mod convert;
 mod decoder;
 mod era;
 mod framing;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod host;
 mod http;
 mod link;
@@ -58,14 +62,15 @@ mod session;
 mod sse_legacy;
 mod stderr;
 
+pub use breach::{Breach, BreachSink};
 pub use host::Host;
 pub use offers::{
     Completion, CompletionTarget, Listing, Prompt, PromptArgument, PromptMessage, PromptText, Resource,
     ResourceTemplate,
 };
 pub use options::{
-    DroppedTool, EraPolicy, PeerInfo, Progress, ProgressSender, SessionOptions, StderrSink, ToolList,
-    TransportKind,
+    DroppedTool, EraPolicy, Launcher, PeerInfo, Progress, ProgressSender, Proxies, SessionOptions,
+    StderrSink, ToolList, TraceContext, TraceSource, TransportKind,
 };
 pub use program::{Program, ProgramPipes};
 pub use session::{ResourceWatch, Session};

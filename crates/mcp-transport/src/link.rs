@@ -31,7 +31,7 @@ use self::handler::Handler;
 pub(crate) use self::resources::Watching;
 use crate::era::Gate;
 use crate::host::{self, Host};
-use crate::options::{EraPolicy, ProgressSender, SessionOptions};
+use crate::options::{EraPolicy, ProgressSender, SessionOptions, TraceSource};
 use crate::raw::{Ask, ListPage};
 
 /// How often a subscription to changes is renewed after it ended, before it is given up.
@@ -138,6 +138,9 @@ pub(crate) struct Link {
     road: Option<Road>,
     /// Members of `_meta` that go with each request on it.
     context: String,
+    /// The level from which on the server logs, where it is told with each request.
+    log_level: Mutex<Option<String>>,
+    trace: Option<Arc<dyn TraceSource>>,
     routes: Arc<Routes>,
     cancel: mpsc::UnboundedSender<Farewell>,
     over: watch::Receiver<bool>,
@@ -213,7 +216,19 @@ impl Link {
             Some(info) if modern => direct::context(&introduction, info.protocol_version.clone()),
             _ => String::new(),
         };
-        let link = Self { peer, server, host, modern, road: None, context, routes, cancel, over };
+        let link = Self {
+            peer,
+            server,
+            host,
+            modern,
+            road: None,
+            context,
+            log_level: Mutex::default(),
+            trace: options.trace.clone(),
+            routes,
+            cancel,
+            over,
+        };
         Ok((link, greeting, stop))
     }
 
@@ -299,6 +314,11 @@ impl Link {
     /// Counts the notices that the list of resources changed.
     pub(crate) fn resources_changed(&self) -> watch::Receiver<u64> {
         self.routes.resources.subscribe()
+    }
+
+    /// The tools may have changed without a notice.
+    pub(crate) fn note_tools_changed(&self) {
+        self.routes.tools.send_modify(|count| *count += 1);
     }
 
     /// Whether the revision in use is one without `initialize`.

@@ -54,6 +54,17 @@ pub struct StoreError(pub String);
 
 /// Takes a user to the page where a login is made, and brings the answer back.
 pub trait Authorizer: Send + Sync {
+    /// Whether it makes logins where there are none. Where not, it is only asked for more rights than a login has.
+    fn makes_logins(&self) -> bool {
+        true
+    }
+
+    /// The server wants rights that its login does not have. False: it does not get them. Default: it does.
+    fn consent<'a>(&'a self, server: &'a ServerName, scopes: &'a [String]) -> BoxFuture<'a, bool> {
+        let _ = (server, scopes);
+        Box::pin(std::future::ready(true))
+    }
+
     /// Where the authorization server sends the user back to.
     fn redirect_uri(&self) -> String;
 

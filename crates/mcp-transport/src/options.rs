@@ -1,11 +1,14 @@
 //! What a session can be told, and what it tells.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_core::{ServerName, ToolSpec};
+use url::Url;
 
+use crate::breach::BreachSink;
 use crate::host::Host;
 use crate::oauth::OAuthOptions;
 
@@ -28,6 +31,69 @@ pub enum EraPolicy {
 pub trait StderrSink: Send + Sync {
     /// One line, without its end; long lines are cut and control characters escaped.
     fn line(&self, server: &ServerName, line: &str);
+}
+
+/// A program that starts servers in our stead and stays at the head of their processes, so that nothing of them
+/// survives us, whatever ends us.
+///
+/// It is run as `program args… --parent PID -- COMMAND ARGUMENTS…`, with the server's environment, working folder and
+/// standard streams, as the leader of a session. It must run the command as its child and end as the child ends, after
+/// everything the child started. SIGTERM it passes on to all of these, on SIGQUIT it kills them, and it ends them when
+/// the process PID is gone. `massgen __launch` is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launcher {
+    /// The program, by its full path.
+    pub program: PathBuf,
+    /// Its own arguments. Everybody on the machine can read them: no secret belongs here.
+    pub args: Vec<String>,
+}
+
+/// The trace that a request belongs to (W3C Trace Context), as it goes into the request's `_meta`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The `traceparent`: version, trace, span and flags.
+    pub parent: String,
+    /// The `tracestate`, where there is one.
+    pub state: Option<String>,
+}
+
+/// Knows the trace of whatever is being done.
+pub trait TraceSource: Send + Sync {
+    /// The trace of the request that is about to be sent. Asked by the task that sends it; it must return at once.
+    fn current(&self) -> Option<TraceContext>;
+}
+
+/// The proxies through which remote servers are reached.
+///
+/// Servers on this computer (`localhost`, `127.0.0.0/8`, `::1`) are always reached directly. Behind a proxy, the address that
+/// is dialled in the end is the proxy's choice: the guard is asked about the addresses that a name has here, before the
+/// proxy is, and about none where this network cannot resolve it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For `http:` addresses. It may carry a user name and a password.
+    pub http: Option<Url>,
+    /// For `https:` addresses; their traffic is encrypted past the proxy.
+    pub https: Option<Url>,
+    /// What is reached directly: host names (with what is below them), addresses and networks (`10.0.0.0/8`), separated
+    /// by commas; `*` for everything.
+    pub exempt: String,
+}
+
+impl Proxies {
+    pub(crate) fn none(&self) -> String {
+        format!("localhost,127.0.0.0/8,::1,{}", self.exempt)
+    }
+
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        [&self.http, &self.https].into_iter().flatten().filter_map(Url::host_str).map(str::to_owned).collect()
+    }
+}
+
+/// Proxies may carry passwords: `Debug` shows their hosts only.
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies").field("hosts", &self.hosts()).field("exempt", &self.exempt).finish()
+    }
 }
 
 /// How a session behaves. Start from [`Default`] and set the public fields.
@@ -56,9 +122,16 @@ pub struct SessionOptions {
     pub probe_timeout: Duration,
     /// The largest message accepted from the server, in bytes. Default 16 MiB.
     pub max_message_bytes: usize,
-    /// Idle HTTP connections kept per session; 0 dials for each request, which helps with servers that answer
-    /// slowly on a connection used before. Default 4.
+    /// Idle HTTP connections kept per session, for 4 s; 0 dials for each request, which helps with servers that answer
+    /// slowly on a connection used before. Default 128.
     pub idle_connections: usize,
+    /// Which proxies remote servers are reached through. Default: none.
+    pub proxies: Proxies,
+    /// How long an answer over HTTP that has begun may bring nothing before its connection counts as broken. Default: as long as
+    /// the request may take.
+    pub read_timeout: Option<Duration>,
+    /// A file of certificates (PEM) of authorities that are trusted besides the system's. Default: none.
+    pub ca_file: Option<PathBuf>,
     /// The name under which this client introduces itself.
     pub client_name: String,
     /// The version under which this client introduces itself.
@@ -68,8 +141,15 @@ pub struct SessionOptions {
     /// How logins at a remote server are made and kept; it has no effect where an `Authorization` header is
     /// configured. Default: not at all; a server that wants one is an error.
     pub oauth: Option<OAuthOptions>,
+    /// Knows which trace a request of tools belongs to: the server is told. Default: it is told nothing.
+    pub trace: Option<Arc<dyn TraceSource>>,
     /// Where the lines of a child's standard error go, besides the tail that errors carry.
     pub stderr: Option<Arc<dyn StderrSink>>,
+    /// Who hears of acts against the protocol that look like deceit. Default: nobody.
+    pub breaches: Option<Arc<dyn BreachSink>>,
+    /// What starts child processes. Default: they are started directly; then those that leave their process group, and
+    /// all of them where this process is killed, are nobody's.
+    pub launcher: Option<Launcher>,
 }
 
 impl Default for SessionOptions {
@@ -81,12 +161,18 @@ impl Default for SessionOptions {
             era: EraPolicy::Auto,
             probe_timeout: Duration::from_secs(5),
             max_message_bytes: 16 * 1024 * 1024,
-            idle_connections: 4,
+            idle_connections: 128,
+            proxies: Proxies::default(),
+            read_timeout: None,
+            ca_file: None,
             client_name: "massgen".to_owned(),
             client_version: env!("CARGO_PKG_VERSION").to_owned(),
             host: None,
             oauth: None,
+            trace: None,
             stderr: None,
+            breaches: None,
+            launcher: None,
         }
     }
 }

@@ -147,7 +147,7 @@ impl Session {
         options: SessionOptions,
     ) -> Result<Self, ToolError> {
         let opening = async {
-            let endpoint = http::endpoint(&server, &remote, guard, &options)?;
+            let endpoint = http::endpoint(&server, &remote, guard, &options).await?;
             let (transport, posts) = http::transport(&server, endpoint, &options);
             match Link::open(&server, transport, options.era, &options).await {
                 Ok(opened) => {
@@ -171,7 +171,7 @@ impl Session {
     /// Opens a session with a remote server that still speaks HTTP with a stream of events (revision 2024-11-05).
     ///
     /// The guard is asked about each address before it is dialled. Messages are posted to the address that the server
-    /// names, which must be of the same origin. Logins of its own it has none: a token is a header of `remote`.
+    /// names, which must be of the same origin.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl Session {
         options: SessionOptions,
     ) -> Result<Self, ToolError> {
         let opening = async {
-            let endpoint = http::endpoint(&server, &remote, guard, &options)?;
+            let endpoint = http::endpoint(&server, &remote, guard, &options).await?;
             let stream = sse_legacy::open(&server, endpoint, options.max_message_bytes).await?;
             let transport = SseTransport::new(stream);
             // Whoever speaks this transport speaks a revision with a handshake.
@@ -386,7 +386,19 @@ impl Session {
         progress: Option<ProgressSender>,
     ) -> Result<ToolOutput, ToolError> {
         let Inner { server, link, .. } = &*self.inner;
-        match link.call(tool.as_str().to_owned(), arguments, progress).await {
+        // Over HTTP, servers of revision 2026-07-28 refuse a call whose headers are not those that the tool's schema wants:
+        // nothing was done, and the list says what it wants now.
+        let posted = self.inner.peer.transport == TransportKind::Http;
+        let again = (posted && link.is_modern()).then(|| arguments.clone());
+        let mut called = link.call(tool.as_str().to_owned(), arguments, progress.clone()).await;
+        if let (Err(error), Some(arguments)) = (&called, again)
+            && link.is_header_mismatch(error)
+        {
+            self.list_tools().await?;
+            link.note_tools_changed();
+            called = link.call(tool.as_str().to_owned(), arguments, progress).await;
+        }
+        match called {
             Ok(result) => convert::output(server, result),
             Err(error) => {
                 let scene = self.scene(Phase::Call, Lost(convert::is_lost(&error))).await;
@@ -503,9 +515,9 @@ impl Watcher {
         } else if let Some(verdict) = self.verdict.reason() {
             verdict
         } else if let Some(exit) = exit {
-            exit
+            self.verdict.with_partial(exit)
         } else if self.exit.is_some() {
-            "it closed its output".to_owned()
+            self.verdict.with_partial("it closed its output".to_owned())
         } else {
             "the connection was lost".to_owned()
         };

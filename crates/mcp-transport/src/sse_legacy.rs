@@ -8,17 +8,18 @@ mod transport;
 use std::collections::HashMap;
 
 use mcp_core::{Phase, ServerName, ToolError};
-use reqwest::Response;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{RequestBuilder, Response};
 use url::Url;
 
 pub(crate) use self::transport::SseTransport;
 use crate::convert::{self, Scene};
-use crate::http::{Endpoint, Event, Events};
+use crate::http::{self, Endpoint, Event, Events};
+use crate::oauth::AuthorizedClient;
 
 /// The stream of a session, and where its messages are posted.
 pub(crate) struct Stream {
-    client: reqwest::Client,
+    client: AuthorizedClient,
     headers: HashMap<HeaderName, HeaderValue>,
     post: Url,
     response: Response,
@@ -33,12 +34,11 @@ pub(crate) struct Stream {
 /// something else than a stream that names an address of the same origin, [`ToolError::Connection`] where there is none.
 pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) -> Result<Stream, ToolError> {
     let malformed = |reason: String| ToolError::Malformed { server: server.clone(), reason };
-    let Endpoint { client, url: base, headers, .. } = endpoint;
-    let mut request = client.get(base.clone()).header(ACCEPT, "text/event-stream");
-    for (name, value) in &headers {
-        request = request.header(name, value);
-    }
-    let response = request.send().await.and_then(Response::error_for_status).map_err(|error| {
+    let Endpoint { client, url: base, headers, login } = endpoint;
+    let client = AuthorizedClient::new(client, login);
+    let get = || client.http().get(base.clone()).header(ACCEPT, "text/event-stream");
+    let opening = client.with_token(|token| send(get(), &headers, token, &base));
+    let response = opening.await.map_err(|error| {
         let scene = Scene { server, phase: Phase::Handshake, reason: None, stderr: Vec::new() };
         convert::http_error(error, scene)
     })?;
@@ -70,6 +70,23 @@ pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) 
             None => return Err(malformed("its stream ended before it named an address".to_owned())),
         }
     }
+}
+
+/// Sends a request with the configured headers, or the token of a login.
+async fn send(
+    mut request: RequestBuilder,
+    headers: &HashMap<HeaderName, HeaderValue>,
+    token: Option<String>,
+    server: &Url,
+) -> Result<Response, http::Error> {
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let response = request.send().await?;
+    if response.status().is_success() { Ok(response) } else { Err(http::refusal(&response, server)) }
 }
 
 impl Stream {

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mcp_core::{ServerName, ToolFilter};
+use mcp_core::{MissingCredential, ServerName, ToolFilter};
 
 use super::Loader;
 use crate::diagnostic::Place;
+use crate::interpolate::expand_home;
 use crate::node::{Node, Value};
 use crate::read::{KeyPath, Reader, Section, short};
-use crate::schema::{EFFECTS, MCP_SERVER, SECURITY, SECURITY_ENV};
+use crate::schema::{EFFECTS, MCP_SERVER, SAMPLING, SECURITY, SECURITY_ENV};
 use crate::{
-    Effects, Isolation, McpServerConfig, McpTransport, Secret, SecurityConfig, SecurityEnvConfig,
-    SecurityEnvMode, SecurityLevel, ToolEffects,
+    Effects, Isolation, McpServerConfig, McpTransport, Origin, SamplingApproval, SamplingConfig, Sandbox, Secret,
+    SecurityConfig, SecurityEnvConfig, SecurityEnvMode, SecurityLevel, Start, ToolEffects,
 };
 
 const LEVELS: &[&str] = &["strict", "moderate", "permissive"];
@@ -27,7 +28,11 @@ impl Loader<'_> {
         let path = section.path.key("mcp_config");
         for file in section.list("mcp_config").unwrap_or_default() {
             let place = section.place_of("mcp_config");
-            for server in self.server_file(&file, place, &path, reader) {
+            // Places are those of one file: what this one waits for is not forgotten meanwhile.
+            let missing = std::mem::take(&mut self.missing);
+            let servers_of_file = self.server_file(&file, place, &path, reader);
+            self.missing = missing;
+            for server in servers_of_file {
                 if servers.iter().any(|known| known.name == server.name) {
                     let message = format!(
                         "the server {} of {file} is left out: there is one of that name already",
@@ -129,8 +134,11 @@ impl Loader<'_> {
         let section = reader.section(&node, path, &MCP_SERVER)?;
         let transport = self.transport(&name, &section, place, reader)?;
         let stdio = matches!(transport, McpTransport::Stdio { .. });
-        let idle: &[&str] =
-            if stdio { &["url", "headers", "http_read_timeout"] } else { &["command", "args", "env", "cwd"] };
+        let idle: &[&str] = if stdio {
+            &["url", "headers", "http_read_timeout", "ca_file"]
+        } else {
+            &["command", "args", "env", "cwd", "start", "idle_timeout", "sandbox", "sandbox_ports"]
+        };
         // Where both ways are given without a type, that has been said.
         let said = |key: &str| key == "url" && !section.has("type");
         for key in idle.iter().filter(|key| section.has(key) && !said(key)) {
@@ -150,15 +158,31 @@ impl Loader<'_> {
             timeout: section.duration("timeout"),
             startup_timeout: section.duration("startup_timeout"),
             http_read_timeout: section.duration("http_read_timeout"),
+            ca_file: section.text("ca_file").filter(|path| !path.is_empty()).map(|path| self.beside(&path)),
             allowed_tools: section.list("allowed_tools"),
             exclude_tools: section.list("exclude_tools").unwrap_or_default(),
             required: section.bool("required").unwrap_or(false),
+            start: match section.choice("start", &["eager", "lazy"]) {
+                Some("lazy") => Start::Lazy,
+                _ => Start::Eager,
+            },
+            idle_timeout: section.duration("idle_timeout"),
+            sandbox: match section.choice("sandbox", &["off", "restrict", "strict"]) {
+                Some("restrict") => Some(Sandbox::Restrict),
+                Some("strict") => Some(Sandbox::Strict),
+                _ => None,
+            },
+            sandbox_ports: ports(&section, reader),
             isolation: match section.choice("isolation", &["shared", "per_agent"]) {
                 Some("per_agent") => Isolation::PerAgent,
                 _ => Isolation::Shared,
             },
+            missing_credential: self.waits_for(&node),
+            origin: Some(origin(&node, path, place, reader)),
             effects: effects(&section, reader),
             security: security(&section, reader),
+            sampling: sampling(&section, reader),
+            roots: self.roots(&section),
             max_retries: section.small("max_retries"),
             circuit_breaker: section.bool("circuit_breaker").or_else(|| {
                 let enabled = section.node("circuit_breaker")?.find("enabled")?;
@@ -288,6 +312,33 @@ impl Loader<'_> {
         Some(McpTransport::Stdio { command, args: line, env, cwd })
     }
 
+    /// Folders, from the folder of the file.
+    fn roots(&self, section: &Section<'_>) -> Vec<PathBuf> {
+        section.list("roots").unwrap_or_default().iter().map(|path| self.beside(path)).collect()
+    }
+
+    /// A path that the file names: below the home folder, or beside the file.
+    fn beside(&self, path: &str) -> PathBuf {
+        expand_home(path, &self.options.environment)
+            .unwrap_or_else(|| self.options.cwd.join(&self.dir).join(path))
+    }
+
+    /// The credential that a server's values wait for.
+    fn waits_for(&self, node: &Node) -> Option<MissingCredential> {
+        if self.missing.is_empty() {
+            return None;
+        }
+        match &node.value {
+            Value::Text(_) => {
+                let found = self.missing.iter().find(|(place, _)| *place == node.place);
+                found.map(|(_, missing)| missing.clone())
+            }
+            Value::List(items) => items.iter().find_map(|item| self.waits_for(item)),
+            Value::Map(entries) => entries.iter().find_map(|entry| self.waits_for(&entry.node)),
+            Value::Null | Value::Bool(..) | Value::Number(..) => None,
+        }
+    }
+
     fn secrets_of(&mut self, section: &Section<'_>, key: &str) -> BTreeMap<String, Secret> {
         let map = section.map(key);
         for (name, value) in &map {
@@ -295,6 +346,25 @@ impl Loader<'_> {
         }
         map.into_iter().map(|(name, value)| (name, Secret::new(value))).collect()
     }
+}
+
+/// Where a server and its parts are written.
+fn origin(node: &Node, path: &KeyPath, place: Place, reader: &Reader<'_>) -> Origin {
+    let mut lines = BTreeMap::new();
+    for entry in node.entries() {
+        lines.insert(entry.key.clone(), entry.key_place.line);
+        match &entry.node.value {
+            Value::Map(entries) => {
+                lines.extend(entries.iter().map(|e| (format!("{}.{}", entry.key, e.key), e.key_place.line)));
+            }
+            Value::List(items) => {
+                let numbered = items.iter().enumerate();
+                lines.extend(numbered.map(|(i, item)| (format!("{}[{i}]", entry.key), item.place.line)));
+            }
+            _ => {}
+        }
+    }
+    Origin { file: reader.source.name.to_string(), key: path.to_string(), line: place.line, lines }
 }
 
 /// A command line into words: quotes group, a backslash before a quote or a blank keeps it. No shell is involved, so
@@ -360,6 +430,31 @@ pub(super) fn patterns(section: &Section<'_>, key: &str, reader: &mut Reader<'_>
     }
 }
 
+fn ports(section: &Section<'_>, reader: &mut Reader<'_>) -> Vec<u16> {
+    let key = "sandbox_ports";
+    let mut ports = Vec::new();
+    for (i, text) in section.list(key).unwrap_or_default().iter().enumerate() {
+        match text.parse() {
+            Ok(port) if port > 0 => ports.push(port),
+            _ => reader.error(
+                section.place_of(key),
+                &section.path.key(key).index(i),
+                format!("{} is not a TCP port", short(text)),
+                "write numbers from 1 to 65535, such as [443]",
+            ),
+        }
+    }
+    if section.has(key) && section.choice("sandbox", &["off", "restrict", "strict"]) != Some("strict") {
+        reader.warn(
+            section.place_of(key),
+            &section.path.key(key),
+            "sandbox_ports has no effect: only a strict sandbox closes the others".to_owned(),
+            "set sandbox: strict",
+        );
+    }
+    ports
+}
+
 fn effects(section: &Section<'_>, reader: &mut Reader<'_>) -> Effects {
     let one = |text: &str| match text.trim().to_ascii_lowercase().as_str() {
         "planned" => Some(ToolEffects::Planned),
@@ -380,6 +475,22 @@ fn effects(section: &Section<'_>, reader: &mut Reader<'_>) -> Effects {
         tools.extend(entry.node.as_text().and_then(one).map(|effects| (entry.key.clone(), effects)));
     }
     Effects { default: None, tools }
+}
+
+fn sampling(server: &Section<'_>, reader: &mut Reader<'_>) -> SamplingConfig {
+    let defaults = SamplingConfig::default();
+    let read = |node| reader.section(node, &server.path.key("sampling"), &SAMPLING);
+    let Some(section) = server.node("sampling").and_then(read) else { return defaults };
+    SamplingConfig {
+        enabled: section.bool("enabled").unwrap_or(defaults.enabled),
+        approval: match section.choice("approval", &["ask", "allow"]) {
+            Some("allow") => SamplingApproval::Allow,
+            _ => SamplingApproval::Ask,
+        },
+        max_calls: section.small("max_calls").unwrap_or(defaults.max_calls),
+        max_tokens: section.integer("max_tokens").unwrap_or(defaults.max_tokens),
+        agent: section.text("agent").filter(|agent| !agent.is_empty()),
+    }
 }
 
 fn security(server: &Section<'_>, reader: &mut Reader<'_>) -> SecurityConfig {

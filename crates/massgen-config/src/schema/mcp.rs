@@ -21,9 +21,30 @@ pub(crate) static MCP_SERVER: Table = Table {
         key("timeout", Kind::Duration, "Bounds one tool call."),
         key("startup_timeout", Kind::Duration, "Bounds start and handshake."),
         key("http_read_timeout", Kind::Duration, "Bounds silence on an HTTP stream."),
+        key(
+            "ca_file",
+            Kind::Text,
+            "A file of certificates (PEM) of authorities that are trusted for it, besides the system's.",
+        ),
         key("allowed_tools", Kind::TextList, "Globs over its tools; all where it is missing."),
         key("exclude_tools", Kind::TextList, "Globs over its tools; wins over allowed_tools."),
         key("required", Kind::Bool, "Whether a run may not start without it."),
+        key(
+            "start",
+            Kind::Choice(&["eager", "lazy"]),
+            "lazy: its program says which tools it has and is ended until the first call; eager unless said otherwise.",
+        ),
+        key(
+            "idle_timeout",
+            Kind::Duration,
+            "How long nobody may have called it before its program is ended, until the next call; never where it is missing.",
+        ),
+        key(
+            "sandbox",
+            Kind::Choice(&["off", "restrict", "strict"]),
+            "What its program may touch; off unless said otherwise. The server does not start where the system cannot do it.",
+        ),
+        key("sandbox_ports", Kind::TextList, "TCP ports that it may connect to in a strict sandbox; none where it is missing."),
         key(
             "isolation",
             Kind::Choice(&["shared", "per_agent"]),
@@ -35,9 +56,43 @@ pub(crate) static MCP_SERVER: Table = Table {
             "When calls that may change the world are executed: planned, immediate, or a mapping of tool patterns to these.",
         ),
         key("security", Kind::Section(&SECURITY), "What the security policy is told."),
+        key(
+            "sampling",
+            Kind::Section(&SAMPLING),
+            "Whether, and how far, it may have a model of the team continue a conversation.",
+        ),
+        key("roots", Kind::TextList, "The folders that it is told it may work in."),
         key("description", Kind::Text, "What it is for."),
         key("max_retries", Kind::Integer(0, 100), "Further attempts of calls that are safe to repeat."),
         key("circuit_breaker", Kind::Switch, "Whether a circuit breaker watches it."),
+    ],
+};
+
+pub(crate) static SAMPLING: Table = Table {
+    name: "sampling",
+    doc: "Whether, and how far, a server may have a model of the team continue a conversation.",
+    keys: &[
+        key("enabled", Kind::Bool, "Whether it is offered at all; false unless said otherwise."),
+        key(
+            "approval",
+            Kind::Choice(&["ask", "allow"]),
+            "Who agrees to each request: a person at the terminal (ask), or this file (allow).",
+        ),
+        key(
+            "max_calls",
+            Kind::Integer(0, 1_000_000),
+            "The most requests in a run; 10 unless said otherwise.",
+        ),
+        key(
+            "max_tokens",
+            Kind::Integer(0, u64::MAX),
+            "The most tokens in a run, questions and answers together; 20000 unless said otherwise.",
+        ),
+        key(
+            "agent",
+            Kind::Text,
+            "The agent whose model answers; else the one that the server belongs to, else the first.",
+        ),
     ],
 };
 
@@ -73,5 +128,15 @@ pub(crate) static SECURITY_ENV: Table = Table {
 };
 
 /// Keys of other programs' `mcpServers` files that mean nothing here and need no warning.
-pub(crate) const FOREIGN: [&str; 8] =
-    ["autoApprove", "alwaysAllow", "icon", "disabledTools", "gallery", "trust", "title", "$schema"];
+pub(crate) const FOREIGN: [&str; 10] = [
+    "autoApprove",
+    "alwaysAllow",
+    "icon",
+    "disabledTools",
+    "gallery",
+    "trust",
+    "title",
+    "$schema",
+    "envFile",
+    "dev",
+];

@@ -5,20 +5,30 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_core::{Admitted, Guard, RemoteSpec, ServerName, ToolError};
-use reqwest::StatusCode;
+use hyper_util::client::proxy::matcher::Matcher;
+use mcp_core::{Admitted, Guard, Refusal, RemoteSpec, ServerName, ToolError};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Certificate, NoProxy, Proxy, StatusCode};
 use url::{Host, Url};
 
 use crate::oauth::Login;
-use crate::options::SessionOptions;
+use crate::options::{Proxies, SessionOptions};
 
 /// The limit for a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Redirects followed for one request.
 const REDIRECTS: usize = 4;
+/// How long a connection is kept that nobody uses. Common servers close theirs after 5 s: a request that meets the end of its
+/// connection is one of which nobody knows whether it arrived.
+const IDLE: Duration = Duration::from_secs(4);
+/// How often a quiet far end is asked whether it is there, and how often it may fail to answer.
+const KEEPALIVE: (Duration, u32) = (Duration::from_secs(15), 3);
+/// The limit for resolving a name that a proxy will resolve again.
+const LOOKUP: Duration = Duration::from_secs(5);
+/// The largest file of certificates.
+const CERTIFICATES: u64 = 4 * 1024 * 1024;
 
 /// How one server is reached.
 pub(crate) struct Endpoint {
@@ -28,7 +38,7 @@ pub(crate) struct Endpoint {
     pub(crate) login: Option<Arc<Login>>,
 }
 
-pub(crate) fn endpoint(
+pub(crate) async fn endpoint(
     server: &ServerName,
     remote: &Admitted<RemoteSpec>,
     guard: Arc<dyn Guard>,
@@ -36,20 +46,9 @@ pub(crate) fn endpoint(
 ) -> Result<Endpoint, ToolError> {
     let spec = remote.spec();
     let unusable = |reason: String| ToolError::Start { server: server.clone(), reason, stderr: Vec::new() };
-    // The resolver is not asked about an address that is written as one.
-    let literal: Option<IpAddr> = match spec.url.host() {
-        Some(Host::Ipv4(address)) => Some(address.into()),
-        Some(Host::Ipv6(address)) => Some(address.into()),
-        Some(Host::Domain(_)) => None,
-        None => return Err(unusable("its URL names no host".to_owned())),
-    };
-    if let Some(address) = literal {
-        let host = spec.url.host_str().unwrap_or_default();
-        guard
-            .admit_address(server, host, address)
-            .map_err(|refusal| ToolError::Refused { server: server.clone(), refusal })?;
+    if spec.url.host().is_none() {
+        return Err(unusable("its URL names no host".to_owned()));
     }
-
     let mut headers = HashMap::with_capacity(spec.headers.len());
     for (name, value) in &spec.headers {
         let header = HeaderName::from_bytes(name.as_bytes())
@@ -62,62 +61,201 @@ pub(crate) fn endpoint(
         value.set_sensitive(true);
         headers.insert(header, value);
     }
-
-    let build = |redirects: Policy| {
-        reqwest::Client::builder()
-            .user_agent(format!("{}/{}", options.client_name, options.client_version))
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(options.idle_connections)
-            .redirect(redirects)
-            // A proxy would resolve names itself, out of the guard's sight; and the variables are not ours to read.
-            .no_proxy()
-            .dns_resolver(GuardedResolver { server: server.clone(), guard: guard.clone() })
-            .build()
-            .map_err(|error| ToolError::Internal(format!("the HTTP client cannot be built: {error}")))
-    };
-    let client = build(Policy::custom(same_origin))?;
+    let dialer = Arc::new(Dialer::new(server, guard, options).await.map_err(unusable)?);
+    dialer
+        .admit(&spec.url)
+        .await
+        .map_err(|refusal| ToolError::Refused { server: server.clone(), refusal })?;
+    let client = dialer.client(Policy::custom(same_origin)).map_err(unusable)?;
     let login = match &options.oauth {
         // A configured header is the login.
         Some(oauth) if !headers.contains_key(&AUTHORIZATION) => {
-            let clients = (build(Policy::custom(within_origin))?, build(Policy::none())?);
             let (server, url, name) = (server.clone(), spec.url.clone(), options.client_name.clone());
-            Some(Arc::new(Login::new(server, url, name, oauth.clone(), guard.clone(), clients)))
+            Some(Arc::new(Login::new(server, url, name, oauth.clone(), dialer)))
         }
         _ => None,
     };
     Ok(Endpoint { client, url: spec.url.clone(), headers, login })
 }
 
+/// What all clients of one session have in common. A pool is one session's alone: what one server's user lets it reach,
+/// another's may not use.
+pub(crate) struct Dialer {
+    server: ServerName,
+    guard: Arc<dyn Guard>,
+    agent: String,
+    idle: usize,
+    certificates: Vec<Certificate>,
+    proxies: Proxies,
+    /// Says which requests go through a proxy.
+    proxied: Matcher,
+}
+
+impl Dialer {
+    /// # Errors
+    ///
+    /// Why the session's certificates cannot be used.
+    async fn new(
+        server: &ServerName,
+        guard: Arc<dyn Guard>,
+        options: &SessionOptions,
+    ) -> Result<Self, String> {
+        let certificates = match &options.ca_file {
+            Some(file) => {
+                certificates(file).await.map_err(|reason| format!("{}: {reason}", file.display()))?
+            }
+            None => Vec::new(),
+        };
+        let proxies = options.proxies.clone();
+        let text = |proxy: &Option<Url>| proxy.as_ref().map(Url::to_string).unwrap_or_default();
+        let proxied = Matcher::builder()
+            .http(text(&proxies.http))
+            .https(text(&proxies.https))
+            .no(proxies.none())
+            .build();
+        Ok(Self {
+            server: server.clone(),
+            guard,
+            agent: format!("{}/{}", options.client_name, options.client_version),
+            idle: options.idle_connections,
+            certificates,
+            proxies,
+            proxied,
+        })
+    }
+
+    /// A client of its own pool.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(crate) fn client(&self, redirects: Policy) -> Result<reqwest::Client, String> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(&self.agent)
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .tcp_keepalive(KEEPALIVE.0)
+            .tcp_keepalive_interval(KEEPALIVE.0)
+            .tcp_keepalive_retries(KEEPALIVE.1)
+            .http2_keep_alive_interval(KEEPALIVE.0)
+            .http2_keep_alive_timeout(KEEPALIVE.0)
+            .pool_max_idle_per_host(self.idle)
+            .pool_idle_timeout(IDLE)
+            .redirect(redirects)
+            .tls_certs_merge(self.certificates.iter().cloned())
+            // The environment is not ours to read.
+            .no_proxy();
+        let exempt = || NoProxy::from_string(&self.proxies.none());
+        if let Some(proxy) = &self.proxies.http {
+            builder = builder.proxy(Proxy::http(proxy.clone()).map_err(of_proxy)?.no_proxy(exempt()));
+        }
+        if let Some(proxy) = &self.proxies.https {
+            builder = builder.proxy(Proxy::https(proxy.clone()).map_err(of_proxy)?.no_proxy(exempt()));
+        }
+        let resolver = GuardedResolver {
+            server: self.server.clone(),
+            guard: self.guard.clone(),
+            proxies: self.proxies.hosts(),
+        };
+        builder
+            .dns_resolver(resolver)
+            .build()
+            .map_err(|error| format!("the HTTP client cannot be built: {}", error.without_url()))
+    }
+
+    /// Asks about an address that nobody will resolve here, or that somebody else will resolve again.
+    ///
+    /// Behind a proxy the address that is dialled is the proxy's choice. So the name is resolved here, too, and refused for
+    /// what it is found to be; where this network cannot resolve it, the proxy's word is taken.
+    ///
+    /// # Errors
+    ///
+    /// The guard's refusal.
+    pub(crate) async fn admit(&self, url: &Url) -> Result<(), Refusal> {
+        let name = url.host_str().unwrap_or_default();
+        let ask = |address: IpAddr| self.guard.admit_address(&self.server, name, address);
+        match url.host() {
+            Some(Host::Ipv4(address)) => return ask(address.into()),
+            Some(Host::Ipv6(address)) => return ask(address.into()),
+            Some(Host::Domain(_)) | None => {}
+        }
+        let uri = url.as_str().parse::<oauth2::http::Uri>();
+        if !uri.is_ok_and(|uri| self.proxied.intercept(&uri).is_some()) {
+            // The resolver asks.
+            return Ok(());
+        }
+        match tokio::time::timeout(LOOKUP, tokio::net::lookup_host((name, 0))).await {
+            Ok(Ok(mut addresses)) => addresses.try_for_each(|address| ask(address.ip())),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn server(&self) -> &ServerName {
+        &self.server
+    }
+
+    pub(crate) fn guard(&self) -> &dyn Guard {
+        &*self.guard
+    }
+}
+
+fn of_proxy(_: reqwest::Error) -> String {
+    // The error would show the address, which may hold a password.
+    "the address of the proxy cannot be used".to_owned()
+}
+
+async fn certificates(file: &std::path::Path) -> Result<Vec<Certificate>, String> {
+    let length = tokio::fs::metadata(file).await.map_err(|error| error.to_string())?.len();
+    if length > CERTIFICATES {
+        return Err(format!("a file of certificates has at most {CERTIFICATES} bytes, this one {length}"));
+    }
+    let pem = tokio::fs::read(file).await.map_err(|error| error.to_string())?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err("it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned()),
+    }
+}
+
 /// Follows any redirect that stays with the origin: what is asked for is public.
-fn within_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+pub(crate) fn within_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
     if same && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
 }
 
 /// Follows what keeps method, body and origin: everything else would lose the message or give the headers away.
 fn same_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+    if !same {
+        let elsewhere = attempt.url().host_str().unwrap_or_default().to_owned();
+        return attempt.error(Refusal {
+            rule: "url-origin",
+            reason: format!("it redirects to {elsewhere}, which is another place than the server"),
+            hint: "put the address it leads to into url: if it is right".to_owned(),
+        });
+    }
     let keeps_body =
         matches!(attempt.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
-    let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-    if keeps_body && same && attempt.previous().len() <= REDIRECTS {
-        attempt.follow()
-    } else {
-        attempt.stop()
-    }
+    if keeps_body && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
 }
 
 /// Resolves names and lets only admitted addresses be dialled, each time anew.
 struct GuardedResolver {
     server: ServerName,
     guard: Arc<dyn Guard>,
+    /// Hosts of proxies. Whoever set them up wants them dialled, wherever they are.
+    proxies: Vec<String>,
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (server, guard) = (self.server.clone(), self.guard.clone());
+        let is_proxy = self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(name.as_str()));
         Box::pin(async move {
             let host = name.as_str();
+            if is_proxy {
+                let addresses: Vec<_> = tokio::net::lookup_host((host, 0)).await?.collect();
+                return Ok(Box::new(addresses.into_iter()) as Addrs);
+            }
             let mut refused = None;
             let mut admitted: Vec<SocketAddr> = Vec::new();
             for address in tokio::net::lookup_host((host, 0)).await? {

@@ -95,14 +95,37 @@ pub(crate) struct Posts {
     headers: HeaderMap,
     session: SessionId,
     modern: bool,
-    /// The largest answer.
-    limit: usize,
+    /// The largest answer, and the longest silence in one.
+    limits: Limits,
     ids: Ids,
     /// Tools of which arguments are repeated in headers.
     tools: Mutex<HashMap<String, Arc<[ParamHeader]>>>,
     /// Takes what a stream brings besides the answer.
     others: mpsc::Sender<ServerJsonRpcMessage>,
     breaches: Breaches,
+}
+
+/// What an answer may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) bytes: usize,
+    /// How long it may bring nothing once it has begun.
+    pub(crate) silence: Option<Duration>,
+}
+
+impl Limits {
+    /// The next piece of a body.
+    async fn chunk(self, response: &mut Response) -> Result<Option<Bytes>, Error> {
+        let chunk = response.chunk();
+        let chunk = match self.silence {
+            Some(silence) => tokio::time::timeout(silence, chunk).await.map_err(|_| {
+                let reason = format!("the answer brought nothing for {silence:?}");
+                std::io::Error::new(std::io::ErrorKind::TimedOut, reason)
+            })?,
+            None => chunk.await,
+        };
+        Ok(chunk.map_err(reqwest::Error::without_url)?)
+    }
 }
 
 /// A response that can be read.
@@ -119,7 +142,7 @@ impl Posts {
         url: Url,
         configured: &HashMap<HeaderName, HeaderValue>,
         session: SessionId,
-        limit: usize,
+        limits: Limits,
         breaches: Breaches,
     ) -> Self {
         let mut headers = HeaderMap::with_capacity(configured.len() + 8);
@@ -134,7 +157,7 @@ impl Posts {
             headers,
             session,
             modern: false,
-            limit,
+            limits,
             ids: Ids::default(),
             tools: Mutex::default(),
             others,
@@ -200,19 +223,18 @@ impl Posts {
         }
         if self.modern {
             let tools = match request.ask.tool() {
-                Some(tool) => {
-                    self.tools.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned()
-                }
+                Some(tool) => self.tools.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned(),
                 None => None,
             };
             headers::add(&mut headers, request.ask, tools.as_deref().unwrap_or_default());
         }
         let (headers, in_session) = (&headers, session.is_some());
-        let body = self.client.with_token(|token| self.post(headers, line.clone(), token, in_session)).await?;
+        let body =
+            self.client.with_token(|token| self.post(headers, line.clone(), token, in_session)).await?;
         match body {
             Body::Error(error) => Ok(error),
             Body::Whole(response) => {
-                let whole = read(response, self.limit).await?;
+                let whole = read(response, self.limits).await?;
                 let answer = self.take(whole.clone(), id, progress).await;
                 answer.ok_or_else(|| nonsense(&whole))
             }
@@ -256,29 +278,18 @@ impl Posts {
         }
     }
 
-    /// The error of a status that says no.
+    /// Reads what comes with a status that says no: the error of JSON-RPC, or the status.
     async fn refused(&self, response: Response) -> Result<Body, Error> {
-        let (status, headers) = (response.status(), response.headers());
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let error = HttpStatusError::new(status.as_u16(), text(RETRY_AFTER));
-        match (status, text(WWW_AUTHENTICATE)) {
-            // Where a login is made can be found without a challenge, too.
-            (StatusCode::UNAUTHORIZED, challenge) => {
-                Err(Error::AuthRequired(AuthRequiredError::new(challenge.unwrap_or_default())))
-            }
-            (StatusCode::FORBIDDEN, Some(challenge)) => {
-                let scope = WWWAuthenticateParams::parse(&challenge, &self.url).scope;
-                Err(Error::InsufficientScope(InsufficientScopeError::new(challenge, scope)))
-            }
-            (StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS, _) => Err(error.into()),
-            _ if kind(&response) == Some(JSON) => match read(response, ERROR_BODY).await {
-                Ok(body) if matches!(raw::read::<Value>(&body), raw::Answer::Error { .. }) => {
-                    Ok(Body::Error(body))
-                }
-                _ => Err(error.into()),
-            },
-            _ => Err(error.into()),
+        let error = refusal(&response, &self.url);
+        let says_more = matches!(&error, Error::HttpStatus(status) if !matches!(status.status, 403 | 429));
+        if says_more
+            && kind(&response) == Some(JSON)
+            && let Ok(body) = read(response, Limits { bytes: ERROR_BODY, ..self.limits }).await
+            && matches!(raw::read::<Value>(&body), raw::Answer::Error { .. })
+        {
+            return Ok(Body::Error(body));
         }
+        Err(error)
     }
 
     /// Reads streams until one brings the answer: revisions up to 2025-11-25 let a stream be taken up again where it
@@ -290,7 +301,7 @@ impl Posts {
         progress: Option<&ProgressSender>,
         session: Option<HeaderValue>,
     ) -> Result<Bytes, Error> {
-        let mut events = Events::new(self.limit);
+        let mut events = Events::new(self.limits.bytes);
         let mut attempts = 0;
         loop {
             let before = events.last_id().map(str::to_owned);
@@ -309,11 +320,11 @@ impl Posts {
                     Some(_) => continue,
                     None => {}
                 }
-                match response.chunk().await {
+                match self.limits.chunk(&mut response).await {
                     Ok(Some(bytes)) => events.push(&bytes),
                     Ok(None) => break,
                     Err(error) => {
-                        tracing::debug!(error = %error.without_url(), "a stream of events broke");
+                        tracing::debug!(%error, "a stream of events broke");
                         break;
                     }
                 }
@@ -447,6 +458,23 @@ impl Posts {
     }
 }
 
+/// The error of a status that says no.
+pub(crate) fn refusal(response: &Response, url: &Url) -> Error {
+    let (status, headers) = (response.status(), response.headers());
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    match (status, text(WWW_AUTHENTICATE)) {
+        // Where a login is made can be found without a challenge, too.
+        (StatusCode::UNAUTHORIZED, challenge) => {
+            Error::AuthRequired(AuthRequiredError::new(challenge.unwrap_or_default()))
+        }
+        (StatusCode::FORBIDDEN, Some(challenge)) => {
+            let scope = WWWAuthenticateParams::parse(&challenge, url).scope;
+            Error::InsufficientScope(InsufficientScopeError::new(challenge, scope))
+        }
+        _ => HttpStatusError::new(status.as_u16(), text(RETRY_AFTER)).into(),
+    }
+}
+
 /// The media type, if it is one of the two that carry messages.
 fn kind(response: &Response) -> Option<&'static str> {
     let kind = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
@@ -455,14 +483,19 @@ fn kind(response: &Response) -> Option<&'static str> {
 }
 
 /// Reads a body up to a limit.
-async fn read(mut response: Response, limit: usize) -> Result<Bytes, Error> {
+async fn read(mut response: Response, limits: Limits) -> Result<Bytes, Error> {
+    let limit = limits.bytes;
     let too_large = |length: usize| length > limit;
     if response.content_length().is_some_and(|length| usize::try_from(length).map_or(true, too_large)) {
         return Err(Error::ResponseBodyTooLarge { max_size: limit });
     }
-    let Some(first) = response.chunk().await? else { return Ok(Bytes::new()) };
-    let Some(second) = response.chunk().await? else {
-        return if too_large(first.len()) { Err(Error::ResponseBodyTooLarge { max_size: limit }) } else { Ok(first) };
+    let Some(first) = limits.chunk(&mut response).await? else { return Ok(Bytes::new()) };
+    let Some(second) = limits.chunk(&mut response).await? else {
+        return if too_large(first.len()) {
+            Err(Error::ResponseBodyTooLarge { max_size: limit })
+        } else {
+            Ok(first)
+        };
     };
     let mut whole = BytesMut::from(&first[..]);
     let mut next = Some(second);
@@ -471,12 +504,14 @@ async fn read(mut response: Response, limit: usize) -> Result<Bytes, Error> {
         if too_large(whole.len()) {
             return Err(Error::ResponseBodyTooLarge { max_size: limit });
         }
-        next = response.chunk().await?;
+        next = limits.chunk(&mut response).await?;
     }
     Ok(whole.freeze())
 }
 
 fn nonsense(body: &[u8]) -> Error {
     let start: String = String::from_utf8_lossy(body).chars().take(80).collect();
-    Error::UnexpectedServerResponse(format!("a response that does not answer what was asked: {start:?}").into())
+    Error::UnexpectedServerResponse(
+        format!("a response that does not answer what was asked: {start:?}").into(),
+    )
 }

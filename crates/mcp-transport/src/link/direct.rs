@@ -1,6 +1,8 @@
 //! Requests on the short road, where the transport has one.
 
 use std::any::TypeId;
+use std::borrow::Cow;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use mcp_core::{JsonObject, ToolOutput, ToolSpec};
@@ -19,6 +21,9 @@ use crate::decoder::UNREADABLE;
 use crate::http::{self, Posts};
 use crate::options::{DroppedTool, ProgressSender};
 use crate::raw::{self, Answer, Ask, CallOutput, Direct, Failure, Request};
+
+/// The error of a server whose headers and body say different things.
+const HEADER_MISMATCH: ErrorCode = ErrorCode(-32_020);
 
 /// A result, as far as it is decoded.
 #[derive(Debug)]
@@ -53,6 +58,39 @@ impl Link {
     pub(crate) fn shortened(mut self, road: Road) -> Self {
         self.road = Some(road);
         self
+    }
+
+    /// From now on, the server is told with each request to log from this level on.
+    pub(crate) fn set_log_level(&self, level: &str) {
+        *self.log_level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level.to_owned());
+    }
+
+    /// Members of `_meta`: those of the session, and those of the moment.
+    fn context(&self) -> Cow<'_, str> {
+        let trace = self.trace.as_ref().and_then(|trace| trace.current());
+        let level = self.log_level.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let level = level.map(|level| ("io.modelcontextprotocol/logLevel", level));
+        let (parent, state) = match trace {
+            Some(trace) => {
+                (Some(("traceparent", trace.parent)), trace.state.map(|state| ("tracestate", state)))
+            }
+            None => (None, None),
+        };
+        let mut context = Cow::Borrowed(self.context.as_str());
+        for (key, value) in [level, parent, state].into_iter().flatten() {
+            let context = context.to_mut();
+            if !context.is_empty() {
+                context.push(',');
+            }
+            context.push_str(&format!("\"{key}\":{}", Value::String(value)));
+        }
+        context
+    }
+
+    /// Whether a tool was called with other headers than it wants: what is known of its schema is out of date.
+    pub(crate) fn is_header_mismatch(&self, error: &ServiceError) -> bool {
+        matches!(error, ServiceError::McpError(error) if error.code == HEADER_MISMATCH)
+            && matches!(self.road, Some(Road::Posts(_)))
     }
 
     /// Takes those out of a list of tools that the transport must not call.
@@ -91,7 +129,8 @@ impl Link {
         ask: Ask<'_>,
         progress: Option<ProgressSender>,
     ) -> Result<Reply<T>, ServiceError> {
-        let request = Request { ask, context: &self.context };
+        let context = self.context();
+        let request = Request { ask, context: &context };
         match road {
             Road::Lines(direct) => match direct.ask(request, progress).await {
                 Ok(line) => decoded(&line, || direct.breach(Breach::Unreadable)),
@@ -135,7 +174,8 @@ impl Link {
         let mut over = self.over.clone();
         let answered = tokio::select! {
             biased;
-            answered = posts.ask(id, request, progress.as_ref()) => answered,
+            // Boxed: what reads a stream is large, and it lies in every call.
+            answered = Box::pin(posts.ask(id, request, progress.as_ref())) => answered,
             _ = over.wait_for(|over| *over) => Err(http::Error::TransportChannelClosed),
         };
         pending.cancel = None;

@@ -55,19 +55,29 @@ impl AuthorizedClient {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let Some(login) = &self.login else { return call(None).await };
-        let mut token = login.token().await?;
-        for _ in 0..LOGINS {
+        // Boxed: making a login is a large future, and hardly any request waits for one.
+        let mut token = match &self.login {
+            Some(login) => Box::pin(login.token()).await?,
+            None => None,
+        };
+        let mut logins = 0;
+        loop {
             let error = match call(token.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            let login = match &self.login {
+                Some(login) if logins < LOGINS => login,
+                _ => return Err(error),
+            };
+            logins += 1;
+            let sent = token.as_deref();
             let renewed = match &error {
                 Error::AuthRequired(challenge) => {
-                    login.rejected(token.as_deref(), &challenge.www_authenticate_header).await?
+                    Box::pin(login.rejected(sent, &challenge.www_authenticate_header)).await?
                 }
                 Error::InsufficientScope(challenge) => {
-                    login.insufficient(token.as_deref(), &challenge.www_authenticate_header).await?
+                    Box::pin(login.insufficient(sent, &challenge.www_authenticate_header)).await?
                 }
                 _ => return Err(error),
             };
@@ -77,7 +87,6 @@ impl AuthorizedClient {
                 None => return Err(error),
             }
         }
-        call(token).await
     }
 }
 

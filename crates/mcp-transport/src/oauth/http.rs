@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_core::{Guard, RemoteSpec, ServerName};
+use reqwest::redirect::Policy;
 use rmcp::transport::auth::{
     OAuthHttpClient, OAuthHttpClientError, OAuthHttpClientFuture, OAuthHttpRedirectPolicy, OAuthHttpRequest,
 };
+use tokio::sync::OnceCell;
+use url::Url;
+
+use crate::http::{Dialer, within_origin};
 
 /// The limit for one request, answer included.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -14,8 +18,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 const BODY: usize = 1024 * 1024;
 
 pub(super) struct OAuthHttp {
-    server: ServerName,
-    guard: Arc<dyn Guard>,
+    dialer: Arc<Dialer>,
+    /// The server that the login is for.
+    resource: Url,
+    clients: OnceCell<Clients>,
+}
+
+struct Clients {
     /// Follows redirects within an origin.
     follows: reqwest::Client,
     /// Follows none: a code or a secret is in the request.
@@ -23,31 +32,27 @@ pub(super) struct OAuthHttp {
 }
 
 impl OAuthHttp {
-    pub(super) fn new(
-        server: ServerName,
-        guard: Arc<dyn Guard>,
-        follows: reqwest::Client,
-        stays: reqwest::Client,
-    ) -> Self {
-        Self { server, guard, follows, stays }
+    pub(super) fn new(dialer: Arc<Dialer>, resource: Url) -> Self {
+        Self { dialer, resource, clients: OnceCell::new() }
     }
 
     async fn send(&self, request: OAuthHttpRequest) -> Result<oauth2::HttpResponse, OAuthHttpClientError> {
-        let mut url: url::Url = request.request.uri().to_string().parse()?;
+        let mut url: Url = request.request.uri().to_string().parse()?;
         url.set_query(None);
-        // An address that somebody else named is judged like one in the configuration.
-        self.guard.admit_url(&self.server, RemoteSpec { url: url.clone(), headers: Default::default() })?;
-        let literal = match url.host() {
-            Some(url::Host::Ipv4(address)) => Some(address.into()),
-            Some(url::Host::Ipv6(address)) => Some(address.into()),
-            _ => None,
-        };
-        if let Some(address) = literal {
-            self.guard.admit_address(&self.server, url.host_str().unwrap_or_default(), address)?;
-        }
+        // An address that somebody else named: a server must not send us to where only we can go.
+        self.dialer.guard().admit_login_url(self.dialer.server(), &url, &self.resource)?;
+        self.dialer.admit(&url).await?;
+        // Most sessions need no login.
+        let clients = self.clients.get_or_try_init(async || {
+            Ok::<_, String>(Clients {
+                follows: self.dialer.client(Policy::custom(within_origin))?,
+                stays: self.dialer.client(Policy::none())?,
+            })
+        });
+        let clients = clients.await?;
         let client = match request.redirect_policy {
-            OAuthHttpRedirectPolicy::Follow => &self.follows,
-            _ => &self.stays,
+            OAuthHttpRedirectPolicy::Follow => &clients.follows,
+            _ => &clients.stays,
         };
         let mut response =
             client.execute(request.request.try_into()?).await.map_err(reqwest::Error::without_url)?;

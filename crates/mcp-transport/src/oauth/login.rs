@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mcp_core::{Guard, ServerName};
+use mcp_core::ServerName;
 use oauth2::ClientSecret;
 use rmcp::transport::auth::enterprise::{
     EmaAuthorizationServer, EmaClientAuthentication, EmaExchangeRequest,
@@ -17,6 +17,7 @@ use url::Url;
 use super::http::OAuthHttp;
 use super::record::Record;
 use super::{Grant, IdentityProvider, OAuthOptions};
+use crate::http::Dialer;
 
 /// One login, shared by all requests of a session. The lock is held while it is renewed, so that many requests which
 /// find their token expired renew it once.
@@ -49,10 +50,9 @@ impl Login {
         resource: Url,
         client_name: String,
         options: OAuthOptions,
-        guard: Arc<dyn Guard>,
-        (follows, stays): (reqwest::Client, reqwest::Client),
+        dialer: Arc<Dialer>,
     ) -> Self {
-        let http = Arc::new(OAuthHttp::new(server.clone(), guard, follows, stays));
+        let http = Arc::new(OAuthHttp::new(dialer, resource.clone()));
         Self { server, resource, client_name, options, http, state: Mutex::default() }
     }
 
@@ -87,13 +87,18 @@ impl Login {
         }
         let refreshable =
             sent.is_some() && state.record.as_ref().is_some_and(|record| record.refresh_token.is_some());
-        if self.is_by_user() && self.options.authorizer.is_none() && !refreshable {
+        let may_log_in = !self.is_by_user()
+            || self.options.authorizer.as_ref().is_some_and(|authorizer| authorizer.makes_logins());
+        if !may_log_in && !refreshable {
             return Ok(None);
         }
         let mut found = self.discover(Some(challenge)).await?;
         if refreshable {
             if let Some(token) = self.refresh(&mut state, found).await? {
                 return Ok(Some(token));
+            }
+            if !may_log_in {
+                return Ok(None);
             }
             found = self.discover(Some(challenge)).await?;
         }
@@ -120,6 +125,7 @@ impl Login {
         let wanted = WWWAuthenticateParams::parse(challenge, &self.resource).scope.unwrap_or_default();
         let mut scopes = state.record.as_ref().map(|record| record.scopes.clone()).unwrap_or_default();
         let had = scopes.len();
+        let new = |scopes: &Vec<String>| scopes.get(had..).map(<[_]>::to_vec).unwrap_or_default();
         for scope in wanted.split_whitespace() {
             if !scopes.iter().any(|known| known == scope) {
                 scopes.push(scope.to_owned());
@@ -127,6 +133,11 @@ impl Login {
         }
         if scopes.len() == had && sent.is_some() {
             tracing::warn!(server = %self.server, "it asks for scopes that were granted already");
+            return Ok(None);
+        }
+        if let (true, Some(authorizer)) = (self.is_by_user(), &self.options.authorizer)
+            && !authorizer.consent(&self.server, &new(&scopes)).await
+        {
             return Ok(None);
         }
         let found = self.discover(Some(challenge)).await?;

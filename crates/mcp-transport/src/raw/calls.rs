@@ -85,11 +85,7 @@ struct Waiting {
 
 impl Default for Calls {
     fn default() -> Self {
-        Self {
-            ids: Ids::default(),
-            open: Mutex::new(Some(Open::default())),
-            breaches: Breaches::default(),
-        }
+        Self { ids: Ids::default(), open: Mutex::new(Some(Open::default())), breaches: Breaches::default() }
     }
 }
 

@@ -154,7 +154,12 @@ mod tests {
             (Ask::List { cursor: None }, "", false, json!({})),
             (Ask::List { cursor: None }, r#""v":1"#, false, json!({"_meta": {"v": 1}})),
             (Ask::List { cursor: Some("") }, r#""v":1"#, false, json!({"cursor": "", "_meta": {"v": 1}})),
-            (Ask::Any { method: "m/n", params: arguments }, r#""v":1"#, false, json!({"q": "a \"b\"\n", "_meta": {"v": 1}})),
+            (
+                Ask::Any { method: "m/n", params: arguments },
+                r#""v":1"#,
+                false,
+                json!({"q": "a \"b\"\n", "_meta": {"v": 1}}),
+            ),
             (Ask::Any { method: "m/n", params: &nothing }, r#""v":1"#, false, json!({"_meta": {"v": 1}})),
             (Ask::Any { method: "m/n", params: &nothing }, "", false, json!({})),
         ] {

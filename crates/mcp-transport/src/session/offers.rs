@@ -133,17 +133,35 @@ impl Session {
     }
 
     /// Asks the server to log from this level on (`debug` to `emergency`); its messages go to
-    /// [`crate::Host::log`]. On revision 2026-07-28, which knows no such request, nothing is sent.
+    /// [`crate::Host::log`]. On revision 2026-07-28, which knows no such request, the level goes with each call of a tool from
+    /// now on.
     ///
     /// # Errors
     ///
     /// Those of [`Session::call_tool`].
     pub async fn set_log_level(&self, level: &str) -> Result<(), ToolError> {
         if self.inner.link.is_modern() {
+            self.inner.link.set_log_level(level);
             return Ok(());
         }
         let params = JsonObject::from_iter([("level".to_owned(), json!(level))]);
         self.ask("logging/setLevel", params).await.map(drop)
+    }
+
+    /// Tells the server that what [`crate::Host::roots`] says about it has changed. On revision 2026-07-28, which knows
+    /// no such notice, nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`ToolError::Connection`] where the session is over.
+    pub async fn roots_changed(&self) -> Result<(), ToolError> {
+        match self.inner.link.roots_changed().await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let scene = self.scene(Phase::Call, Lost(convert::is_lost(&error))).await;
+                Err(convert::request_error(error, scene))
+            }
+        }
     }
 
     /// Watches a resource for changes. The watch keeps the session open.

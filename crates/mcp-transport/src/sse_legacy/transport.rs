@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 use rmcp::RoleClient;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
@@ -9,7 +10,7 @@ use rmcp::transport::Transport;
 use rmcp::transport::streamable_http_client::StreamableHttpError;
 use tokio::sync::watch;
 
-use super::Stream;
+use super::{Stream, send};
 use crate::decoder::Decoder;
 
 /// A session over HTTP with SSE.
@@ -34,17 +35,18 @@ impl Transport<RoleClient> for SseTransport {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         self.decoder.note(&message);
         let Stream { client, headers, post, .. } = &self.stream;
-        let mut request = client.post(post.clone()).header(CONTENT_TYPE, "application/json");
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let body = serde_json::to_vec(&message);
+        let (client, headers, post) = (client.clone(), headers.clone(), post.clone());
+        let body = serde_json::to_vec(&message).map(Bytes::from);
         let closed = self.closed.clone();
         async move {
             let posting = async {
-                let response = request.body(body?).send().await.map_err(StreamableHttpError::Client)?;
+                let body = body?;
+                let ask = || {
+                    let request = client.http().post(post.clone());
+                    request.header(CONTENT_TYPE, "application/json").body(body.clone())
+                };
                 // The answer comes by the stream; what is said here is only whether the message was taken.
-                response.error_for_status().map(drop).map_err(StreamableHttpError::Client)
+                client.with_token(|token| send(ask(), &headers, token, &post)).await.map(drop)
             };
             let mut closed = closed.subscribe();
             tokio::select! {
