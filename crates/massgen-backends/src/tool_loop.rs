@@ -1,6 +1,7 @@
 //! Ask the model, run the tools it calls, give it the results, until it stops.
 
 mod calls;
+mod roster;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::{
     Backend, BackendError, Event, FinishReason, Message, Request, ToolChoice, ToolDefinition, ToolInvocation,
     ToolReply, Turn, Usage,
 };
+use roster::Roster;
 
 /// The limits of a [`ToolLoop`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,7 +207,8 @@ impl LoopEnd {
 impl ToolLoop {
     /// Asks the model until it stops.
     ///
-    /// The request's own tools come first; the service's are added before every turn, unless
+    /// The request's own tools come first; the service's are added before every turn, and one line of the user says so
+    /// where they are others than in the turn before, unless
     /// [`ToolChoice::None`] says that no tool may be used. Calls of the tools named in `intercept` are not run: they
     /// end the loop and are the caller's to answer. Every other call gets an answer, whatever happens to it.
     ///
@@ -234,6 +237,7 @@ impl ToolLoop {
         };
         let mut failures = HashMap::new();
         let mut repetition = Repetition::default();
+        let mut roster = Roster::default();
         while end.turns < self.options.max_turns.max(1) {
             end.turns += 1;
             let stuck = repetition.turns >= self.options.max_identical_turns.max(2) && !own_tools.is_empty();
@@ -241,7 +245,12 @@ impl ToolLoop {
                 tracing::debug!(caller = %self.caller, "the same calls again and again; only its own tools are offered");
                 own_tools.clone()
             } else {
-                self.offered(&own_tools, request.tool_choice)
+                let offered = self.offered(&own_tools, request.tool_choice);
+                let foreign = offered.iter().skip(own_tools.len()).map(|tool| tool.name.as_str());
+                if let Some(news) = roster.update(foreign, &end.messages) {
+                    end.messages.push(Message::User(news));
+                }
+                offered
             };
             let asked = Request { messages: end.messages.clone(), tools: offered.clone(), ..request.clone() };
             let reason = match self.turn(asked, &mut end, on_event, cancel).await {

@@ -385,6 +385,8 @@ async fn tools_come_and_go_between_turns() {
         run.requests[1].tools.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(),
         ["vote", "mcp__s__echo"]
     );
+    let Some(Message::User(news)) = run.requests[1].messages.last() else { panic!("nothing was said") };
+    assert!(news.starts_with("These tools are not available any more: mcp__s__"), "{news}");
     assert!(run.replies(1)[0].1);
 }
 
