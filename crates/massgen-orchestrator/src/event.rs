@@ -291,6 +291,8 @@ pub enum ServerState {
     Starting,
     /// Its tools can be used.
     Ready,
+    /// Nobody called it for a while, and its program was ended; a call starts it again.
+    Resting,
     /// It failed; its tools are away.
     Failed,
     /// It was stopped on purpose.

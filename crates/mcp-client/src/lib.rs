@@ -43,12 +43,17 @@
 //!
 //! None: what is not used costs nothing.
 
+mod asked;
 mod audit;
 mod circuit;
 mod classify;
 mod client;
+mod clock;
 mod config;
+mod duplicates;
 mod examine;
+mod integrity;
+mod judged;
 mod ledger;
 pub mod metrics;
 mod multi;
@@ -58,16 +63,22 @@ mod permission;
 mod pins;
 mod pipeline;
 mod redact;
+mod repeats;
 mod resend;
+mod rest;
 mod scope;
 mod server;
 mod spans;
 mod state;
 mod validate;
 
-pub use audit::{AuditRecord, Outcome};
+pub use audit::{AuditFile, AuditRecord, Outcome};
 pub use client::McpClient;
-pub use config::{ClientOptions, RestartPolicy, ServerConfig, Target};
+pub use clock::WallClock;
+pub use config::{ClientOptions, RestartPolicy, ServerConfig, Start, Target};
+pub use duplicates::Duplicates;
+pub use integrity::Integrity;
+pub use judged::{Judgement, Subject};
 pub use ledger::{Ledger, LedgerReading, UnknownOutcome, read_ledger};
 pub use multi::MultiMcpClient;
 pub use observe::Observer;

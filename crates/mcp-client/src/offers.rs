@@ -76,12 +76,22 @@ impl McpClient {
         self.ask(Phase::Call, async |session| session.complete(target, argument, others).await).await
     }
 
+    /// Tells the server that what the host says about its roots has changed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`McpClient::list_resources`].
+    pub async fn roots_changed(&self) -> Result<(), ToolError> {
+        self.ask(Phase::Call, async |session| session.roots_changed().await).await
+    }
+
     async fn ask<T>(
         &self,
         phase: Phase,
         request: impl AsyncFnOnce(Session) -> Result<T, ToolError>,
     ) -> Result<T, ToolError> {
         let shared = self.shared();
+        let _wanted = shared.rest.wanted().await;
         let session = shared.session().ok_or_else(|| self.unavailable())?;
         let limit = shared.config.call_timeout;
         match timeout(limit, request(session)).await {

@@ -15,10 +15,13 @@ use tower::util::BoxCloneSyncService;
 
 use crate::audit::AuditLayer;
 use crate::circuit::CircuitLayer;
+use crate::duplicates::DuplicatesLayer;
+use crate::integrity::IntegrityLayer;
 use crate::ledger::{Entry, LedgerLayer};
 use crate::permission::PermissionLayer;
 use crate::redact;
 use crate::resend::{Resends, TruthLayer};
+use crate::rest::WakeLayer;
 use crate::scope::ScopeLayer;
 use crate::server::{SessionService, Shared};
 use crate::validate::ValidateLayer;
@@ -27,7 +30,7 @@ use crate::validate::ValidateLayer;
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) call: ToolCall,
-    pub(crate) spec: ToolSpec,
+    pub(crate) spec: Arc<ToolSpec>,
     /// Where the session reports progress of the attempt.
     pub(crate) pulse: Pulse,
     /// Which attempt this is, from 1 on.
@@ -37,7 +40,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(call: ToolCall, spec: ToolSpec) -> Self {
+    pub(crate) fn new(call: ToolCall, spec: Arc<ToolSpec>) -> Self {
         Self { call, spec, pulse: Pulse::default(), attempt: 0, ledger: None }
     }
 }
@@ -77,7 +80,12 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
         // Secrets out of errors: inside audit only, so that whatever failed further in cannot quote one.
         .map_err(without_secrets(&server.options.redactor))
         // And out of answers: what a server echoes reaches no model, no log and no display.
-        .map_response(redact::output(&server.options.redactor))
+        .map_response(redact::output(&server.options.redactor, {
+            let server = server.clone();
+            move || server.tell_of_secret()
+        }))
+        // Quarantine: nobody is asked about a call to a server that cannot be believed.
+        .layer(IntegrityLayer::new(server.clone()))
         // Permission: before anything that costs or leaks, and outside the cache, so that no cached answer bypasses a
         // permission that was taken back.
         .layer(PermissionLayer::new(server.options.permissions.clone()))
@@ -88,6 +96,8 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
         .layer(ValidateLayer::new(server.validators.clone()))
         // The effects gate stands here: it plans calls whose arguments are known to be good.
         //
+        // Duplicates: what another agent has done already is neither written down nor done again.
+        .option_layer(DuplicatesLayer::new(&server.config))
         // The ledger: inside all that may refuse, outside all that may send. What changes the world is written down first.
         .layer(LedgerLayer::new(server.options.ledger.clone()))
         // The cache stands here: a hit costs no time limit, no try and no place in a queue.
@@ -104,6 +114,8 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
             RetryLayer::new(Resends::new(server.clone()), server.config.retry.clone(), Budget::default())
                 .observed(server.circuits.hooks()),
         )
+        // Wake: a program that rests is started, which is not the attempt's time, and by its own fault fails like any start.
+        .option_layer(WakeLayer::new(server))
         // Circuits, the server's and the tool's: outside the bulkhead, so that a dead server's queue empties at once.
         .layer(CircuitLayer::new(server.clone()))
         // Bulkhead: waiting for a place is not the attempt's time. Agents take turns.

@@ -218,7 +218,10 @@ impl Shared {
     /// Why the server cannot be called now.
     pub(crate) fn unavailable(&self) -> ToolError {
         if let Some(missing) = &self.config.missing_credential {
-            return ToolError::CredentialUnavailable { server: self.config.name.clone(), missing: missing.clone() };
+            return ToolError::CredentialUnavailable {
+                server: self.config.name.clone(),
+                missing: missing.clone(),
+            };
         }
         let reason = match &*self.state.borrow() {
             // The whole story was told when it happened; a model needs the first line.

@@ -39,6 +39,7 @@ pub mod names;
 pub mod path;
 pub mod permission;
 pub mod result;
+pub mod sandbox;
 pub mod scan;
 pub mod schema;
 pub mod secret;

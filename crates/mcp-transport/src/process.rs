@@ -1,12 +1,13 @@
 //! Child processes: the one place that starts them, and the one that sees to their end.
 //!
-//! A launcher such as `npx` starts a shell that starts the server: each child leads a process group of its own, and
-//! what is signalled is always the group.
+//! A runner such as `npx` starts a shell that starts the server: what is signalled is always the whole tree. Each child
+//! leads a session and a process group of its own. Where there is a [`crate::Launcher`], it stands at the head of the
+//! tree, knows also those that left the group, and outlives us long enough to end them.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mcp_core::{Admitted, LaunchSpec, ServerName, ToolError};
@@ -15,10 +16,14 @@ use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use crate::convert;
 use crate::options::SessionOptions;
+use crate::process::tree::Tree;
 use crate::stderr::{Drain, Tail};
 
-/// How long the remains of a group may take to end once its leader is gone.
+mod tree;
+
+/// How long the remains of a tree may take to end once its leader is gone.
 const SWEEP: Duration = Duration::from_millis(500);
 /// How often it is looked whether they have.
 const SWEEP_STEP: Duration = Duration::from_millis(10);
@@ -33,9 +38,9 @@ static LOOKUPS: Semaphore = Semaphore::const_new(2);
 #[cfg(target_os = "linux")]
 const PIPE: usize = 256 * 1024;
 
-/// A running child. Dropping it kills the whole group at once.
+/// A running child. Dropping it kills the whole tree at once.
 pub(crate) struct Child {
-    group: Arc<Group>,
+    tree: Arc<Tree>,
     tail: Arc<Tail>,
     drained: watch::Receiver<bool>,
     exit: watch::Receiver<Option<String>>,
@@ -67,8 +72,19 @@ pub(crate) async fn start(
         find(spec).await.map_err(failed)?
     };
 
-    let mut command = CommandWrap::with_new(&program, |command| {
+    // The launcher's own arguments come before the mark, the server's after it.
+    let (head, lead) = match &options.launcher {
+        Some(launcher) => {
+            let mut lead: Vec<OsString> = launcher.args.iter().map(OsString::from).collect();
+            lead.extend(["--parent".into(), std::process::id().to_string().into()]);
+            lead.extend(["--".into(), program.clone().into()]);
+            (&launcher.program, lead)
+        }
+        None => (&program, Vec::new()),
+    };
+    let mut command = CommandWrap::with_new(head, |command| {
         command
+            .args(&lead)
             .args(&spec.args)
             .env_clear()
             .envs(&spec.env)
@@ -79,26 +95,31 @@ pub(crate) async fn start(
             command.current_dir(cwd);
         }
     });
-    command.wrap(KillOnDrop);
+    // A launcher must not be killed before it has killed its tree.
+    if options.launcher.is_none() {
+        command.wrap(KillOnDrop);
+    }
     // A session of its own, so that the terminal's Ctrl-C reaches us and not it, and nothing of it can read there.
     #[cfg(unix)]
     command.wrap(process_wrap::tokio::ProcessSession);
     #[cfg(windows)]
     command.wrap(process_wrap::tokio::JobObject);
 
-    let mut child =
-        command.spawn().map_err(|error| failed(format!("{} cannot be run: {error}", program.display())))?;
-    let group = Arc::new(Group::new(child.id()));
+    let mut child = command.spawn().map_err(|error| {
+        convert::out_of_descriptors(server, &error)
+            .unwrap_or_else(|| failed(format!("{} cannot be run: {error}", head.display())))
+    })?;
+    let tree = Arc::new(Tree::new(child.id(), options.launcher.is_some()));
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin().take(), child.stdout().take(), child.stderr().take())
     else {
-        group.kill();
+        tree.kill();
         return Err(ToolError::Internal("a child was started without pipes".to_owned()));
     };
     // The system may have given all it has to give; then the pipe stays as it is.
     #[cfg(target_os = "linux")]
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
-    tracing::debug!(%server, pid = group.id, program = %program.display(), "started");
+    tracing::debug!(%server, pid = tree.id(), program = %program.display(), "started");
 
     let tail = Arc::new(Tail::default());
     let (done, drained) = watch::channel(false);
@@ -112,14 +133,14 @@ pub(crate) async fn start(
 
     let (exited, exit) = watch::channel(None);
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(supervise(child, KillGroup(group.clone()), stopped, options.close_grace, exited));
-    Ok((Child { group, tail, drained, exit, stop }, Pipes { stdin, stdout }))
+    tokio::spawn(supervise(child, KillTree(tree.clone()), stopped, options.close_grace, exited));
+    Ok((Child { tree, tail, drained, exit, stop }, Pipes { stdin, stdout }))
 }
 
 impl Child {
     /// The process id.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.group.id
+        self.tree.id()
     }
 
     /// The last lines of its standard error.
@@ -173,86 +194,29 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         // Synchronous: the runtime may be shutting down.
-        self.group.kill();
+        self.tree.kill();
     }
 }
 
-/// A process group, killed for good at most once.
-#[derive(Debug)]
-struct Group {
-    id: Option<u32>,
-    gone: AtomicBool,
-}
+/// Kills the tree where the supervising task ends early, as it does when the runtime shuts down.
+struct KillTree(Arc<Tree>);
 
-impl Group {
-    fn new(id: Option<u32>) -> Self {
-        Self { id, gone: AtomicBool::new(id.is_none()) }
-    }
-
-    /// Says that the id may belong to somebody else from now on.
-    fn forget(&self) {
-        self.gone.store(true, Ordering::Release);
-    }
-
-    #[cfg(unix)]
-    fn pid(&self) -> Option<rustix::process::Pid> {
-        if self.gone.load(Ordering::Acquire) {
-            return None;
-        }
-        self.id.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
-    }
-
-    #[cfg(unix)]
-    fn kill(&self) {
-        if let Some(pid) = self.pid() {
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-        }
-    }
-
-    #[cfg(unix)]
-    fn terminate(&self) {
-        if let Some(pid) = self.pid() {
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
-        }
-    }
-
-    #[cfg(unix)]
-    fn is_empty(&self) -> bool {
-        self.pid().is_none_or(|pid| rustix::process::test_kill_process_group(pid).is_err())
-    }
-
-    // A job object ends with its last handle, which the supervising task holds.
-    #[cfg(not(unix))]
-    fn kill(&self) {}
-
-    #[cfg(not(unix))]
-    fn terminate(&self) {}
-
-    #[cfg(not(unix))]
-    fn is_empty(&self) -> bool {
-        true
-    }
-}
-
-/// Kills the group where the supervising task ends early, as it does when the runtime shuts down.
-struct KillGroup(Arc<Group>);
-
-impl Drop for KillGroup {
+impl Drop for KillTree {
     fn drop(&mut self) {
         self.0.kill();
     }
 }
 
-/// Waits for the child, ends it when asked to, reaps it, and clears away what is left of its group.
+/// Waits for the child, ends it when asked to, reaps it, and clears away what is left of its tree.
 async fn supervise(
     mut child: Box<dyn ChildWrapper>,
-    group: KillGroup,
+    tree: KillTree,
     mut stopped: watch::Receiver<bool>,
     grace: Duration,
     exited: watch::Sender<Option<String>>,
 ) {
     let told = async {
-        // The other end is dropped with the session, which kills the group: the wait below sees it.
+        // The other end is dropped with the session, which kills the tree: the wait below sees it.
         if stopped.wait_for(|stop| *stop).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -263,49 +227,75 @@ async fn supervise(
     };
     let status = match status {
         Some(status) => Some(status),
-        None => end(&mut *child, &group.0, grace).await,
+        None => end(&mut *child, &tree.0, grace).await,
     };
-    if !group.0.is_empty() {
-        group.0.terminate();
+    if !tree.0.is_empty() {
+        tree.0.terminate_remains();
         let swept = timeout(SWEEP, async {
-            while !group.0.is_empty() {
+            while !tree.0.is_empty() {
                 tokio::time::sleep(SWEEP_STEP).await;
             }
         });
         if swept.await.is_err() {
-            group.0.kill();
+            tree.0.kill_remains();
         }
     }
-    group.0.forget();
+    tree.0.forget();
     let how = match status {
         Some(Ok(status)) => describe(status),
         Some(Err(error)) => format!("its end could not be seen: {error}"),
         None => "it did not end when it was killed".to_owned(),
     };
-    tracing::debug!(pid = group.0.id, how, "the server's process ended");
+    tracing::debug!(pid = tree.0.id(), how, "the server's process ended");
     exited.send_replace(Some(how));
 }
 
 async fn end(
     child: &mut dyn ChildWrapper,
-    group: &Group,
+    tree: &Tree,
     grace: Duration,
 ) -> Option<std::io::Result<ExitStatus>> {
     if let Ok(status) = timeout(grace, child.wait()).await {
         return Some(status);
     }
-    group.terminate();
+    tree.terminate();
     if let Ok(status) = timeout(grace, child.wait()).await {
         return Some(status);
     }
+    tree.kill();
+    if let Ok(status) = timeout(KILL, child.wait()).await {
+        return Some(status);
+    }
+    // A launcher that does not do its work.
     let _ = child.start_kill();
     timeout(KILL, child.wait()).await.ok()
+}
+
+/// The name of a signal by which programs usually end.
+#[cfg(unix)]
+fn signal_name(signal: i32) -> Option<&'static str> {
+    use rustix::process::Signal;
+    const NAMES: [(Signal, &str); 11] = [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::INT, "SIGINT"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::PIPE, "SIGPIPE"),
+        (Signal::TERM, "SIGTERM"),
+    ];
+    NAMES.iter().find(|(known, _)| known.as_raw() == signal).map(|(_, name)| *name)
 }
 
 fn describe(status: ExitStatus) -> String {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
-        return format!("it was ended by signal {signal}");
+        let name = signal_name(signal).map(|name| format!(" ({name})")).unwrap_or_default();
+        return format!("it was ended by signal {signal}{name}");
     }
     match status.code() {
         Some(code) => format!("it exited with code {code}"),

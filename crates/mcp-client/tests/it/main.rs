@@ -11,5 +11,6 @@ mod permission;
 mod quirks;
 mod real_servers;
 mod resilience;
+mod rest;
 mod sse;
 mod support;

@@ -131,6 +131,7 @@ impl Recorder {
         let word = |state: &ServerState| match state {
             ServerState::Starting => "starting",
             ServerState::Ready { .. } => "ready",
+            ServerState::Resting { .. } => "resting",
             ServerState::Failed { retry_in: Some(_), .. } => "failed",
             ServerState::Failed { retry_in: None, .. } => "given up",
             ServerState::Stopped => "stopped",
@@ -194,7 +195,7 @@ pub(crate) fn restarts(attempts: u32) -> ClientOptions {
 
 /// The default policy, in which the folder of the tests' own programs is known to be the user's: a clone may lie in a
 /// place of everybody's.
-fn policy() -> Arc<Policy> {
+pub(crate) fn policy() -> Arc<Policy> {
     let own = massgen_testkit::scripted_server();
     let folder = own.to_str().and_then(mcp_security::command::shared_folder);
     Arc::new(Policy::new(Rules { private_folders: folder.into_iter().collect(), ..Rules::default() }))

@@ -1,0 +1,175 @@
+//! What becomes of servers' processes, through the launcher of the binary.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use massgen::core::{Admitted, LaunchSpec, ServerName, ToolName};
+use massgen::transport::{Launcher, Program, Session, SessionOptions};
+use massgen_testkit::{
+    Grandchild, Outcome, PATIENCE, Quirk, ScriptedServer, ServerScript, ToolScript, process,
+};
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+
+use crate::support::Place;
+
+const MASSGEN: &str = env!("CARGO_BIN_EXE_massgen");
+/// Within this time nothing may be left.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A server like those that `npx` starts, at their worst: nothing ends it but force, and one of its processes has left.
+fn stubborn_tree() -> ServerScript {
+    let escaped = Grandchild { own_session: true, ignores_sigterm: true, ..Grandchild::default() };
+    ServerScript::new()
+        .quirk(Quirk::NeverExitsOnEof)
+        .quirk(Quirk::IgnoresSigterm)
+        .quirk(Quirk::Grandchild(Grandchild { holds_stdout: true, ..Grandchild::default() }))
+        .quirk(Quirk::Grandchild(escaped))
+        .tool(ToolScript::echo("echo"))
+        .tool(ToolScript::new("hang").replies(Outcome::Hang))
+        .tool(ToolScript::new("die").replies(Outcome::Exit(3)))
+}
+
+fn place(server: &ScriptedServer) -> Place {
+    let place = Place::new();
+    place.write("play.yaml", "turns: [{ answer: x }]");
+    place.config(&json!({
+        "mcp_servers": [server.config("s")],
+        "agent": {"backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    place
+}
+
+fn launched() -> SessionOptions {
+    let mut options = SessionOptions::default();
+    options.launcher = Some(Launcher { program: MASSGEN.into(), args: vec!["__launch".into()] });
+    options.close_grace = Duration::from_millis(100);
+    options
+}
+
+fn name() -> ServerName {
+    ServerName::new("s").unwrap()
+}
+
+async fn session(server: &ScriptedServer) -> Session {
+    let spec = LaunchSpec { program: server.command(), args: server.args(), ..LaunchSpec::default() };
+    Session::stdio(name(), Admitted::by_guard(spec), launched()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_massgen_leaves_nothing_of_its_servers() {
+    let server = stubborn_tree().launch();
+    let place = place(&server);
+    let running = place.spawn(&["mcp", "call", "s", "hang", "--config", "team.yaml"]);
+    server.journal().await_method("tools/call").await;
+    assert_eq!(server.journal().alive().len(), 3);
+    running.signal(process::Signal::Kill);
+    assert!(server.journal().all_gone(SOON).await, "{:?}", server.journal().alive());
+    // The launcher is gone, too.
+    let path = server.journal().path().display().to_string();
+    assert!(process::until(SOON, || process::with_argument(&path).is_empty()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_catches_who_has_left_the_session() {
+    let server = stubborn_tree().launch();
+    place(&server).run(&["mcp", "call", "s", "echo", "--config", "team.yaml"]).expect_code(0);
+    assert_eq!(server.journal().grandchildren().len(), 2);
+    assert_eq!(server.journal().alive(), Vec::<u32>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_dies_is_seen_and_takes_everybody_along() {
+    let server = stubborn_tree().launch();
+    let session = session(&server).await;
+    session.call_tool(&ToolName::new("die").unwrap(), Default::default(), None).await.unwrap_err();
+    assert_eq!(session.closed().await, "it exited with code 3");
+    assert!(server.journal().all_gone(SOON).await, "{:?}", server.journal().alive());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_the_session_ends_the_tree() {
+    let server = stubborn_tree().launch();
+    let session = session(&server).await;
+    assert_eq!(server.journal().alive().len(), 3);
+    drop(session);
+    assert!(server.journal().all_gone(SOON).await, "{:?}", server.journal().alive());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launcher_that_is_killed_takes_its_group_along() {
+    let server = ServerScript::new()
+        .quirk(Quirk::NeverExitsOnEof)
+        .quirk(Quirk::IgnoresSigterm)
+        .quirk(Quirk::Grandchild(Grandchild::default()))
+        .launch();
+    let session = session(&server).await;
+    process::signal(session.peer().pid.unwrap(), process::Signal::Kill);
+    assert_eq!(session.closed().await, "it was ended by signal 9 (SIGKILL)");
+    assert!(server.journal().all_gone(SOON).await, "{:?}", server.journal().alive());
+}
+
+/// Runs a shell below the launcher and below this test; the shell has one more thing open than it should.
+fn below_a_launcher(script: &str) -> Output {
+    Command::new("/bin/sh")
+        .args(["-c", r#"exec 9</dev/null; exec "$0" __launch --parent "$2" -- /bin/sh -c "$1""#])
+        .args([MASSGEN, script, &std::process::id().to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_server_gets_its_streams_and_no_privileges() {
+    let output = below_a_launcher("ls /proc/self/fd; ulimit -c; grep NoNewPrivs /proc/self/status");
+    let text = String::from_utf8(output.stdout).unwrap();
+    // `ls` itself opens the folder as number 3.
+    assert_eq!(
+        text.split_ascii_whitespace().collect::<Vec<_>>(),
+        ["0", "1", "2", "3", "0", "NoNewPrivs:", "1"]
+    );
+}
+
+#[test]
+fn the_launcher_ends_as_the_server_ends() {
+    assert_eq!(below_a_launcher("exit 7").status.code(), Some(7));
+    assert_eq!(below_a_launcher("kill -KILL $$").status.signal(), Some(9));
+    assert_eq!(below_a_launcher("kill -TERM $$").status.signal(), Some(15));
+    let run = |args: &[&str]| Command::new(MASSGEN).arg("__launch").args(args).output().unwrap();
+    for (args, words) in [
+        (&["--", "/no/such/program"][..], "massgen: /no/such/program cannot be run: No such file"),
+        (&["--"], "massgen: __launch is for massgen itself: there is no command after --"),
+        (&["--parent", "x", "--", "true"], "massgen: --parent needs a process id"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(126));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with(words) && said.lines().count() == 1, "{said}");
+    }
+    // Whoever started it is not its parent any more: there is nobody to serve.
+    let output = run(&["--parent", "1", "--", "/bin/sh", "-c", "echo started"]);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b""[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_has_no_terminal() {
+    let spec = LaunchSpec {
+        program: "/bin/sh".into(),
+        args: vec!["-c".into(), "cat /proc/self/stat; (: </dev/tty) 2>/dev/null && echo a terminal".into()],
+        env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+        ..LaunchSpec::default()
+    };
+    let (program, mut pipes) = Program::start(&name(), &Admitted::by_guard(spec), &launched()).await.unwrap();
+    let mut said = String::new();
+    tokio::time::timeout(PATIENCE, pipes.stdout.read_to_string(&mut said)).await.unwrap().unwrap();
+    drop(pipes.stdin);
+    program.close().await;
+    // Its session is one of its own, led by the launcher, and no terminal belongs to it.
+    let fields: Vec<&str> = said.split_ascii_whitespace().collect();
+    let [_, _, _, _, group, session, terminal, ..] = fields[..] else { panic!("{said}") };
+    let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+    assert_ne!(own.split_ascii_whitespace().nth(5), Some(session));
+    assert_eq!((group, terminal), (session, "0"), "{said}");
+    assert!(!said.contains("a terminal"), "{said}");
+}
