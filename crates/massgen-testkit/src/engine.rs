@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::script::{
-    Era, Grandchild, HandshakeVersion, LEGACY, MODERN, OnProbe, Quirk, ServerScript, ToolScript,
+    Era, Grandchild, HandshakeVersion, LEGACY, MODERN, OnProbe, Outcome, Quirk, ServerScript, ToolScript,
 };
 
 mod outcome;
 
-use outcome::outcome;
+use outcome::{after, asked, outcome};
 
 const LEGACY_VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", LEGACY];
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -38,6 +38,8 @@ pub enum Step {
     Line(Vec<u8>),
     /// Write these bytes as they are.
     Bytes(Vec<u8>),
+    /// Write so many bytes without an end of line.
+    Lineless(u64),
     /// Write this line to stderr.
     Stderr(String),
     /// Write so many bytes to stderr, in lines.
@@ -76,6 +78,8 @@ pub struct Engine {
     calls: u32,
     tool_calls: std::collections::BTreeMap<String, u64>,
     subscription: Option<Value>,
+    /// Calls that wait for the client's answer, by the id of the question.
+    asking: std::collections::BTreeMap<String, (Value, bool)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +98,7 @@ impl Engine {
             calls: 0,
             tool_calls: std::collections::BTreeMap::new(),
             subscription: None,
+            asking: std::collections::BTreeMap::new(),
         }
     }
 
@@ -146,7 +151,10 @@ impl Engine {
         match (method, message.get("id").filter(|id| !id.is_null())) {
             (Some(method), Some(id)) => self.request(method, id, &params),
             (Some(method), None) => self.notification(method, &params),
-            (None, Some(_)) => Vec::new(),
+            (None, Some(id)) => {
+                let call = id.as_str().and_then(|id| self.asking.remove(id));
+                call.map(|(call, modern)| after(&call, message, modern)).into_iter().collect()
+            }
             (None, None) => vec![Step::Send(failure(&Value::Null, -32600, "Invalid Request", None))],
         }
     }
@@ -386,6 +394,9 @@ impl Engine {
         }
         if reply.delay_ms > 0 {
             steps.push(Step::Wait(reply.delay_ms));
+        }
+        if matches!(reply.outcome, Outcome::Ask { .. }) {
+            self.asking.insert(asked(number), (id.clone(), modern));
         }
         let arguments = params.get("arguments").cloned().unwrap_or_else(|| json!({}));
         steps.extend(outcome(id, &reply, &arguments, number, modern));

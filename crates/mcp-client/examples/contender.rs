@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The scenarios are `cold`, `seq`, `conc`, `list`, `connect`, `crash`, `hang` and `hanginit`; the last line of the output
-//! is one JSON object. `--runtime current` runs on one thread; the default is the runtime that `massgen` itself has.
+//! is one JSON object. It runs on one thread, as `massgen` itself does; `--runtime multi` runs on as many as there are cores.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,7 +14,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_client::{BulkheadOptions, ClientOptions, MultiMcpClient, ServerConfig, ServerState, Target};
+use mcp_client::{ClientOptions, MultiMcpClient, ServerConfig, ServerState, Target};
 use mcp_core::{
     CallId, ExposedName, Guard, JsonObject, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError,
     ToolName, ToolOutput, ToolService,
@@ -33,9 +33,9 @@ const LINE: &str = "The quick brown fox jumps over \"the lazy dog\" 0123456789 a
 
 fn main() -> Result<(), Failure> {
     let options = Options::parse(std::env::args().skip(1));
-    let mut runtime = match options.text("runtime", "multi") {
-        "current" => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
+    let mut runtime = match options.text("runtime", "current") {
+        "multi" => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = runtime.enable_all().build()?;
     let scenario = options.text("scenario", "seq").to_owned();
@@ -157,10 +157,7 @@ fn guard() -> Arc<dyn Guard> {
 async fn client(options: &Options, servers: usize) -> Result<MultiMcpClient, Failure> {
     let target = options.server()?;
     let config = |n| -> Result<ServerConfig, Failure> {
-        let mut config = ServerConfig::new(ServerName::new(format!("s{n}"))?, target.clone());
-        // As many at a time as are asked for: the default is for servers that are not known.
-        config.bulkhead = BulkheadOptions { in_flight: 1024, queue: 4096, ..config.bulkhead };
-        Ok(config)
+        Ok(ServerConfig::new(ServerName::new(format!("s{n}"))?, target.clone()))
     };
     let configs = (0..servers).map(config).collect::<Result<Vec<_>, Failure>>()?;
     let client = MultiMcpClient::start(configs, guard(), Arc::new(()), ClientOptions::default());

@@ -14,6 +14,10 @@ use tower::{Layer, Service};
 use crate::pipeline::Request;
 use crate::{Observer, spans};
 
+mod file;
+
+pub use file::AuditFile;
+
 /// One call, from its arrival to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,9 +90,12 @@ pub(crate) fn class(error: &ToolError) -> &'static str {
         ToolError::Malformed { .. } => "malformed",
         ToolError::Timeout { .. } => "timeout",
         ToolError::AuthRequired { .. } => "auth_required",
+        ToolError::CredentialUnavailable { .. } => "credential_unavailable",
         ToolError::Forbidden { .. } => "forbidden",
         ToolError::Unavailable { .. } => "unavailable",
         ToolError::OutcomeUnknown { .. } => "outcome_unknown",
+        ToolError::Version { .. } => "version",
+        ToolError::Repeated { error, .. } => class(error),
         ToolError::Cancelled => "cancelled",
         ToolError::Internal(_) => "internal",
         _ => "other",

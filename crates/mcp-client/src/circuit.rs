@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -33,6 +34,8 @@ const RECENT: Duration = Duration::from_secs(2);
 const PROBE: Duration = Duration::from_secs(5);
 /// Timeouts that wait for the ping; one more says nothing.
 const SUSPECTS: usize = 1024;
+/// So many times in a row a server may say that there is no endpoint at its address.
+const MISDIRECTED: u32 = 3;
 /// The circuit of a tool that has not failed for so long is forgotten.
 const CLEAN: Duration = Duration::from_secs(600);
 
@@ -48,6 +51,12 @@ pub(crate) struct Circuits {
     observer: Arc<dyn Observer>,
     rules: breaker::RuleOptions,
     hooks: Hooks,
+    /// Answers in a row that say that the address is no endpoint of MCP.
+    misdirected: AtomicU32,
+    /// Whether the clocks have drifted apart and nobody has asked yet whether the server is still there.
+    stale: AtomicBool,
+    /// Held by whoever asks.
+    asking: tokio::sync::Mutex<()>,
 }
 
 /// A healthy tool has none.
@@ -88,7 +97,20 @@ impl Circuits {
         let (suspects, waiting) = mpsc::channel(SUSPECTS);
         let waiting = Mutex::new(Some(waiting));
         let (rules, answered) = (config.breaker.clone(), Mutex::default());
-        Self { server, tools, suspects, waiting, answered, name, observer, rules, hooks }
+        Self {
+            server,
+            tools,
+            suspects,
+            waiting,
+            answered,
+            name,
+            observer,
+            rules,
+            hooks,
+            misdirected: AtomicU32::new(0),
+            stale: AtomicBool::new(false),
+            asking: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The server's own circuit.
@@ -174,6 +196,22 @@ impl Circuits {
         ToolError::Unavailable { server: self.name.clone(), reason, retry_at }
     }
 
+    /// Learns from an answer whether the address is one of an MCP server at all.
+    fn look_at_address(&self, result: &Result<ToolOutput, ToolError>) {
+        match result {
+            Err(ToolError::Http { status: status @ (404 | 405 | 415), .. }) => {
+                if self.misdirected.fetch_add(1, Ordering::AcqRel) + 1 == MISDIRECTED {
+                    self.server.force_open(format!(
+                        "its address is none of an MCP server (HTTP status {status}, {MISDIRECTED} times in a row); mend it \
+                         in the configuration"
+                    ));
+                }
+            }
+            Ok(_) => self.misdirected.store(0, Ordering::Release),
+            Err(_) => {}
+        }
+    }
+
     fn settle(&self, class: Class, (server, tool): (Permit, Option<Permit>), name: &ToolName) {
         let now = Instant::now();
         let means = meaning(class);
@@ -247,6 +285,30 @@ async fn answered(server: &Shared, limit: Duration) -> Outcome {
     }
 }
 
+/// After the clocks have drifted apart: asks the server once whether it is still there, however many calls wait for it.
+async fn ask_if_stale(server: &Shared) {
+    let circuits = &server.circuits;
+    if let Some(by) = server.drift.jumped() {
+        tracing::warn!(server = %circuits.name, seconds = by.as_secs(), "the clock jumped: asking whether it is still there");
+        circuits.stale.store(true, Ordering::Release);
+    }
+    if !circuits.stale.load(Ordering::Acquire) {
+        return;
+    }
+    let _turn = circuits.asking.lock().await;
+    if !circuits.stale.load(Ordering::Acquire) {
+        return;
+    }
+    // One that is being started again will be asked by that.
+    if server.session().is_some() && answered(server, PROBE).await != Outcome::Success {
+        let now = Instant::now();
+        if let Ok(permit) = circuits.server.acquire(now) {
+            permit.record(Outcome::Failure(Failure::Lasting(Duration::ZERO)), now);
+        }
+    }
+    circuits.stale.store(false, Ordering::Release);
+}
+
 /// Whose fault the timeouts are: the tool's where the server answers a ping, the server's where it does not.
 async fn find_out(server: &Shared, mut suspects: mpsc::Receiver<Suspect>) {
     while let Some(first) = suspects.recv().await {
@@ -315,6 +377,7 @@ where
         Box::pin(async move {
             let tool = request.spec.name.clone();
             let deadline = request.deadline();
+            ask_if_stale(&server).await;
             let permits = server.circuits.admit(&tool, deadline).await?;
             let begun = Instant::now();
             let attempt = inner.call(request);
@@ -334,6 +397,10 @@ where
                 },
                 None => attempt.await,
             };
+            server.circuits.look_at_address(&result);
+            if is_unknown_tool(&result) {
+                server.relist();
+            }
             let class = Class::of(&result);
             match class {
                 Class::Success | Class::ToolFailed => server.health.seen(),
@@ -344,6 +411,13 @@ where
             result
         })
     }
+}
+
+/// Whether the server says that it has no such tool: then what is known of its tools is out of date.
+fn is_unknown_tool(result: &Result<ToolOutput, ToolError>) -> bool {
+    let Err(ToolError::Server { code: -32602, message, .. }) = result else { return false };
+    let message = message.to_ascii_lowercase();
+    message.contains("tool") && (message.contains("unknown") || message.contains("not found"))
 }
 
 fn late(server: &Shared, limit: Duration) -> ToolError {

@@ -57,7 +57,7 @@ pub(crate) fn meaning(class: Class) -> Meaning {
         Class::Violation | Class::Lost | Class::ServerFault | Class::Gateway => {
             means(FAILED, Neutral, Resend::IfSafe)
         }
-        Class::Start => means(Outcome::Failure(Failure::Connect), Neutral, Resend::Never),
+        Class::Start | Class::NoHost => means(Outcome::Failure(Failure::Connect), Neutral, Resend::Never),
         Class::Unreached => means(Outcome::Failure(Failure::Connect), Neutral, Resend::Always),
         Class::NotProcessed => means(FAILED, Neutral, Resend::Always),
         Class::Tls => means(Outcome::Failure(Failure::Lasting(TLS)), Neutral, Resend::Never),
@@ -141,7 +141,18 @@ mod tests {
             ),
             ("end of the stream while calling", broken(Phase::Call), "failure neutral if-safe"),
             ("connect refused", broken(Phase::Connect), "connect neutral always"),
-            ("no such host", broken(Phase::Resolve), "connect neutral always"),
+            ("a name that cannot be looked up now", broken(Phase::Resolve), "connect neutral always"),
+            ("no such host", broken(Phase::NoHost), "connect neutral never"),
+            (
+                "a revision of its own",
+                Err(ToolError::Version { server: server(), ours: String::new(), theirs: String::new() }),
+                "neutral neutral always",
+            ),
+            (
+                "the same failure again",
+                Err(ToolError::Repeated { error: Box::new(late(Phase::Call).unwrap_err()), times: 3 }),
+                "ping failure if-safe",
+            ),
             ("TLS", broken(Phase::Secure), "lasting-300 neutral never"),
             ("HTTP 400", http(400, None), "neutral neutral never"),
             ("HTTP 404", http(404, None), "neutral neutral never"),

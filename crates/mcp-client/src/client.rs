@@ -88,7 +88,7 @@ impl McpClient {
     }
 
     /// The tools offered now, in the server's order; none while the server is away.
-    pub fn tools(&self) -> Vec<ToolSpec> {
+    pub fn tools(&self) -> Vec<Arc<ToolSpec>> {
         let filter = &self.shared.config.filter;
         let tools = self.shared.tools();
         tools.iter().filter(|tool| filter.permits(&tool.server, &tool.name)).cloned().collect()
@@ -119,12 +119,19 @@ impl McpClient {
     /// [`ToolError::InvalidArguments`], [`ToolError::Timeout`], and what the transport says. A tool that ran and
     /// failed is an output with `is_error`.
     pub async fn call(&self, call: ToolCall) -> Result<ToolOutput, ToolError> {
-        let tools = self.tools();
-        match tools.iter().find(|tool| tool.name.as_str() == call.tool) {
-            Some(spec) => self.send(Request::new(call, spec.clone())).await,
+        let filter = &self.shared.config.filter;
+        let offered = |tool: &&Arc<ToolSpec>| {
+            tool.name.as_str() == call.tool && filter.permits(&tool.server, &tool.name)
+        };
+        let spec = self.shared.tools().iter().find(offered).cloned();
+        match spec {
+            Some(spec) => self.send(Request::new(call, spec)).await,
             None => {
+                let tools = self.tools();
                 let trail = Trail::begin(self.shared.observer.clone(), &call, None);
-                let error = if matches!(self.status().state, ServerState::Ready { .. }) {
+                let error = if let Some(held) = self.shared.held(|tool| tool.as_str() == call.tool) {
+                    held
+                } else if self.status().state.is_usable() {
                     let names = tools.iter().map(|tool| tool.name.as_str());
                     ToolError::UnknownTool { nearest: nearest(&call.tool, names), name: call.tool }
                 } else {
@@ -135,6 +142,11 @@ impl McpClient {
                 result
             }
         }
+    }
+
+    /// Takes a server out of quarantine ([`crate::Integrity`]): somebody has looked at what it did.
+    pub fn approve(&self) {
+        self.shared.integrity.approve();
     }
 
     /// Ends the session: a child gets the end of its input, then a request to terminate, then a kill. Later calls are
@@ -148,7 +160,9 @@ impl McpClient {
     }
 
     pub(crate) async fn send(&self, request: Request) -> Result<ToolOutput, ToolError> {
-        self.pipeline.clone().oneshot(request).await
+        let key = self.shared.repeats.key(&request.call);
+        let result = self.pipeline.clone().oneshot(request).await;
+        self.shared.repeats.told(key, result)
     }
 
     pub(crate) async fn settled(&self) {

@@ -21,6 +21,7 @@ use crate::pipeline::Request;
 mod book;
 mod read;
 
+pub(crate) use book::digest;
 use book::{Book, Line};
 pub use read::{LedgerReading, UnknownOutcome, read_ledger};
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 pub use mcp_resilience::observe::{Label, Observer};
 
 use crate::audit;
-use crate::{AuditRecord, ClientOptions, Drift, Outcome, ServerState};
+use crate::{AuditRecord, ClientOptions, Drift, Integrity, Judgement, Outcome, ServerState, Subject};
 
 /// The names of what is measured.
 pub mod names {
@@ -56,7 +56,7 @@ pub mod names {
     pub const FRAMES_REJECTED: &str = "massgen.mcp.frames.rejected";
     /// Counter of calls that may have taken effect and whose outcome nobody knows; labels `server`, `tool`.
     pub const LEDGER_UNKNOWN: &str = "massgen.mcp.ledger.unknown";
-    /// Counter; labels `server`, `category` (`call`, `pin`), `rule`, `verdict` (`deny`, `flag`).
+    /// Counter; labels `server`, `category` (`call`, `pin`, `server`, `instructions`, `tool`), `rule`, `verdict` (`deny`, `flag`).
     pub const SECURITY_DECISIONS: &str = "massgen.mcp.security.decisions";
 }
 
@@ -197,6 +197,21 @@ impl crate::Observer for Measured {
             }
         }
         self.inner.call_finished(record);
+    }
+
+    fn integrity_changed(&self, server: &ServerName, integrity: &Integrity) {
+        self.inner.integrity_changed(server, integrity);
+    }
+
+    fn judged(&self, server: &ServerName, judgement: &Judgement) {
+        let category = match judgement.subject {
+            Subject::Server => "server",
+            Subject::Instructions => "instructions",
+            Subject::Tool(_) => "tool",
+        };
+        let verdict = if judgement.withheld { "deny" } else { "flag" };
+        self.decided(server, category, judgement.finding.rule, verdict);
+        self.inner.judged(server, judgement);
     }
 
     fn drifted(&self, server: &ServerName, drift: &Drift) {

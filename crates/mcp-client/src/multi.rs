@@ -1,11 +1,11 @@
 //! A client of many servers, which is one service of all their tools.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use mcp_core::{
-    BoxFuture, Catalogue, ExposedName, Guard, Notice, ServerName, ToolCall, ToolError, ToolFilter, ToolName,
+    BoxFuture, Catalogue, ExposedName, Guard, ServerName, ToolCall, ToolError, ToolFilter, ToolName,
     ToolOutput, ToolService, ToolSpec,
 };
 use tokio::sync::watch;
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::audit::Trail;
 use crate::pipeline::Request;
+use crate::server::Tools;
 use crate::{ClientOptions, McpClient, Observer, ServerConfig, ServerState, ServerStatus};
 
 /// A client of many servers. All are started at the same time; one that is slow joins later, one that fails costs only
@@ -33,52 +34,59 @@ struct Fleet {
     observer: Arc<dyn Observer>,
 }
 
-/// All tools, put together anew whenever those of a server change.
+/// All tools. They are put together when somebody asks, and not for each server that joins.
 #[derive(Default)]
 struct Table {
     parts: Mutex<Vec<Part>>,
-    catalogue: RwLock<Arc<Catalogue>>,
+    /// `None`: those of a server changed.
+    catalogue: RwLock<Option<Arc<Catalogue>>>,
     /// Every name that was ever offered: a call to a tool that is away gets a better answer than "unknown".
-    known: Mutex<BTreeMap<ExposedName, (ServerName, ToolName)>>,
+    known: Mutex<HashMap<ExposedName, (ServerName, ToolName)>>,
     changes: watch::Sender<u64>,
 }
 
 struct Part {
     server: ServerName,
     filter: ToolFilter,
-    tools: Arc<[ToolSpec]>,
+    tools: Tools,
+}
+
+impl Part {
+    fn merged(&self) -> (ServerName, Vec<Arc<ToolSpec>>, ToolFilter) {
+        (self.server.clone(), self.tools.to_vec(), self.filter.clone())
+    }
 }
 
 impl Table {
     /// Takes a server's tools and tells what is worth telling about them.
-    fn replace(&self, server: &ServerName, tools: &Arc<[ToolSpec]>) -> Vec<String> {
+    fn replace(&self, server: &ServerName, tools: &Tools) -> Vec<String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(part) = parts.iter_mut().find(|part| part.server == *server) {
-            part.tools = tools.clone();
-        }
-        let merge = Catalogue::build(
-            parts.iter().map(|part| (part.server.clone(), part.tools.to_vec(), part.filter.clone())),
-        );
+        let Some(part) = parts.iter_mut().find(|part| part.server == *server) else { return Vec::new() };
+        part.tools = tools.clone();
+        let own = Catalogue::build([part.merged()]);
         {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            for entry in merge.catalogue.iter().filter(|entry| entry.spec.server == *server) {
-                known.insert(entry.exposed.clone(), (server.clone(), entry.spec.name.clone()));
+            for entry in &own.catalogue {
+                if !known.contains_key(&entry.exposed) {
+                    known.insert(entry.exposed.clone(), (server.clone(), entry.spec.name.clone()));
+                }
             }
         }
-        // Still under the lock of the parts, so that the newest catalogue is the one that stays.
-        *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(merge.catalogue);
+        // Still under the lock of the parts, so that no older catalogue is put in its place.
+        *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = None;
         drop(parts);
         self.changes.send_modify(|count| *count += 1);
-        let about = |notice: &Notice| match notice {
-            Notice::Duplicate { server, .. } | Notice::IdlePattern { server, .. } => Some(server.clone()),
-            _ => None,
-        };
-        let own = merge.notices.iter().filter(|notice| about(notice).as_ref() == Some(server));
-        own.map(ToString::to_string).collect()
+        own.notices.iter().map(ToString::to_string).collect()
     }
 
     fn catalogue(&self) -> Arc<Catalogue> {
-        self.catalogue.read().unwrap_or_else(PoisonError::into_inner).clone()
+        if let Some(catalogue) = &*self.catalogue.read().unwrap_or_else(PoisonError::into_inner) {
+            return catalogue.clone();
+        }
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let catalogue = Arc::new(Catalogue::build(parts.iter().map(Part::merged)).catalogue);
+        *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = Some(catalogue.clone());
+        catalogue
     }
 
     fn known(&self, exposed: &str) -> Option<(ServerName, ToolName)> {
@@ -121,8 +129,7 @@ impl MultiMcpClient {
         let order = configs.iter().map(|config| config.name.clone()).collect();
         let clients = configs.into_iter().map(|config| {
             let table = table.clone();
-            let hook =
-                Box::new(move |server: &ServerName, tools: &Arc<[ToolSpec]>| table.replace(server, tools));
+            let hook = Box::new(move |server: &ServerName, tools: &Tools| table.replace(server, tools));
             let name = config.name.clone();
             let (client, _) =
                 McpClient::spawn(config, guard.clone(), observer.clone(), options.clone(), hook);
@@ -210,6 +217,12 @@ impl ToolService for MultiMcpClient {
             }
             // Away with its server, or gone for good?
             let target = self.fleet.table.known(&call.tool);
+            let held = self.fleet.clients.iter().find_map(|(server, client)| {
+                client.shared().held(|tool| ExposedName::for_tool(server, tool).as_str() == call.tool)
+            });
+            if let Some(error) = held {
+                return self.refuse(&call, target, error);
+            }
             let client = target.as_ref().and_then(|(server, _)| self.client(server.as_str()));
             let error = match client {
                 Some(client) if !matches!(client.status().state, ServerState::Ready { .. }) => {

@@ -3,7 +3,7 @@
 use mcp_core::{ServerName, ToolName};
 use mcp_resilience::breaker::Transition;
 
-use crate::{AuditRecord, Drift, ServerState};
+use crate::{AuditRecord, Drift, Integrity, Judgement, ServerState};
 
 /// Hears what happens to servers and calls. Methods are called where it happens: they must return at once and not
 /// call back into the client.
@@ -18,6 +18,12 @@ pub trait Observer: Send + Sync {
 
     /// A call ended, whatever became of it: answered, failed, refused, or dropped by its caller.
     fn call_finished(&self, _record: &AuditRecord) {}
+
+    /// What is thought of a server's honesty has changed.
+    fn integrity_changed(&self, _server: &ServerName, _integrity: &Integrity) {}
+
+    /// Something was found in how a server is reached, or in what it says; told again with each list of tools.
+    fn judged(&self, _server: &ServerName, _judgement: &Judgement) {}
 
     /// A server is not what was accepted.
     fn drifted(&self, _server: &ServerName, _drift: &Drift) {}

@@ -1,6 +1,9 @@
 //! Tools as they were accepted, against tools as they are.
 
-use mcp_core::{ToolName, ToolSpec};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mcp_core::{Refusal, ToolName, ToolSpec};
 use mcp_security::lock::{Change, ServerPins, Standing};
 
 /// What was accepted of one server, and what becomes of tools that were not.
@@ -53,9 +56,9 @@ impl Pins {
     pub(crate) fn sort(
         &self,
         instructions: Option<&str>,
-        tools: Vec<ToolSpec>,
+        tools: Vec<Arc<ToolSpec>>,
         is_wanted: impl Fn(&ToolSpec) -> bool,
-    ) -> (Vec<ToolSpec>, Vec<Drift>) {
+    ) -> (Vec<Arc<ToolSpec>>, Vec<Drift>) {
         let mut drifts = Vec::new();
         // A server that was never accepted has not changed its instructions.
         if self.accepted != ServerPins::default()
@@ -81,6 +84,41 @@ impl Pins {
         }
         (kept, drifts)
     }
+}
+
+/// The tools that are held back, each with what a caller is told.
+pub(crate) fn held(drifts: &[Drift]) -> BTreeMap<ToolName, Refusal> {
+    let hint = "do without it; a person may accept it with: massgen mcp lock --accept";
+    let refusal = |rule, reason| Refusal { rule, reason, hint: hint.to_owned() };
+    let held = drifts.iter().filter_map(|drift| match drift {
+        Drift::Changed { tool, change } => {
+            let reason = format!("its tool {tool} is not what was accepted and is held back:\n{change}");
+            Some((tool.clone(), refusal("tool-changed", reason)))
+        }
+        Drift::New { tool, held: true } => {
+            let reason = format!("nobody has accepted its tool {tool} yet");
+            Some((tool.clone(), refusal("tool-new", reason)))
+        }
+        _ => None,
+    });
+    held.collect()
+}
+
+/// What differs between two listings of a server that nobody has accepted anything of, as notices for people.
+pub(crate) fn redefined(before: &[Arc<ToolSpec>], now: &[Arc<ToolSpec>]) -> Vec<String> {
+    let known: BTreeMap<_, _> = before.iter().map(|tool| (&tool.name, tool)).collect();
+    let notice = |tool: &Arc<ToolSpec>| {
+        let before = known.get(&tool.name).filter(|before| **before != tool)?;
+        match ServerPins::of(None, [&***before]).judge(tool) {
+            Standing::Changed(change) => Some(format!(
+                "its tool {:?} is not what it was before:\n    {}",
+                tool.name,
+                change.to_string().replace('\n', "\n    ")
+            )),
+            _ => None,
+        }
+    };
+    now.iter().filter_map(notice).collect()
 }
 
 /// Everything that drifted, as notices for people.

@@ -33,15 +33,19 @@ pub(crate) fn error(redactor: &Redactor, error: ToolError) -> ToolError {
     }
 }
 
-/// Takes registered secrets out of answers.
-pub(crate) fn output(redactor: &Redactor) -> impl Fn(ToolOutput) -> ToolOutput + Clone + Send + Sync + use<> {
+/// Takes registered secrets out of answers, and says so where there was one.
+pub(crate) fn output<F: Fn() + Clone>(
+    redactor: &Redactor,
+    found: F,
+) -> impl Fn(ToolOutput) -> ToolOutput + Clone + use<F> {
     let redactor = redactor.clone();
     move |mut output| {
+        let mut any = false;
         for content in &mut output.content {
             match content {
                 Content::Text(text) => {
                     if let Cow::Owned(clean) = redactor.redact(text) {
-                        *text = clean;
+                        (*text, any) = (clean, true);
                     }
                 }
                 Content::Unknown(value) => redactor.redact_json(value),
@@ -50,6 +54,9 @@ pub(crate) fn output(redactor: &Redactor) -> impl Fn(ToolOutput) -> ToolOutput +
         }
         if let Some(structured) = &mut output.structured {
             redactor.redact_json(structured);
+        }
+        if any {
+            found();
         }
         output
     }
@@ -83,7 +90,9 @@ mod tests {
             Some(serde_json::json!({"key": "hunter2-hunter2"})),
             false,
         );
-        let clean = output(&redactor)(said);
+        let found = std::cell::Cell::new(0);
+        let clean = output(&redactor, || found.set(found.get() + 1))(said);
+        assert_eq!(found.get(), 1);
         assert_eq!(clean.to_text(), "key=[redacted]");
         assert!(!format!("{clean:?}").contains("hunter2"), "{clean:?}");
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use jsonschema::{PatternOptions, Validator};
-use mcp_core::{ExposedName, JsonObject, ToolError, ToolName, ToolOutput, ToolSpec};
+use mcp_core::{ExposedName, JsonObject, Schema, ToolError, ToolName, ToolOutput, ToolSpec};
 use mcp_security::args;
 use serde_json::Value;
 use tower::{Layer, Service};
@@ -45,7 +45,7 @@ enum Side {
 
 #[derive(Debug, Clone)]
 struct Compiled {
-    schema: Arc<Value>,
+    schema: Schema,
     /// `None`: the schema is no use.
     validator: Option<Arc<Validator>>,
 }
@@ -56,18 +56,19 @@ struct Compiled {
 ///
 /// [`ToolError::InvalidArguments`] with what is wrong, for a model to correct.
 pub fn check_arguments(tool: &ToolSpec, arguments: &JsonObject) -> Result<(), ToolError> {
-    Validators::default().check(tool, arguments)
+    Validators::default().check(tool, &Value::Object(arguments.clone()))
 }
 
 impl Validators {
     /// Checks the arguments of a call.
-    pub(crate) fn check(&self, tool: &ToolSpec, arguments: &JsonObject) -> Result<(), ToolError> {
+    fn check(&self, tool: &ToolSpec, arguments: &Value) -> Result<(), ToolError> {
+        let Value::Object(fields) = arguments else { return Ok(()) };
         let invalid = |problems| {
             let tool = ExposedName::for_tool(&tool.server, &tool.name).into();
             Err(ToolError::InvalidArguments { tool, problems })
         };
         // Limits first: neither the validator nor the writer is asked to walk something endless.
-        if depth(arguments.values(), ARGUMENT_DEPTH).is_none() {
+        if depth(fields.values(), ARGUMENT_DEPTH).is_none() {
             return invalid(vec![format!(
                 "they are nested deeper than {ARGUMENT_DEPTH} levels; flatten them"
             )]);
@@ -75,13 +76,12 @@ impl Validators {
         if !fits(arguments, ARGUMENT_BYTES) {
             return invalid(vec![format!("they are larger than {} MiB; send less", ARGUMENT_BYTES >> 20)]);
         }
-        if let Err(refusal) = args::bounds(arguments) {
+        if let Err(refusal) = args::bounds(fields) {
             return invalid(vec![format!("{}; {}", refusal.reason, refusal.hint)]);
         }
         let Some(validator) = self.compiled(tool, Side::Input, &tool.input_schema) else { return Ok(()) };
-        let arguments = Value::Object(arguments.clone());
         let problems: Vec<String> = validator
-            .iter_errors(&arguments)
+            .iter_errors(arguments)
             // A pattern that takes too long says nothing about the value.
             .filter(|error| {
                 !matches!(error.kind(), jsonschema::error::ValidationErrorKind::BacktrackLimitExceeded { .. })
@@ -122,11 +122,11 @@ impl Validators {
         }
     }
 
-    fn compiled(&self, tool: &ToolSpec, side: Side, schema: &Arc<Value>) -> Option<Arc<Validator>> {
+    fn compiled(&self, tool: &ToolSpec, side: Side, schema: &Schema) -> Option<Arc<Validator>> {
         let key = (tool.name.clone(), side);
         let known = {
             let compiled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            compiled.get(&key).filter(|known| Arc::ptr_eq(&known.schema, schema)).cloned()
+            compiled.get(&key).filter(|known| known.schema.is_same(schema)).cloned()
         };
         if let Some(known) = known {
             return known.validator;
@@ -149,17 +149,18 @@ impl Validators {
     }
 }
 
-fn compile(schema: &Value) -> Result<Validator, String> {
-    if depth([schema], SCHEMA_DEPTH).is_none() {
-        return Err(format!("it is nested deeper than {SCHEMA_DEPTH} levels"));
-    }
-    if !fits(schema, SCHEMA_BYTES) {
+fn compile(schema: &Schema) -> Result<Validator, String> {
+    if schema.as_str().len() > SCHEMA_BYTES {
         return Err(format!("it is larger than {} KiB", SCHEMA_BYTES >> 10));
+    }
+    let schema = schema.to_value().map_err(|error| error.to_string())?;
+    if depth([&schema], SCHEMA_DEPTH).is_none() {
+        return Err(format!("it is nested deeper than {SCHEMA_DEPTH} levels"));
     }
     jsonschema::options()
         .offline()
         .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(BACKTRACKING).size_limit(1 << 20))
-        .build(schema)
+        .build(&schema)
         .map_err(|error| error.to_string())
 }
 
@@ -212,7 +213,7 @@ fn without_nulls(tool: &ToolSpec, arguments: &mut JsonObject) {
     if !arguments.values().any(Value::is_null) {
         return;
     }
-    let schema = &tool.input_schema;
+    let Ok(schema) = tool.input_schema.to_value() else { return };
     let is_required = |name: &str| {
         schema["required"].as_array().is_some_and(|names| names.iter().any(|required| required == name))
     };
@@ -265,7 +266,12 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         without_nulls(&request.spec, &mut request.call.arguments);
-        match self.validators.check(&request.spec, &request.call.arguments) {
+        let arguments = Value::Object(std::mem::take(&mut request.call.arguments));
+        let checked = self.validators.check(&request.spec, &arguments);
+        if let Value::Object(arguments) = arguments {
+            request.call.arguments = arguments;
+        }
+        match checked {
             Ok(()) => {
                 let promised = request.spec.output_schema.is_some();
                 let promise = promised.then(|| (self.validators.clone(), request.spec.clone()));
@@ -279,7 +285,7 @@ where
 pin_project_lite::pin_project! {
     #[project = ValidateProjection]
     pub(crate) enum ValidateFuture<F> {
-        Inner { #[pin] inner: F, promise: Option<(Validators, ToolSpec)> },
+        Inner { #[pin] inner: F, promise: Option<(Validators, Arc<ToolSpec>)> },
         Refused { error: Option<ToolError> },
     }
 }
@@ -317,7 +323,6 @@ mod tests {
     }
 
     fn problems(schema: Value, arguments: Value) -> Vec<String> {
-        let Value::Object(arguments) = arguments else { panic!("not an object") };
         match Validators::default().check(&tool(schema), &arguments) {
             Ok(()) => Vec::new(),
             Err(ToolError::InvalidArguments { tool, problems }) => {
@@ -347,7 +352,7 @@ mod tests {
     #[test]
     fn a_structure_that_was_not_promised_is_left_out_and_the_words_stay() {
         let mut spec = tool(json!({}));
-        spec.output_schema = Some(Arc::new(json!({"type": "object", "required": ["sum"]})));
+        spec.output_schema = Some(json!({"type": "object", "required": ["sum"]}).into());
         let validators = Validators::default();
         for (structured, is_error, stays) in [
             (json!({"sum": 3}), false, true),
@@ -362,7 +367,7 @@ mod tests {
             assert_eq!(output.to_text(), "3");
         }
         // A schema that is none checks nothing.
-        spec.output_schema = Some(Arc::new(json!({"type": 7})));
+        spec.output_schema = Some(json!({"type": 7}).into());
         let mut output = ToolOutput::new(Vec::new(), Some(json!(1)), false);
         validators.hold_to_its_word(&spec, &mut output);
         assert!(output.structured.is_some());

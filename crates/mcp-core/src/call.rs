@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AgentId, Content, JsonObject};
+use crate::{AgentId, Content, Envelope, JsonObject};
 
 /// Names one call of one run, in events, audit and logs.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -86,6 +86,9 @@ pub struct ToolOutput {
     /// The tool ran and says that it failed.
     #[serde(default)]
     pub is_error: bool,
+    /// What stands around it when a model reads it; `None`: nothing does. It is the host's word and no part of the answer.
+    #[serde(skip)]
+    pub envelope: Option<Envelope>,
 }
 
 impl ToolOutput {
@@ -101,7 +104,7 @@ impl ToolOutput {
 
     /// An answer of blocks, with what else the tool said.
     pub fn new(content: Vec<Content>, structured: Option<Value>, is_error: bool) -> Self {
-        Self { content, structured, is_error }
+        Self { content, structured, is_error, envelope: None }
     }
 
     /// The answer as text for a model: blocks joined by newlines, else the structured result as JSON.

@@ -1,14 +1,15 @@
 //! All tools of all servers, under the names that models see.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::{ExposedName, ServerName, ToolFilter, ToolName, ToolSpec};
 
-/// The merged tools. Lookup is by table; order is that of the servers and, within each, the server's own.
+/// The merged tools. Clones share them. Lookup is by table; order is that of the servers and, within each, the server's own.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalogue {
     entries: Vec<CatalogueEntry>,
-    index: BTreeMap<ExposedName, usize>,
+    index: HashMap<ExposedName, usize>,
 }
 
 /// One tool and the name under which models see it.
@@ -17,7 +18,7 @@ pub struct CatalogueEntry {
     /// The name that models see.
     pub exposed: ExposedName,
     /// The tool.
-    pub spec: ToolSpec,
+    pub spec: Arc<ToolSpec>,
 }
 
 /// A catalogue, and what is worth telling about how it came to be.
@@ -73,9 +74,12 @@ impl std::fmt::Display for Notice {
 
 impl Catalogue {
     /// Merges the servers' tools, each through its filter.
-    pub fn build(servers: impl IntoIterator<Item = (ServerName, Vec<ToolSpec>, ToolFilter)>) -> Merge {
+    pub fn build<T: Into<Arc<ToolSpec>>>(
+        servers: impl IntoIterator<Item = (ServerName, Vec<T>, ToolFilter)>,
+    ) -> Merge {
         let mut merge = Merge::default();
         for (server, tools, filter) in servers {
+            let tools: Vec<Arc<ToolSpec>> = tools.into_iter().map(Into::into).collect();
             let names: Vec<&ToolName> = tools.iter().map(|tool| &tool.name).collect();
             // A server without tools (yet) says nothing about the patterns.
             if !names.is_empty() {
@@ -144,11 +148,12 @@ impl Catalogue {
 }
 
 impl Merge {
-    fn add(&mut self, spec: ToolSpec) {
+    fn add(&mut self, spec: Arc<ToolSpec>) {
         let exposed = ExposedName::for_tool(&spec.server, &spec.name);
         let catalogue = &mut self.catalogue;
         if catalogue.index.contains_key(&exposed) {
-            self.notices.push(Notice::Duplicate { server: spec.server, tool: spec.name });
+            self.notices
+                .push(Notice::Duplicate { server: spec.server.clone(), tool: spec.name.clone() });
             return;
         }
         catalogue.index.insert(exposed.clone(), catalogue.entries.len());
@@ -190,7 +195,7 @@ mod tests {
     fn a_union_keeps_order_and_lets_the_later_part_win() {
         let shared = Catalogue::build([server("a", &["x", "y"])]).catalogue;
         let mut own = Catalogue::build([server("a", &["x"]), server("b", &["z"])]).catalogue;
-        own.entries[0].spec.description = Some("own".into());
+        Arc::make_mut(&mut own.entries[0].spec).description = Some("own".into());
         let union = Catalogue::union([&shared, &own]);
         let names: Vec<_> = union.iter().map(|entry| entry.exposed.as_str()).collect();
         assert_eq!(names, ["mcp__a__x", "mcp__a__y", "mcp__b__z"]);

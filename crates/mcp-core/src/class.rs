@@ -31,6 +31,8 @@ pub enum Class {
     Start,
     /// The server was not reached: nothing was sent.
     Unreached,
+    /// No host has the server's name: nothing was sent, and it will be no different in a moment.
+    NoHost,
     /// No secure connection could be made: nothing was sent, and it will not be better soon.
     Tls,
     /// The connection broke after sending: the call may or may not have taken effect.
@@ -82,6 +84,7 @@ impl Class {
             | Self::Version
             | Self::Start
             | Self::Unreached
+            | Self::NoHost
             | Self::Tls
             | Self::Login
             | Self::Forbidden
@@ -105,6 +108,7 @@ impl Class {
     fn of_phase(phase: Phase, at_call: Self) -> Self {
         match phase {
             Phase::Resolve | Phase::Connect | Phase::Handshake | Phase::List | Phase::Ping => Self::Unreached,
+            Phase::NoHost => Self::NoHost,
             Phase::Secure => Self::Tls,
             Phase::Call => at_call,
         }
@@ -149,10 +153,12 @@ impl ToolError {
             Self::Http { status, retry_after, .. } => Class::of_status(*status, *retry_after),
             Self::Malformed { .. } => Class::Violation,
             Self::Timeout { phase, .. } => Class::of_phase(*phase, Class::Timeout),
-            Self::AuthRequired { .. } => Class::Login,
+            Self::AuthRequired { .. } | Self::CredentialUnavailable { .. } => Class::Login,
             Self::Forbidden { .. } => Class::Forbidden,
             Self::Unavailable { .. } => Class::Rejected,
             Self::OutcomeUnknown { .. } => Class::Lost,
+            Self::Version { .. } => Class::Version,
+            Self::Repeated { error, .. } => error.class(),
             Self::Cancelled => Class::Cancelled,
             Self::Internal(_) => Class::Internal,
         }

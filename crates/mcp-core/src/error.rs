@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Catalogue, Refusal, ServerName};
+use crate::{Catalogue, MissingCredential, Refusal, ServerName};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -10,8 +10,10 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// The name of the server's host was being looked up: nothing was sent.
+    /// The name of the server's host was being looked up, and that failed for now: nothing was sent.
     Resolve,
+    /// The name of the server's host was looked up, and no host has it: nothing was sent.
+    NoHost,
     /// The server was being started or dialled: nothing was sent.
     Connect,
     /// The secure connection was being set up (TLS): nothing was sent.
@@ -29,7 +31,7 @@ pub enum Phase {
 impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Resolve => "looking up its name",
+            Self::Resolve | Self::NoHost => "looking up its name",
             Self::Connect => "connecting",
             Self::Secure => "setting up a secure connection",
             Self::Handshake => "opening the session",
@@ -154,7 +156,7 @@ pub enum ToolError {
         reason: String,
     },
     /// A limit of time ran out.
-    #[error("server {server} took longer than {} s {phase}", limit.as_secs_f32())]
+    #[error("server {server} took longer than {} s {phase}{}", limit.as_secs_f32(), doubt(*phase))]
     Timeout {
         /// The server.
         server: ServerName,
@@ -168,6 +170,14 @@ pub enum ToolError {
     AuthRequired {
         /// The server.
         server: ServerName,
+    },
+    /// A credential that the server's configuration names cannot be had: its store is locked, absent or does not answer.
+    #[error("server {server} cannot be used: {missing}")]
+    CredentialUnavailable {
+        /// The server.
+        server: ServerName,
+        /// Name, store and reason.
+        missing: MissingCredential,
     },
     /// The credentials do not allow this.
     #[error("server {server} forbids this{}", scope.as_ref().map(|s| format!("; it needs the scope {s:?}")).unwrap_or_default())]
@@ -200,12 +210,44 @@ pub enum ToolError {
         /// What happened.
         reason: String,
     },
+    /// The server speaks no revision of MCP that this client speaks. It is not tried again.
+    #[error("server {server} speaks revision {theirs} of MCP; this client speaks {ours}")]
+    Version {
+        /// The server.
+        server: ServerName,
+        /// The revisions that this client speaks.
+        ours: String,
+        /// The revision that the server named.
+        theirs: String,
+    },
+    /// A call that failed as often with the very same arguments: once more would be in vain.
+    #[error(
+        "{error}\nThis very call has failed {times} times in this run. Do not repeat it: change the arguments, use another \
+         tool, or go on without it."
+    )]
+    Repeated {
+        /// How it failed this time.
+        #[source]
+        error: Box<ToolError>,
+        /// How often it has failed by now.
+        times: u32,
+    },
     /// The caller went away.
     #[error("the call was cancelled")]
     Cancelled,
     /// A fault of ours. Please report it.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// What a caller must know of a call whose time ran out after it was sent.
+fn doubt(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Call => {
+            ". The call may or may not have taken effect: check the state with a read-only tool before repeating it"
+        }
+        _ => "",
+    }
 }
 
 fn tail(lines: &[String]) -> String {
@@ -233,7 +275,11 @@ impl ToolError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownTool { .. } | Self::InvalidArguments { .. } => ErrorKind::Caller,
-            Self::Start { .. } | Self::AuthRequired { .. } => ErrorKind::Config,
+            Self::Start { .. }
+            | Self::AuthRequired { .. }
+            | Self::CredentialUnavailable { .. }
+            | Self::Version { .. } => ErrorKind::Config,
+            Self::Repeated { error, .. } => error.kind(),
             Self::Refused { .. } | Self::Forbidden { .. } => ErrorKind::Denied,
             Self::Connection { .. }
             | Self::Server { .. }
@@ -252,13 +298,19 @@ impl ToolError {
         match self {
             Self::Refused { refusal, .. } => Some(refusal.hint.clone()),
             Self::Timeout {
-                phase: Phase::Resolve | Phase::Connect | Phase::Secure | Phase::Handshake,
+                phase: Phase::Resolve | Phase::NoHost | Phase::Connect | Phase::Secure | Phase::Handshake,
                 ..
             } => Some(
                 "raise startup_timeout for this server; a first start through npx or uvx downloads".into(),
             ),
             Self::Timeout { .. } => Some("raise timeout for this server".into()),
             Self::AuthRequired { server } => Some(format!("run: massgen mcp auth {server}")),
+            Self::CredentialUnavailable { missing, .. } => Some(format!(
+                "unlock {}, or keep it anew: massgen secrets set {}",
+                missing.store, missing.name
+            )),
+            Self::Version { .. } => Some("update the server, or massgen".into()),
+            Self::Repeated { error, .. } => error.hint(),
             Self::OutcomeUnknown { .. } => {
                 Some("check the state with a read-only tool before repeating the call".into())
             }

@@ -1,11 +1,9 @@
 //! What a server says about a tool.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{ServerName, ToolName};
+use crate::{Schema, ServerName, ToolName};
 
 /// Hints a server gives about a tool (MCP 2025-03-26, `ToolAnnotations`).
 ///
@@ -66,9 +64,9 @@ pub struct ToolSpec {
     /// What the server says it does.
     pub description: Option<String>,
     /// JSON Schema of the arguments; the default accepts any object.
-    pub input_schema: Arc<Value>,
+    pub input_schema: Schema,
     /// JSON Schema of the structured result, where there is one.
-    pub output_schema: Option<Arc<Value>>,
+    pub output_schema: Option<Schema>,
     /// The server's hints.
     pub annotations: Annotations,
 }
@@ -81,7 +79,7 @@ impl ToolSpec {
             name,
             title: None,
             description: None,
-            input_schema: Arc::new(json!({"type": "object"})),
+            input_schema: Schema::default(),
             output_schema: None,
             annotations: Annotations::default(),
         }
@@ -97,14 +95,14 @@ impl ToolSpec {
     /// The same tool with a JSON Schema for its arguments.
     #[must_use]
     pub fn with_input_schema(mut self, schema: Value) -> Self {
-        self.input_schema = Arc::new(schema);
+        self.input_schema = schema.into();
         self
     }
 
     /// The same tool with a JSON Schema for its structured result.
     #[must_use]
     pub fn with_output_schema(mut self, schema: Value) -> Self {
-        self.output_schema = Some(Arc::new(schema));
+        self.output_schema = Some(schema.into());
         self
     }
 

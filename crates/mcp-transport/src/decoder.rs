@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rmcp::model::{
@@ -11,26 +12,56 @@ use rmcp::model::{
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
+use crate::breach::{Breach, Breaches};
 use crate::raw::{self, Calls, Failure};
 
 /// Why a stream ended by our decision; shared with whoever composes the error.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Verdict(Arc<Mutex<Option<String>>>);
+pub(crate) struct Verdict(Arc<Mutex<Ending>>);
+
+#[derive(Debug, Default)]
+struct Ending {
+    reason: Option<String>,
+    /// Bytes of a message whose end never came.
+    partial: usize,
+}
 
 impl Verdict {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ending> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set(&self, reason: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.lock().reason.get_or_insert(reason);
+    }
+
+    pub(crate) fn set_partial(&self, bytes: usize) {
+        self.lock().partial = bytes;
     }
 
     pub(crate) fn reason(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().reason.clone()
+    }
+
+    /// Why the stream ended, with what is known of a message that was cut off.
+    pub(crate) fn with_partial(&self, reason: String) -> String {
+        match self.lock().partial {
+            0 => reason,
+            bytes => format!("{reason}, {bytes} bytes into a message"),
+        }
     }
 }
 
 /// The code of the error that stands in for an answer that was too long or not JSON-RPC. It is of the range that
 /// JSON-RPC leaves to implementations.
 pub(crate) const UNREADABLE: ErrorCode = ErrorCode(-32_099);
+
+/// How long after a report of its own crash a server may still answer.
+const GRACE: Duration = Duration::from_secs(2);
+/// Notices in a second, and seconds in a row, beyond which they are a flood.
+const FLOOD: (u32, u32) = (1000, 5);
 
 /// Reads the messages of one session.
 #[derive(Default)]
@@ -44,7 +75,59 @@ pub(crate) struct Decoder {
     undecoded: HashSet<RequestId>,
     /// All of rmcp's requests in flight.
     pending: HashSet<RequestId>,
+    /// The highest id that rmcp gave out.
+    highest: Option<i64>,
+    /// A crash that was reported where the answer to the only call should be.
+    crash: Option<Crash>,
+    notices: Notices,
     verdict: Verdict,
+}
+
+/// What a program prints when it fails, on the stream that is for messages.
+struct Crash {
+    /// The call that was open then.
+    id: u64,
+    since: Instant,
+    /// First and last line.
+    first: String,
+    last: String,
+}
+
+/// Whether this begins what a language's runtime prints when a program fails.
+fn reports_crash(line: &str) -> bool {
+    const BEGINNINGS: [&str; 5] =
+        ["Traceback (most recent call last)", "panic: ", "fatal error: ", "Exception in thread", "Uncaught "];
+    const MARKS: [&str; 3] = ["panicked at", "UnhandledPromiseRejection", "Unhandled exception"];
+    BEGINNINGS.iter().any(|beginning| line.starts_with(beginning))
+        || MARKS.iter().any(|mark| line.contains(mark))
+}
+
+/// Counts notices by the second.
+#[derive(Default)]
+struct Notices {
+    second: Option<Instant>,
+    count: u32,
+    /// Seconds in a row with too many.
+    flooded: u32,
+}
+
+impl Notices {
+    /// Takes one in; true: now they are a flood.
+    fn note(&mut self, now: Instant) -> bool {
+        let begun = *self.second.get_or_insert(now);
+        let passed = now.saturating_duration_since(begun);
+        if passed >= Duration::from_secs(1) {
+            let quiet = passed >= Duration::from_secs(2) || self.count <= FLOOD.0;
+            self.flooded = if quiet { 0 } else { self.flooded + 1 };
+            (self.second, self.count) = (Some(now), 0);
+            if self.flooded == FLOOD.1 {
+                self.flooded = 0;
+                return true;
+            }
+        }
+        self.count += 1;
+        false
+    }
 }
 
 /// The members of a message that say what it is. One that is there twice is an error.
@@ -80,7 +163,7 @@ fn request_id(id: &Value) -> Option<RequestId> {
 }
 
 /// The id of a message that begins the way most servers write their answers, without looking at the rest.
-fn leading_id(message: &[u8]) -> Option<i64> {
+pub(crate) fn leading_id(message: &[u8]) -> Option<i64> {
     let rest =
         message.strip_prefix(br#"{"jsonrpc":"2.0","id":"#).or_else(|| message.strip_prefix(br#"{"id":"#))?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -108,6 +191,9 @@ impl Decoder {
     pub(crate) fn note(&mut self, message: &ClientJsonRpcMessage) {
         match message {
             JsonRpcMessage::Request(request) => {
+                if let NumberOrString::Number(id) = request.id {
+                    self.highest = self.highest.max(Some(id));
+                }
                 self.pending.insert(request.id.clone());
                 if matches!(
                     request.request,
@@ -132,6 +218,47 @@ impl Decoder {
     /// The next message for rmcp.
     pub(crate) fn next(&mut self) -> Option<ServerJsonRpcMessage> {
         self.ready.pop_front()
+    }
+
+    /// Where breaches of this session's go.
+    pub(crate) fn breaches(&self) -> &Breaches {
+        &self.calls.breaches
+    }
+
+    /// Until when the call that was open when the server reported a crash may still be answered.
+    pub(crate) fn crash_due(&self) -> Option<Instant> {
+        self.crash.as_ref().map(|crash| crash.since + GRACE)
+    }
+
+    /// No answer came: the report was it.
+    pub(crate) fn give_up_crashed(&mut self) {
+        let Some(Crash { id, first, last, .. }) = self.crash.take() else { return };
+        if self.calls.waits(id) {
+            let reason = format!("a report of a crash in place of an answer: {first} … {last}");
+            self.calls.answer(id, Err(Failure::Unreadable(reason)));
+        }
+    }
+
+    /// The stream is ended because of what the server sent.
+    pub(crate) fn end_unreadable(&self, reason: String) {
+        self.calls.end_unreadable(&reason);
+        self.verdict.set(format!("the server sent {reason}"));
+    }
+
+    /// Takes in a line that is no message.
+    fn noise(&mut self, line: &str) {
+        match &mut self.crash {
+            Some(crash) => crash.last = line.to_owned(),
+            None if reports_crash(line) => {
+                self.crash = self.calls.only().map(|id| Crash {
+                    id,
+                    since: Instant::now(),
+                    first: line.to_owned(),
+                    last: String::new(),
+                });
+            }
+            None => {}
+        }
     }
 
     /// The stream is over.
@@ -172,9 +299,7 @@ impl Decoder {
     pub(crate) fn line(&mut self, line: BytesMut) {
         // The answer to a call, as it mostly looks: its caller decodes it, and finds out whether it holds.
         if let Some(id) = leading_id(&line).and_then(ours) {
-            if !self.calls.answer(id, Ok(line)) {
-                tracing::debug!("an answer to nothing that is waited for");
-            }
+            self.answer(id, line);
             return;
         }
         let bare = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line).trim_ascii();
@@ -193,12 +318,20 @@ impl Decoder {
         self.message(bare);
     }
 
+    fn answer(&mut self, id: u64, line: BytesMut) {
+        if self.crash.as_ref().is_some_and(|crash| crash.id == id) {
+            self.crash = None;
+        }
+        self.calls.answer(id, Ok(line));
+    }
+
     /// Takes one message.
     pub(crate) fn message(&mut self, message: &[u8]) {
         let envelope = match serde_json::from_slice::<Envelope<'_>>(message) {
             Ok(envelope) => envelope,
             Err(error) => {
                 let start: String = String::from_utf8_lossy(message).chars().take(80).collect();
+                self.noise(&start);
                 tracing::warn!(%error, ?start, "the server wrote something to its output that is not a message");
                 return;
             }
@@ -209,10 +342,16 @@ impl Decoder {
             && let Some(NumberOrString::Number(id)) = id
             && let Some(id) = ours(id)
         {
-            if !self.calls.answer(id, Ok(BytesMut::from(message))) {
-                tracing::debug!("an answer to nothing that is waited for");
+            // Whoever was asked knows the id to the letter.
+            if matches!(envelope.id, Some(Value::String(_))) {
+                self.breaches().note(Breach::IdType);
+            } else {
+                self.answer(id, BytesMut::from(message));
             }
             return;
+        }
+        if envelope.id.is_none() && self.notices.note(Instant::now()) {
+            self.breaches().note(Breach::Flood);
         }
         if envelope.method.is_some_and(|method| method.get() == r#""notifications/progress""#)
             && envelope.params.is_some_and(|params| raw::progressed(&self.calls, params.get()))
@@ -220,6 +359,12 @@ impl Decoder {
             return;
         }
         if let (true, Some(id)) = (answers, &id) {
+            if let NumberOrString::Number(number) = id
+                && !self.highest.is_some_and(|highest| (0..=highest).contains(number))
+            {
+                self.breaches().note(Breach::ForeignId);
+                return;
+            }
             let undecoded = self.settle(id);
             if let (true, Some(result), None) = (undecoded, envelope.result, envelope.error)
                 && let Ok(result) = serde_json::from_str(result.get())

@@ -13,12 +13,16 @@ use rmcp::transport::Transport;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use crate::breach::{Breach, Breaches};
 use crate::decoder::{Decoder, Verdict, number};
 use crate::raw::{Direct, Outbox};
 
 /// How much is kept of both ends of a line that is too long: enough to find the id in it.
 const ENDS: usize = 160;
+/// The least that is skipped of a line too long before it counts as one without end.
+const SKIPPED: usize = 1024 * 1024;
 /// The room for one read: as much as a pipe usually holds.
 const READ: usize = 64 * 1024;
 /// The least room for one read.
@@ -74,9 +78,19 @@ impl Oversized {
     }
 }
 
+/// Resolves then; without a time, never.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 enum Line {
     Whole(BytesMut),
     TooLong(Oversized),
+    /// So long that its end is not waited for.
+    Endless(Oversized),
     End,
 }
 
@@ -104,6 +118,11 @@ where
         self.decoder.verdict()
     }
 
+    /// Where breaches of the protocol go.
+    pub(crate) fn breaches(&self) -> &Breaches {
+        self.decoder.breaches()
+    }
+
     /// The short road through this stream.
     pub(crate) fn direct(&self) -> Direct {
         Direct::new(self.outbox.clone(), self.decoder.calls())
@@ -121,6 +140,9 @@ where
                 self.scanned = 0;
                 if newline.is_some() {
                     return self.oversized.take().map_or(Line::End, Line::TooLong);
+                }
+                if oversized.length > self.limit.saturating_add(self.limit.max(SKIPPED)) {
+                    return self.oversized.take().map_or(Line::End, Line::Endless);
                 }
             } else if let Some(at) = newline {
                 // The line keeps its part of the buffer: nothing is copied.
@@ -158,6 +180,17 @@ where
         );
         self.decoder.fail(oversized.id(), reason)
     }
+
+    /// Ends the stream: what is behind such a line may never come.
+    fn refuse_endless(&mut self, oversized: &Oversized) {
+        let reason =
+            format!("a line of more than {} bytes; at most {} are accepted", oversized.length, self.limit);
+        tracing::warn!(limit = self.limit, "the server sent a line without end");
+        if oversized.id().is_none() {
+            self.decoder.breaches().note(Breach::EndlessLine);
+        }
+        self.decoder.end_unreadable(reason);
+    }
 }
 
 impl<R, W> Transport<RoleClient> for LineTransport<R, W>
@@ -186,11 +219,16 @@ where
                 return Some(message);
             }
             let mut closed = self.closed.clone();
+            let crash = self.decoder.crash_due();
             let line = tokio::select! {
                 // What the server still said is read first.
                 biased;
                 line = self.read_line() => line,
                 _ = closed.wait_for(|closed| *closed) => Line::End,
+                () = until(crash) => {
+                    self.decoder.give_up_crashed();
+                    continue;
+                }
             };
             let goes_on = match line {
                 Line::Whole(line) => {
@@ -198,7 +236,14 @@ where
                     true
                 }
                 Line::TooLong(oversized) => self.fail_oversized(&oversized),
-                Line::End => false,
+                Line::Endless(oversized) => {
+                    self.refuse_endless(&oversized);
+                    false
+                }
+                Line::End => {
+                    self.decoder.verdict().set_partial(self.buffer.len());
+                    false
+                }
             };
             if !goes_on {
                 self.decoder.end();

@@ -3,28 +3,32 @@
 //!
 //! A server can only ask for what was offered when the session opened, and by default nothing is.
 
+mod field;
 mod form;
 mod requests;
 
 use mcp_core::{BoxFuture, Content, JsonObject, ServerName};
 use serde_json::Value;
 
+pub use self::field::{Field, FieldKind};
 pub(crate) use self::requests::{Asked, answer, capabilities, hear};
 
 /// Answers a server's requests. The default of each method refuses, so an implementation names what it can do in
 /// [`Host::abilities`] and overrides the method that belongs to it.
 pub trait Host: Send + Sync {
-    /// What is offered to servers. Asked once for each session, when it opens.
-    fn abilities(&self) -> Abilities;
+    /// What is offered to this server. Asked when a session opens, and again at each request.
+    fn abilities(&self, server: &ServerName) -> Abilities;
 
     /// The server wants input from the user. Show its name with the question. Where nobody is there to answer:
-    /// [`ElicitationReply::Decline`], which is the default.
+    /// [`ElicitationReply::Decline`], which is the default. After 10 minutes, or when the server takes its question
+    /// back, the future is dropped.
     fn elicit<'a>(&'a self, server: &'a ServerName, request: Elicitation) -> BoxFuture<'a, ElicitationReply> {
         let _ = (server, request);
         Box::pin(std::future::ready(ElicitationReply::Decline))
     }
 
-    /// The server wants a model to continue a conversation, at this program's cost. `None`, the default, refuses.
+    /// The server wants a model to continue a conversation, at this program's cost. `None`, the default, refuses. The
+    /// future is dropped as that of [`Host::elicit`].
     fn sample<'a>(
         &'a self,
         server: &'a ServerName,
@@ -89,6 +93,16 @@ pub enum Elicitation {
 }
 
 impl Elicitation {
+    /// Values for a form.
+    pub fn form(message: impl Into<String>, schema: Value) -> Self {
+        Self::Form { message: message.into(), schema }
+    }
+
+    /// A visit to a web page.
+    pub fn url(message: impl Into<String>, url: impl Into<String>) -> Self {
+        Self::Url { message: message.into(), url: url.into() }
+    }
+
     /// The server's question.
     pub fn message(&self) -> &str {
         match self {
@@ -101,6 +115,14 @@ impl Elicitation {
         match self {
             Self::Form { schema, .. } => form::defaults(schema),
             Self::Url { .. } => JsonObject::new(),
+        }
+    }
+
+    /// The fields of a form, in the server's order; none for a web page.
+    pub fn fields(&self) -> Vec<Field> {
+        match self {
+            Self::Form { schema, .. } => field::fields(schema),
+            Self::Url { .. } => Vec::new(),
         }
     }
 

@@ -87,8 +87,8 @@ fn serve(mut engine: Engine, journal: Journal) {
         }
         let id = message.get("id").cloned();
         let slow = |s: &Step| {
-            use Step::{Drip, Progress, Repeat, StderrFlood, Wait};
-            matches!(s, Wait(_) | Progress { .. } | Repeat(..) | StderrFlood(_) | Drip(..))
+            use Step::{Drip, Lineless, Progress, Repeat, StderrFlood, Wait};
+            matches!(s, Wait(_) | Progress { .. } | Repeat(..) | StderrFlood(_) | Drip(..) | Lineless(_))
         };
         if steps.iter().any(slow) {
             let io = Arc::clone(&io);
@@ -153,6 +153,7 @@ impl Io {
                 Step::Stop => process::signal(std::process::id(), process::Signal::Stop),
                 Step::Line(bytes) => self.line(&bytes),
                 Step::Bytes(bytes) => self.bytes(&bytes),
+                Step::Lineless(bytes) => self.lineless(bytes),
                 Step::Stderr(line) => eprintln!("{line}"),
                 Step::StderrFlood(bytes) => flood_stderr(bytes),
                 Step::Wait(ms) => {
@@ -208,6 +209,19 @@ impl Io {
         line.extend(bytes);
         line.extend(if self.blank_lines { &b"\n\r\n"[..] } else { b"\n" });
         self.bytes(&line);
+    }
+
+    fn lineless(&self, bytes: u64) {
+        let piece = [b'y'; 64 * 1024];
+        let mut left = bytes;
+        while left > 0 {
+            let part = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            if std::io::stdout().lock().write_all(&piece[..part]).is_err() {
+                return;
+            }
+            left -= part as u64;
+        }
+        let _ = std::io::stdout().lock().flush();
     }
 
     fn bytes(&self, bytes: &[u8]) {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Step, complete, failure, success};
-use crate::script::{CallReply, Outcome, ReplyId};
+use crate::script::{CallReply, Grandchild, Outcome, ReplyId};
 
 /// The steps of one call's outcome.
 pub(super) fn outcome(
@@ -40,6 +40,10 @@ pub(super) fn outcome(
             let line = format!("{}\n", success(id, result));
             return vec![Step::Drip(line.into_bytes(), *every_ms)];
         }
+        Outcome::Ask { method, params } => {
+            let request = json!({"jsonrpc": "2.0", "id": asked(number), "method": method, "params": params});
+            return vec![Step::Send(request)];
+        }
         Outcome::Hang => return vec![Step::Hang],
         Outcome::CloseStdout => return vec![Step::CloseStdout, Step::Hang],
         Outcome::Stop => return vec![Step::Stop, Step::Hang],
@@ -49,6 +53,11 @@ pub(super) fn outcome(
         Outcome::Partial { text, exit } => {
             let last = exit.map_or(Step::Hang, Step::Exit);
             return vec![Step::Bytes(text.clone().into_bytes()), last];
+        }
+        Outcome::Lineless(bytes) => return vec![Step::Lineless(*bytes), Step::Hang],
+        Outcome::Tree(count) => {
+            let child = Step::Grandchild(Grandchild::default(), None);
+            return std::iter::repeat_n(child, *count as usize).chain([Step::Hang]).collect();
         }
         Outcome::InvalidUtf8 => {
             let mut line =
@@ -87,17 +96,33 @@ pub(super) fn outcome(
     answer(id, reply.id, complete(result, modern))
 }
 
+/// The id of the question that the call of this number asks.
+pub(super) fn asked(number: u64) -> String {
+    format!("ask-{number}")
+}
+
+/// The answer to a call whose question was answered.
+pub(super) fn after(id: &Value, answer: &Value, modern: bool) -> Step {
+    let said = match answer.get("error") {
+        Some(error) => json!({"error": error}),
+        None => json!({"result": answer.get("result")}),
+    };
+    let result = json!({"content": [{"type": "text", "text": said.to_string()}], "isError": false});
+    Step::Send(success(id, complete(result, modern)))
+}
+
 fn answer(id: &Value, reply_id: ReplyId, result: Value) -> Vec<Step> {
     let wrong = json!(987_654_321_u64);
     let ids = match reply_id {
         ReplyId::Same => vec![id.clone()],
         ReplyId::Wrong => vec![wrong],
+        ReplyId::Neighbour => vec![id.as_u64().map_or(wrong, |id| (id ^ 1).into())],
         ReplyId::WrongThenSame => vec![wrong, id.clone()],
         ReplyId::Twice => vec![id.clone(), id.clone()],
         ReplyId::AsText => vec![id.as_str().map_or_else(|| id.to_string(), str::to_owned).into()],
     };
     let mut steps: Vec<Step> = ids.iter().map(|id| Step::Send(success(id, result.clone()))).collect();
-    if matches!(reply_id, ReplyId::Wrong | ReplyId::AsText) {
+    if matches!(reply_id, ReplyId::Wrong | ReplyId::AsText | ReplyId::Neighbour) {
         steps.push(Step::Hang);
     }
     steps

@@ -203,6 +203,8 @@ pub enum ReplyId {
     Twice,
     /// The request's number as a string.
     AsText,
+    /// The one next to the request's, as if it were another's; the right one never comes.
+    Neighbour,
 }
 
 /// What a call answers.
@@ -238,6 +240,14 @@ pub enum Outcome {
         /// Milliseconds between two bytes.
         every_ms: u64,
     },
+    /// Asks the client something first (such as `elicitation/create`), and answers with its answer, as JSON text:
+    /// `result` or `error`. For the revisions in which a server sends requests.
+    Ask {
+        /// The method.
+        method: String,
+        /// The parameters.
+        params: Value,
+    },
     /// Never an answer.
     Hang,
     /// Closes its stdout and lives on.
@@ -257,6 +267,10 @@ pub enum Outcome {
         /// The exit code.
         exit: Option<i32>,
     },
+    /// So many bytes without an end of line, then nothing more.
+    Lineless(u64),
+    /// Starts so many children that sleep, and gives no answer: what a fork bomb is to its neighbours, with an end.
+    Tree(u32),
     /// A line that is not UTF-8, in place of the answer.
     InvalidUtf8,
     /// An answer whose result nests this many arrays.

@@ -56,7 +56,7 @@ fn now() -> u64 {
 
 /// Tells whether two calls of one file have the same arguments, and nothing else: the salt keeps short arguments from
 /// being looked up.
-fn digest(salt: &str, arguments: &impl Serialize) -> String {
+pub(crate) fn digest(salt: &str, arguments: &impl Serialize) -> String {
     let value = serde_json::to_value(arguments).map(sorted).unwrap_or_default();
     let hash = Sha256::new().chain_update(salt).chain_update(value.to_string()).finalize();
     hash.iter().map(|byte| format!("{byte:02x}")).collect()

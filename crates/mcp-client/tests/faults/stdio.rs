@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use massgen_testkit::{
-    CallReply, Grandchild, Outcome, PATIENCE, Progress, Quirk, ReplyId, ScriptedServer, ServerScript,
-    ToolScript, process,
+    CallReply, Grandchild, HandshakeVersion, Outcome, PATIENCE, Progress, Quirk, ReplyId, ScriptedServer,
+    ServerScript, ToolScript, process,
 };
 use mcp_client::{ServerConfig, Target};
 use mcp_core::{LaunchSpec, ToolService};
@@ -12,14 +12,17 @@ use serde_json::json;
 
 use crate::lab::{GRACE, Measured, Scene, ask_innocent, innocent, named, until_answered};
 use crate::support::{call, child, name, restarts, start};
+use crate::trust::{is_clean, is_suspicious};
 use crate::{Fault, Play};
 
-/// What a caller gets whose call was cut off after it was sent. Both say that it may have taken effect.
-pub(crate) const LOST: &[&str] = &["outcome_unknown", "connection"];
-/// A call that ran out of time, as such or as what that means for a tool that may change something.
-const LATE: &[&str] = &["timeout", "outcome_unknown"];
+/// What a caller gets whose call was cut off after it was sent.
+pub(crate) const LOST: &[&str] = &["outcome_unknown"];
+/// A call that ran out of time.
+pub(crate) const LATE: &[&str] = &["timeout"];
 /// What a caller gets whose answer is no message.
-const BROKEN: &[&str] = &["malformed", "outcome_unknown"];
+const BROKEN: &[&str] = &["malformed"];
+/// What a model is told of a call that was sent and not answered.
+const DOUBT: &str = "may or may not have taken effect";
 
 /// A server whose tool `do` behaves like this. `look` is sound.
 pub(crate) fn script(reply: impl Into<CallReply>) -> ServerScript {
@@ -37,19 +40,29 @@ fn own(id: &'static str, what: &'static str, play: fn() -> crate::lab::Playing) 
 pub(crate) fn faults() -> Vec<Fault> {
     vec![
         scene("F1", "the process ends in mid-call: outcome unknown, sent once, and it is back", || {
-            Scene::child(script(Outcome::Exit(1))).expect(LOST).recovers("look")
+            let script = script(Outcome::Exit(1)).quirk(Quirk::Stderr(vec!["last words".into()]));
+            Scene::child(script).expect(LOST).recovers("look").check(says(&[
+                DOUBT,
+                "exited with code 1",
+                "last words",
+            ]))
         }),
         scene("F2", "the process aborts in mid-call: the same", || {
-            Scene::child(script(Outcome::Abort)).expect(LOST).recovers("look")
+            Scene::child(script(Outcome::Abort))
+                .expect(LOST)
+                .recovers("look")
+                .check(says(&[DOUBT, "signal 6 (SIGABRT)"]))
         }),
         scene("F3", "no answer: the limit of time, and the server is told", || {
-            Scene::child(script(Outcome::Hang)).expect(LATE).limit_ms(400).check(|seen, measured| {
-                // The word is on its way when the caller has its answer.
-                let told = tokio::task::block_in_place(|| {
-                    process::until_blocking(GRACE, || !seen.method("notifications/cancelled").is_empty())
-                });
-                measured.expect(told, "the server was not told that nobody waits any longer");
-            })
+            Scene::child(script(Outcome::Hang)).expect(LATE).limit_ms(400).check(says(&[DOUBT])).check(
+                |seen, measured| {
+                    // The word is on its way when the caller has its answer.
+                    let told = tokio::task::block_in_place(|| {
+                        process::until_blocking(GRACE, || !seen.method("notifications/cancelled").is_empty())
+                    });
+                    measured.expect(told, "the server was not told that nobody waits any longer");
+                },
+            )
         }),
         scene("F4", "no answer, deaf to cancel, end of input and SIGTERM: killed in bounded time", || {
             let script = script(Outcome::Hang)
@@ -76,20 +89,39 @@ pub(crate) fn faults() -> Vec<Fault> {
                 .quirk(Quirk::ChatterBeforeReply("loading".into()));
             Scene::child(script)
         }),
+        scene("F8", "a traceback in place of an answer: told after 2 s of grace", || {
+            let traceback =
+                "Traceback (most recent call last):\n  File \"server.py\", line 1\nKeyError: 'city'";
+            Scene::child(script(Outcome::RawLine(traceback.into())))
+                .expect(BROKEN)
+                .within_ms(3000)
+                .check(says(&["KeyError: 'city'"]))
+                .check(is_clean)
+                .recovers("look")
+        }),
         scene("F9", "half an answer, then the end: outcome unknown", || {
-            Scene::child(script(half(Some(1)))).expect(LOST).recovers("look")
+            Scene::child(script(half(Some(1))))
+                .expect(LOST)
+                .recovers("look")
+                .check(says(&[DOUBT, "exited with code 1, 22 bytes into a message"]))
         }),
         scene("F10", "half an answer, then silence: the limit of time", || {
             Scene::child(script(half(None))).expect(LATE).limit_ms(400)
         }),
         scene("F11", "an answer under another id: dropped, the call goes on to its limit", || {
-            Scene::child(script(CallReply::new(Outcome::Echo).id(ReplyId::Wrong))).expect(LATE).limit_ms(400)
+            Scene::child(script(CallReply::new(Outcome::Echo).id(ReplyId::Wrong)))
+                .expect(LATE)
+                .limit_ms(400)
+                .check(is_suspicious)
         }),
         scene("F12", "the same answer twice: the first one counts, the next call is not mixed up", || {
             let tool = ToolScript::new("do")
                 .replies(CallReply::new(Outcome::Text("first".into())).id(ReplyId::Twice))
                 .text("second");
-            Scene::child(ServerScript::new().tool(tool)).calls(2).check(is_text("second"))
+            Scene::child(ServerScript::new().tool(tool))
+                .calls(2)
+                .check(is_text("second"))
+                .check(is_suspicious)
         }),
         scene("F13", "an answer after the limit: thrown away, never given to the next call", || {
             let tool = ToolScript::new("do")
@@ -99,20 +131,35 @@ pub(crate) fn faults() -> Vec<Fault> {
                 .limit_ms(400)
                 .calls(2)
                 .check(is_text("fresh"))
+                .check(is_clean)
         }),
-        scene("F16", "an answer beyond the limit of size: refused, the memory stays flat", || {
+        scene("F16", "an answer beyond the limit of size: refused, the connection is a new one", || {
             Scene::child(script(Outcome::Big(4 << 20)))
-                .expect(&["malformed", "outcome_unknown", "connection"])
+                .expect(BROKEN)
+                .recovers("look")
+                .check(says(&["at most 1048576 are accepted"]))
+                .tune(|options, _| options.session.max_message_bytes = 1 << 20)
+        }),
+        scene("F17", "a flood without an end of line: refused, a new process", || {
+            Scene::child(script(Outcome::Lineless(1 << 30)))
+                .expect(BROKEN)
+                .recovers("look")
+                .check(says(&["at most 1048576 are accepted"]))
+                .check(is_suspicious)
                 .tune(|options, _| options.session.max_message_bytes = 1 << 20)
         }),
         scene("F18", "an answer nested 100,000 deep: refused", || {
-            Scene::child(script(Outcome::Nested(100_000))).expect(BROKEN).within_ms(4000)
+            Scene::child(script(Outcome::Nested(100_000))).expect(BROKEN).within_ms(4000).check(is_suspicious)
         }),
         scene("F19", "an answer that is not UTF-8: refused", || {
-            Scene::child(script(Outcome::InvalidUtf8)).expect(BROKEN).within_ms(4000)
+            Scene::child(script(Outcome::InvalidUtf8)).expect(BROKEN).within_ms(4000).check(is_suspicious)
         }),
         scene("F20", "stdout closed, the process alive: outcome unknown, a new process", || {
-            Scene::child(script(Outcome::CloseStdout)).expect(LOST).within_ms(4000).recovers("look")
+            Scene::child(script(Outcome::CloseStdout))
+                .expect(LOST)
+                .within_ms(4000)
+                .recovers("look")
+                .check(says(&[DOUBT]))
         }),
         own(
             "F21",
@@ -158,6 +205,9 @@ pub(crate) fn faults() -> Vec<Fault> {
                     .expect(&["unavailable"])
             },
         ),
+        own("F28", "a server that speaks 1999-01-01: told with both revisions, not tried again", || {
+            Box::pin(another_revision())
+        }),
         scene("F48", "a flood on stderr: the answer", || {
             Scene::child(script(Outcome::Echo).quirk(Quirk::StderrFlood(16 << 20))).within_ms(8000)
         }),
@@ -188,6 +238,17 @@ pub(crate) fn faults() -> Vec<Fault> {
         own("F54", "killed from outside, as the kernel does when memory is short: outcome unknown", || {
             Box::pin(killed())
         }),
+        scene("F55", "a server that breeds processes: the others work, none survives", || {
+            // What a fork bomb does to its neighbours, with an end: nothing here may run away.
+            Scene::child(script(Outcome::Tree(48)))
+                .expect(LATE)
+                .limit_ms(1500)
+                .tune(|options, _| options.session.close_grace = Duration::from_millis(100))
+                .check(|seen, measured| {
+                    let bred = seen.journal.as_ref().unwrap().grandchildren().len();
+                    measured.expect(bred == 48, format!("only {bred} processes were started"));
+                })
+        }),
         scene("F56", "grandchildren that ignore SIGTERM: none survives", || {
             let stubborn = Grandchild { ignores_sigterm: true, holds_stdout: true, ..Grandchild::default() };
             Scene::child(script(Outcome::Echo).quirk(Quirk::Grandchild(stubborn)))
@@ -205,10 +266,41 @@ pub(crate) fn faults() -> Vec<Fault> {
                     let journal = seen.journal.as_ref().unwrap();
                     let refused = journal.messages().iter().any(|m| m["error"]["code"] == -32601);
                     measured.expect(refused, "the request was not answered with -32601");
+                    is_suspicious(seen, measured);
                 })
             },
         ),
     ]
+}
+
+/// The caller was told all of these.
+pub(crate) fn says(parts: &'static [&'static str]) -> impl Fn(&crate::lab::Seen, &mut Measured) + Send {
+    move |seen, measured| {
+        for part in parts {
+            measured.expect(seen.text.contains(part), format!("{part:?} is not in {:?}", seen.text));
+        }
+    }
+}
+
+async fn another_revision() -> Measured {
+    let mut measured = Measured::default();
+    let mut played = script(Outcome::Echo);
+    played.handshake_version = HandshakeVersion::Fixed("1999-01-01".into());
+    let (scripted, innocent) = (played.launch(), innocent());
+    let (client, recorder) = start([child("faulty", &scripted), child("innocent", &innocent)], restarts(50));
+    client.ready(PATIENCE).await;
+    let (class, text) = named(&client.client("faulty").unwrap().call_tool("do", Default::default()).await);
+    measured.expect(
+        class == "unavailable" && text.contains("1999-01-01") && text.contains("2025-11-25"),
+        format!("the caller got {class} ({text})"),
+    );
+    measured.expect(recorder.states("faulty") == ["starting", "given up"], "it was tried again");
+    measured.expect(scripted.journal().pids().len() == 1, "it was started again");
+    measured.expect(ask_innocent(&client).await < Duration::MAX, "the other server failed");
+    measured.got = class;
+    client.close().await;
+    measured.count_survivors(&[scripted.journal(), innocent.journal()]).await;
+    measured
 }
 
 fn half(exit: Option<i32>) -> Outcome {
@@ -229,7 +321,7 @@ async fn no_program() -> Measured {
     let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
     measured.expect(class == "unknown_tool", format!("the caller got {class} ({text})"));
     measured.expect(recorder.states("faulty") == ["starting", "given up"], "it was tried again");
-    measured.in_time(ask_innocent(&client).await < Duration::from_secs(2), "the other server was touched");
+    measured.expect(ask_innocent(&client).await < Duration::MAX, "the other server failed");
     measured.got = class;
     client.close().await;
     measured.count_survivors(&[innocent.journal()]).await;
@@ -250,6 +342,10 @@ async fn killed() -> Measured {
     }
     let (class, text) = named(&waiting.await.unwrap());
     measured.expect(LOST.contains(&class.as_str()), format!("the caller got {class} ({text})"));
+    measured.expect(
+        text.contains("signal 9 (SIGKILL)") && text.contains(DOUBT),
+        format!("what ended it is not told: {text}"),
+    );
     measured.got = class;
     measured.sends = journal.method("tools/call").len() as f64;
     measured.expect(measured.sends <= 1.0, "it was sent again");
@@ -283,7 +379,7 @@ async fn full_pipe() -> Measured {
     measured.expect(LATE.contains(&class.as_str()), format!("the caller got {class} ({text:.200})"));
     measured.late = began.elapsed().saturating_sub(limit + GRACE);
     measured.in_time(measured.late.is_zero(), format!("it took {:?}", began.elapsed()));
-    measured.in_time(slowest < GRACE, "the other server was touched");
+    measured.expect(slowest < Duration::MAX, "the other server failed");
     measured.got = class;
     client.close().await;
     measured.count_survivors(&[scripted.journal(), innocent.journal()]).await;

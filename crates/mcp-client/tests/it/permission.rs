@@ -172,7 +172,8 @@ async fn a_tool_that_changes_is_held_back_and_new_ones_wait_where_they_must() {
     client.close().await;
 
     let mut config = child("s", &scripted);
-    let accepted = ServerPins::of(None, specs.iter().filter(|spec| spec.name.as_str() == "look"));
+    let look = specs.iter().find(|spec| spec.name.as_str() == "look").unwrap();
+    let accepted = ServerPins::of(None, [&**look]);
     config.pins = Some(Pins { accepted, new_tools: NewTools::Hold });
     let (client, recorder) = start([config], restarts(0));
     client.ready(SECOND * 60).await;

@@ -3,7 +3,7 @@
 use mcp_core::JsonObject;
 use serde_json::Value;
 
-fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+pub(super) fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema.get("properties").and_then(Value::as_object).into_iter().flatten()
 }
 
@@ -29,7 +29,8 @@ pub(super) fn problems(schema: &Value, values: &JsonObject) -> Vec<String> {
     missing.chain(wrong).collect()
 }
 
-fn problem(property: &Value, value: &Value) -> Option<String> {
+/// What is wrong with one value, in words that follow the field's name.
+pub(super) fn problem(property: &Value, value: &Value) -> Option<String> {
     let number = |key: &str| property.get(key).and_then(Value::as_f64);
     let kind = property.get("type").and_then(Value::as_str).unwrap_or("string");
     match (kind, value) {

@@ -1,8 +1,11 @@
 //! A server's requests and notices, from JSON to a [`Host`] and back. The same for requests that come by themselves
 //! (2025-11-25) and those inside a result (2026-07-28).
 
+use std::time::Duration;
+
 use mcp_core::{Content, JsonObject, ServerName};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{
     Elicitation, ElicitationReply, Host, LogMessage, Root, SamplingMessage, SamplingReply, SamplingRequest,
@@ -11,10 +14,15 @@ use super::{
 /// The extension for results that come later.
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
+/// How long a person may take over a server's question.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// The largest form: bytes of its schema as JSON, and levels of nesting.
+const FORM: (usize, usize) = (100 * 1024, 10);
+
 /// What the client declares.
-pub(crate) fn capabilities(host: Option<&dyn Host>) -> Value {
+pub(crate) fn capabilities(host: Option<&dyn Host>, server: &ServerName) -> Value {
     let mut declared = json!({"extensions": {TASKS: {}}});
-    let Some(offered) = host.map(Host::abilities) else { return declared };
+    let Some(offered) = host.map(|host| host.abilities(server)) else { return declared };
     if offered.form || offered.url {
         let mut modes = JsonObject::new();
         if offered.form {
@@ -29,7 +37,7 @@ pub(crate) fn capabilities(host: Option<&dyn Host>) -> Value {
         declared["sampling"] = json!({});
     }
     if offered.roots {
-        declared["roots"] = json!({});
+        declared["roots"] = json!({"listChanged": true});
     }
     declared
 }
@@ -55,7 +63,7 @@ pub(crate) async fn answer(
     params: &Value,
 ) -> Asked {
     let Some(host) = host else { return Asked::NotOffered };
-    let offered = host.abilities();
+    let offered = host.abilities(server);
     match method {
         "elicitation/create" => {
             let request = match elicitation(params) {
@@ -69,13 +77,16 @@ pub(crate) async fn answer(
             if !possible {
                 return Asked::NotOffered;
             }
-            let reply = host.elicit(server, request.clone()).await;
+            let reply = timeout(PATIENCE, host.elicit(server, request.clone())).await;
+            let reply = reply.unwrap_or(ElicitationReply::Cancel);
             Asked::Answer(elicited(server, &request, reply))
         }
-        "sampling/createMessage" if offered.sampling => match host.sample(server, sampling(params)).await {
-            Some(reply) => Asked::Answer(sampled(reply)),
-            None => Asked::Refused,
-        },
+        "sampling/createMessage" if offered.sampling => {
+            match timeout(PATIENCE, host.sample(server, sampling(params))).await {
+                Ok(Some(reply)) => Asked::Answer(sampled(reply)),
+                Ok(None) | Err(_) => Asked::Refused,
+            }
+        }
         "roots/list" if offered.roots => {
             let told = host.roots(server).into_iter().filter(|root| root.uri.starts_with("file://"));
             let told: Vec<Value> = told
@@ -94,6 +105,9 @@ fn elicitation(params: &Value) -> Result<Elicitation, &'static str> {
     let message = text(params, "message").unwrap_or_default();
     match params.get("mode").and_then(Value::as_str) {
         None | Some("form") => match params.get("requestedSchema") {
+            Some(schema) if schema.to_string().len() > FORM.0 || is_deeper(schema, FORM.1) => {
+                Err("the form is too large")
+            }
             Some(schema @ Value::Object(_)) => Ok(Elicitation::Form { message, schema: schema.clone() }),
             _ => Err("a form needs an object requestedSchema"),
         },
@@ -102,6 +116,14 @@ fn elicitation(params: &Value) -> Result<Elicitation, &'static str> {
             None => Err("this mode needs a url"),
         },
         Some(_) => Err("this mode is not known"),
+    }
+}
+
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(fields) => levels == 0 || fields.values().any(|field| is_deeper(field, levels - 1)),
+        _ => false,
     }
 }
 

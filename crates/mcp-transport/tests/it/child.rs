@@ -244,10 +244,10 @@ async fn death_ends_every_call_and_is_noticed() {
         let ToolError::Connection { phase: Phase::Call, reason, stderr, .. } = error else {
             panic!("{error:?}");
         };
-        assert_eq!(reason, "it was ended by signal 9");
+        assert_eq!(reason, "it was ended by signal 9 (SIGKILL)");
         assert_eq!(stderr, ["about to die"]);
     }
-    assert_eq!(soon(session.closed()).await, "it was ended by signal 9");
+    assert_eq!(soon(session.closed()).await, "it was ended by signal 9 (SIGKILL)");
     let error = soon(session.call_tool(&die, JsonObject::new(), None)).await.unwrap_err();
     assert!(matches!(error, ToolError::Connection { .. }), "{error:?}");
     soon(session.close()).await;

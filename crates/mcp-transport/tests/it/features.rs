@@ -141,7 +141,7 @@ struct Clerk {
 }
 
 impl Host for Clerk {
-    fn abilities(&self) -> Abilities {
+    fn abilities(&self, _: &ServerName) -> Abilities {
         let mut abilities = Abilities::forms();
         (abilities.sampling, abilities.roots) = (true, true);
         abilities

@@ -99,7 +99,7 @@ async fn both_halves_agree_in_both_eras() {
         assert_eq!(first.name.as_str(), "echo/all.v2");
         assert_eq!(first.server, name());
         assert!(first.annotations.is_read_only());
-        assert_eq!(first.input_schema.to_string(), r#"{"type":"object","properties":{"z":{},"a":{}}}"#);
+        assert_eq!(first.input_schema.as_str(), r#"{"type":"object","properties":{"z":{},"a":{}}}"#);
 
         let arguments = object(json!({"z": 1, "a": [null]}));
         let answer = soon(session.call_tool(&first.name, arguments, None)).await.unwrap();

@@ -1,0 +1,211 @@
+//! The audit log on disk: a chain that goes on when its file is rotated, removed or has no room for a while.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use mcp_security::audit::Chain;
+use serde_json::{Value, json};
+
+/// Records that wait for a disk that takes none; beyond that the oldest are lost, and counted.
+const WAITING: usize = 1000;
+
+/// An audit log in a file. Each record is one write. A file that was moved away, removed or cut is made anew, and what is
+/// in it names the last hash of what was before ([`Chain::continued`]). Records that cannot be written wait for the next
+/// one that can, up to 1,000 of them.
+///
+/// It writes where it is called: not on a runtime.
+#[derive(Debug)]
+pub struct AuditFile {
+    path: PathBuf,
+    open: Option<Open>,
+    waiting: VecDeque<Value>,
+    lost: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    chain: Chain,
+    /// Bytes in the file that are ours.
+    written: u64,
+}
+
+impl AuditFile {
+    /// A log at this path. The file is made by the first record.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), open: None, waiting: VecDeque::new(), lost: 0 }
+    }
+
+    /// Writes a record, and those that wait before it.
+    ///
+    /// # Errors
+    ///
+    /// That it cannot be written now: it waits.
+    pub fn append(&mut self, record: Value) -> io::Result<()> {
+        self.waiting.push_back(record);
+        if self.waiting.len() > WAITING {
+            self.waiting.pop_front();
+            self.lost += 1;
+        }
+        self.write_waiting()
+    }
+
+    /// Writes what waits, and the last line.
+    ///
+    /// # Errors
+    ///
+    /// That it cannot be written; then the log stays open, as that of a program that was killed.
+    pub fn end(mut self) -> io::Result<()> {
+        self.write_waiting()?;
+        let Open { file, chain, .. } = self.ready()?;
+        let last = chain.clone().end();
+        file.write_all(format!("{last}\n").as_bytes())
+    }
+
+    fn write_waiting(&mut self) -> io::Result<()> {
+        self.ready()?;
+        let late = self.waiting.len().saturating_sub(1);
+        if late > 0 || self.lost > 0 {
+            // Whoever reads the log learns that these records were written later than they happened.
+            let gap = json!({"event": "gap", "waited": late, "lost": self.lost});
+            self.ready()?.write(gap)?;
+            self.lost = 0;
+        }
+        while let Some(record) = self.waiting.front().cloned() {
+            self.ready()?.write(record)?;
+            self.waiting.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The file, which is made anew where it is not the one that was written to.
+    fn ready(&mut self) -> io::Result<&mut Open> {
+        let before = match self.open.take() {
+            Some(open) if open.is_at(&self.path) => return Ok(self.open.insert(open)),
+            before => before,
+        };
+        let (chain, first) = match &before {
+            Some(before) => before.chain.clone().continued(&nonce()),
+            None => Chain::begin(&nonce()),
+        };
+        match Open::make(&self.path, chain, &first) {
+            Ok(open) => Ok(self.open.insert(open)),
+            Err(error) => {
+                // The chain is not lost with the file.
+                self.open = before;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Open {
+    fn make(path: &Path, chain: Chain, first: &str) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        let begun = file.metadata()?.len();
+        let line = format!("{first}\n");
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            let _ = file.set_len(begun);
+            return Err(error);
+        }
+        Ok(Self { file, chain, written: begun + line.len() as u64 })
+    }
+
+    /// Writes one record whole, or not at all.
+    fn write(&mut self, record: Value) -> io::Result<()> {
+        let mut chain = self.chain.clone();
+        let line = format!("{}\n", chain.seal(record));
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            let _ = self.file.set_len(self.written);
+            return Err(error);
+        }
+        self.chain = chain;
+        self.written += line.len() as u64;
+        Ok(())
+    }
+
+    /// Whether this is the file that the path leads to, with all that was written to it.
+    fn is_at(&self, path: &Path) -> bool {
+        let (Ok(ours), Ok(there)) = (self.file.metadata(), std::fs::metadata(path)) else { return false };
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
+                return false;
+            }
+        }
+        ours.len() >= self.written && there.len() >= self.written
+    }
+}
+
+/// A number that no other log has.
+fn nonce() -> String {
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", random(), random())
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_security::audit::verify;
+
+    use super::*;
+
+    fn record(number: u32) -> Value {
+        json!({"event": "tool_call", "number": number})
+    }
+
+    fn text(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn a_log_that_is_moved_removed_or_cut_goes_on_in_a_new_segment_that_links_to_the_last_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("audit.jsonl"), folder.path().join("audit.1"));
+        let mut log = AuditFile::new(&path);
+        log.append(record(1)).unwrap();
+        log.append(record(2)).unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        log.append(record(3)).unwrap();
+        let first = verify(text(&moved).as_bytes()).unwrap();
+        let second = verify(text(&path).as_bytes()).unwrap();
+        assert_eq!((first.lines, first.continues), (3, None));
+        assert_eq!(second.continues, Some(first.last.clone()));
+
+        std::fs::remove_file(&path).unwrap();
+        log.append(record(4)).unwrap();
+        let third = verify(text(&path).as_bytes()).unwrap();
+        assert_eq!(third.continues, Some(second.last));
+
+        std::fs::write(&path, "").unwrap();
+        log.append(record(5)).unwrap();
+        log.end().unwrap();
+        let last = verify(text(&path).as_bytes()).unwrap();
+        assert_eq!((last.lines, last.complete, last.continues), (3, true, Some(third.last)));
+    }
+
+    #[test]
+    fn what_cannot_be_written_waits_and_the_gap_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("logs");
+        let path = place.join("audit.jsonl");
+        let mut log = AuditFile::new(&path);
+        for number in 0..WAITING as u32 + 7 {
+            log.append(record(number)).unwrap_err();
+        }
+        std::fs::create_dir(&place).unwrap();
+        log.append(record(9999)).unwrap();
+        let written = text(&path);
+        let gap: Value = serde_json::from_str(written.lines().nth(1).unwrap()).unwrap();
+        assert_eq!((&gap["event"], &gap["lost"]), (&json!("gap"), &json!(8)));
+        assert_eq!(verify(written.as_bytes()).unwrap().lines, 2 + WAITING as u64);
+        assert!(written.lines().last().unwrap().contains("9999"));
+    }
+}

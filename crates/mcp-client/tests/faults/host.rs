@@ -1,0 +1,208 @@
+//! Parts that this program plays as a process of its own: a host that is killed, one without file descriptors, one whose
+//! server's process id goes to somebody else.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use massgen_testkit::{Outcome, PATIENCE, ScriptedServer, process};
+use mcp_client::{Ledger, MultiMcpClient, ServerConfig, Target};
+use mcp_core::{LaunchSpec, ToolService};
+use serde_json::{Value, json};
+
+use crate::lab::{Measured, Playing, innocent, named};
+use crate::stdio::script;
+use crate::support::{call, child, is_failed, is_ready, name, restarts, start, until};
+use crate::{Fault, Play};
+
+/// Which part this process plays.
+const PART: &str = "MASSGEN_FAULTS_PART";
+/// Where the host that is killed keeps its ledger.
+pub(crate) const LEDGER: &str = "MASSGEN_FAULTS_LEDGER";
+
+fn own(id: &'static str, what: &'static str, play: fn() -> Playing) -> Fault {
+    Fault { id, what, long: false, play: Play::Own(play) }
+}
+
+pub(crate) fn faults() -> Vec<Fault> {
+    if !cfg!(target_os = "linux") {
+        return Vec::new();
+    }
+    vec![
+        own(
+            "F65",
+            "no file descriptors left: told as ours, the open sessions go on, a new one joins later",
+            || Box::pin(no_descriptors()),
+        ),
+        own(
+            "F71",
+            "the id of a dead server's process is given to another one: no signal reaches that",
+            || Box::pin(reused_id()),
+        ),
+    ]
+}
+
+/// This program, in that part, with a server to call and words before it, such as `unshare`'s.
+pub(crate) fn part(part: &str, before: &[&str], server: &ScriptedServer) -> Command {
+    let own = std::env::current_exe().unwrap();
+    let mut command = match before {
+        [] => Command::new(own),
+        [program, words @ ..] => {
+            let mut command = Command::new(program);
+            command.args(words).arg(own);
+            command
+        }
+    };
+    command.arg(server.program()).args(server.args()).env(PART, part);
+    command
+}
+
+/// Plays the part that this process was started for, where it was.
+pub(crate) fn play_part() -> Option<ExitCode> {
+    let part = std::env::var(PART).ok()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let problems = runtime.block_on(async {
+        match part.as_str() {
+            "dies" => dies().await,
+            "descriptors" => without_descriptors().await,
+            _ => with_a_reused_id().await,
+        }
+    });
+    println!("{}", json!(problems));
+    runtime.shutdown_background();
+    Some(ExitCode::SUCCESS)
+}
+
+/// The server that was named on the command line.
+fn server() -> ServerConfig {
+    let mut words = std::env::args().skip(1);
+    let program = words.next().unwrap();
+    let spec = LaunchSpec { program, args: words.collect(), ..LaunchSpec::default() };
+    ServerConfig::new(name("faulty"), Target::Stdio(spec))
+}
+
+async fn dies() -> Vec<String> {
+    let ledger = Ledger::new();
+    ledger.write_to(std::env::var_os(LEDGER).map(PathBuf::from));
+    let mut options = restarts(1);
+    options.ledger = Some(ledger);
+    let (client, _) = start([server()], options);
+    client.ready(PATIENCE).await;
+    let _ = client.call(call("mcp__faulty__do", json!({}))).await;
+    Vec::new()
+}
+
+/// Runs a part to its end and takes over what it found wrong. `None`: it could not be played.
+async fn outcome(mut command: Command) -> Option<Vec<String>> {
+    let output =
+        tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).stderr(Stdio::piped()).output());
+    let output = output.await.unwrap().ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    let said: Value = serde_json::from_slice(&output.stdout).ok()?;
+    let problems = said.as_array()?.iter();
+    Some(problems.map(|problem| problem.as_str().unwrap_or_default().to_owned()).collect())
+}
+
+async fn no_descriptors() -> Measured {
+    let mut measured = Measured { got: "unavailable".into(), ..Measured::default() };
+    let scripted = script(Outcome::Echo).launch();
+    let limited = ["sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\""];
+    match outcome(part("descriptors", &limited, &scripted)).await {
+        Some(problems) => measured.problems.extend(problems),
+        None => measured.problems.push("the process with few file descriptors failed".into()),
+    }
+    measured.count_survivors(&[scripted.journal()]).await;
+    measured
+}
+
+/// With `ulimit -n 64`: an open session, then no descriptor left, then a server that cannot be started.
+async fn without_descriptors() -> Vec<String> {
+    let mut problems = Vec::new();
+    let first = innocent();
+    let (open, _) = start([child("innocent", &first)], restarts(1));
+    open.ready(PATIENCE).await;
+    let mut held: Vec<File> = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        held.push(file);
+    }
+    let (late, recorder) = start([server()], restarts(1000));
+    let one = late.client("faulty").unwrap();
+    until(one, is_failed).await;
+    let (class, text) = named(&late.call(call("mcp__faulty__do", json!({}))).await);
+    let reason = format!("{:?}", recorder.states.lock().unwrap());
+    if !reason.contains("no file descriptors left") {
+        problems.push(format!("its state does not say why it is away: {reason:.300}"));
+    }
+    if !["unavailable", "unknown_tool"].contains(&class.as_str()) {
+        problems.push(format!("the caller got {class} ({text})"));
+    }
+    let (class, text) = named(&open.call(call("mcp__innocent__look", json!({}))).await);
+    if class != "answered" {
+        problems.push(format!("the open session gave {class} ({text})"));
+    }
+    if one.status().circuit.name() != "closed" {
+        problems.push("it was taken for the server's fault".to_owned());
+    }
+    drop(held);
+    until(one, is_ready).await;
+    late.close().await;
+    open.close().await;
+    problems
+}
+
+async fn reused_id() -> Measured {
+    let mut measured = Measured { got: "unavailable".into(), ..Measured::default() };
+    let scripted = script(Outcome::Exit(1)).launch();
+    // Its own table of process ids, in which the next one can be chosen.
+    let apart = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    match outcome(part("reuse", &apart, &scripted)).await {
+        Some(problems) => measured.problems.extend(problems),
+        None => measured.impossible = Some("no process id can be chosen here (unshare --user --pid)"),
+    }
+    measured
+}
+
+async fn with_a_reused_id() -> Vec<String> {
+    let mut problems = Vec::new();
+    let (client, _): (MultiMcpClient, _) = start([server()], restarts(0));
+    client.ready(PATIENCE).await;
+    let one = client.client("faulty").unwrap();
+    let Some(pid) = one.status().peer.and_then(|peer| peer.pid) else {
+        return vec!["the server did not start".into()];
+    };
+    let _ = client.call(call("mcp__faulty__do", json!({}))).await;
+    until(one, is_failed).await;
+    let Some(mut innocent) = with_id(pid) else {
+        return vec![format!("no process got the id {pid}")];
+    };
+    // Everything that ends servers is done now, with the id in somebody else's hands.
+    client.close().await;
+    drop(client);
+    if process::until(Duration::from_millis(500), || innocent.try_wait().unwrap().is_some()).await {
+        problems.push("the process that has the id now was ended".to_owned());
+    }
+    let _ = innocent.kill();
+    let _ = innocent.wait();
+    problems
+}
+
+/// A process with this id, at the head of a group of its own, as the server was.
+fn with_id(wanted: u32) -> Option<std::process::Child> {
+    for _ in 0..200 {
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (wanted - 1).to_string()).ok()?;
+        let mut command = Command::new("sleep");
+        command.arg("60").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn().ok()?;
+        if child.id() == wanted {
+            return Some(child);
+        }
+        // A thread of ours was faster.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    None
+}
