@@ -21,6 +21,7 @@ mod process;
 mod project;
 mod race;
 mod release;
+mod soak;
 mod steps;
 mod test;
 mod tidy;
@@ -49,6 +50,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "corpus", help: corpus::HELP, run: corpus::run },
     Command { name: "docs", help: docs::HELP, run: docs::run },
     Command { name: "faults", help: faults::HELP, run: faults::run },
+    Command { name: "soak", help: soak::HELP, run: soak::run },
     Command { name: "bench", help: bench::HELP, run: bench::run },
     Command { name: "race", help: race::HELP, run: race::run },
     Command { name: "tools", help: tools::HELP, run: tools::run },
