@@ -16,8 +16,18 @@ pub struct Request {
     pub tools: Vec<ToolDefinition>,
     /// Whether it may, must or must not call one.
     pub tool_choice: ToolChoice,
+    /// The most tokens of the answer, where this request has a limit of its own; the lesser of it and the model's
+    /// counts.
+    pub max_tokens: Option<u64>,
     /// What this request is for. No wire sends it; a scripted model matches on it.
     pub context: RequestContext,
+}
+
+impl Request {
+    /// The most tokens of the answer: the lesser of this request's limit and `configured`.
+    pub(crate) fn most_tokens(&self, configured: Option<u64>) -> Option<u64> {
+        self.max_tokens.into_iter().chain(configured).min()
+    }
 }
 
 /// One step of a conversation.

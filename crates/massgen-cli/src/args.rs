@@ -131,6 +131,9 @@ pub(crate) enum Command {
     /// Work with configuration files
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Keep values that configurations name by `${keyring:NAME}`
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -187,6 +190,26 @@ pub(crate) enum ConfigCommand {
     Schema,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// Keep a value: it is asked for without an echo, or read from standard input
+    Set {
+        /// Its name: letters, digits, `_`, `-` and `.`
+        name: String,
+    },
+    /// Show the names, and where each is kept; never a value
+    List {
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a value
+    Rm {
+        /// Its name
+        name: String,
+    },
+}
+
 /// Which servers are meant.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServersArgs {
@@ -228,6 +251,44 @@ pub(crate) enum McpCommand {
         #[command(flatten)]
         servers: ServersArgs,
     },
+    /// Show the resources, and the patterns of their addresses
+    Resources {
+        /// Only this server's
+        server: Option<String>,
+        #[command(flatten)]
+        servers: ServersArgs,
+    },
+    /// Read a resource
+    Read {
+        /// The server
+        server: String,
+        /// The resource's address
+        uri: String,
+        #[command(flatten)]
+        servers: ServersArgs,
+    },
+    /// Show the prompts and their arguments
+    Prompts {
+        /// Only this server's
+        server: Option<String>,
+        #[command(flatten)]
+        servers: ServersArgs,
+    },
+    /// Fill in a prompt
+    Prompt {
+        /// The server
+        server: String,
+        /// The prompt
+        prompt: String,
+        /// Arguments: `key=value`
+        #[arg(value_name = "KEY=VALUE")]
+        arguments: Vec<String>,
+        /// Show the server's proposals for this argument instead, from what is given of it so far
+        #[arg(long, value_name = "ARGUMENT")]
+        complete: Option<String>,
+        #[command(flatten)]
+        servers: ServersArgs,
+    },
     /// Log in at a remote server through the browser; the login is kept for later runs
     Auth(AuthArgs),
     /// Write massgen.lock: what every tool is now; later, show what changed
@@ -238,6 +299,8 @@ pub(crate) enum McpCommand {
         #[command(flatten)]
         servers: ServersArgs,
     },
+    /// Judge configurations of servers, massgen's or another program's; with --live also what the servers say
+    Scan(ScanArgs),
     /// Look into the audit log of a run
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -265,18 +328,104 @@ pub(crate) struct AuthArgs {
     pub(crate) servers: ServersArgs,
 }
 
+/// What is scanned, and how it is told.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing of --fail-on or worse, 1 a file cannot be read, 3 a server could not be looked at, 5 something was found."
+)]
+pub(crate) struct ScanArgs {
+    /// Configurations: massgen's own, or files with servers of Claude Desktop, Cursor, VS Code and their like [default: ./massgen.yaml]
+    #[arg(value_name = "CONFIG")]
+    pub(crate) config: Vec<PathBuf>,
+
+    /// Also what such programs have in their usual places, for you and in this folder
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// A server that is in no file: an address, or a command line
+    #[arg(long, value_name = "URL|COMMAND")]
+    pub(crate) server: Vec<String>,
+
+    /// Start or dial the servers that are not refused, and judge their tools, texts and schemas, against massgen.lock too
+    #[arg(long)]
+    pub(crate) live: bool,
+
+    /// Exit with code 5 where something this bad or worse was found
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t)]
+    pub(crate) fail_on: FailOn,
+
+    /// One JSON document
+    #[arg(long, conflicts_with = "sarif")]
+    pub(crate) json: bool,
+
+    /// One SARIF 2.1.0 document, as code scanning takes it
+    #[arg(long)]
+    pub(crate) sarif: bool,
+}
+
+/// What makes a scan fail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// What massgen refuses or holds back
+    #[default]
+    Error,
+    /// What massgen tells and uses
+    Warning,
+    /// What is worth knowing
+    Note,
+    /// Nothing
+    Never,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Check that no line was altered, left out, added or moved
-    Verify {
-        /// The log folder of a run, or its audit.jsonl
-        log: PathBuf,
-        /// One JSON document
-        #[arg(long)]
-        json: bool,
-    },
+    /// Check that no line was altered, left out, added or moved; exit code 3 where one was, or where the end is missing
+    Verify(AuditVerify),
     /// Show records, all of them or some
     Query(AuditQuery),
+    /// Write the log in a format that other programs collect
+    Export(AuditExport),
+}
+
+/// Which log is checked.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuditVerify {
+    /// The log folder of a run, or its audit.jsonl; where the log was moved while it was written, all its files in order
+    #[arg(required = true)]
+    pub(crate) log: Vec<PathBuf>,
+
+    /// The run is still on, or was killed: a log without its last line is fine
+    #[arg(long)]
+    pub(crate) unfinished: bool,
+
+    /// One JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What is written where.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuditExport {
+    /// The log folder of a run, or its audit.jsonl
+    pub(crate) log: PathBuf,
+
+    /// The format
+    #[arg(long, value_enum)]
+    pub(crate) format: AuditFormat,
+
+    /// The file [default: standard output]
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// What other programs read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuditFormat {
+    /// Open Cybersecurity Schema Framework 1.6, one event a line: calls as API Activity (6003), servers as Application
+    /// Lifecycle (6002), everything that a rule found as Detection Finding (2004)
+    Ocsf,
+    /// SARIF 2.1.0: what was refused or found
+    Sarif,
 }
 
 /// Which records are meant.
@@ -297,7 +446,7 @@ pub(crate) struct AuditQuery {
     #[arg(long, value_name = "NAME")]
     pub(crate) tool: Option<String>,
 
-    /// Only this kind: tool_call, pin, server
+    /// Only this kind: tool_call, tool, instructions, launch, pin, integrity, server
     #[arg(long, value_name = "KIND")]
     pub(crate) event: Option<String>,
 

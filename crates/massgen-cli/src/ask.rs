@@ -1,18 +1,15 @@
 //! Asks the person at the terminal whether a call may happen.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 
 use massgen::client::{Answer, Ask, Question};
 use massgen::core::BoxFuture;
-use massgen::orchestrator::Event;
 use massgen::security::lock::{Grant, fingerprint};
 use massgen::security::permission::{Decision, Defaults, Nature};
-use tokio::sync::oneshot;
 
 use crate::args::Changes;
-use crate::display::Display;
+use crate::console::{Console, is_attended, quoted};
 use crate::lock_file;
 use crate::style::safe;
 
@@ -28,94 +25,48 @@ pub(crate) fn defaults(changes: Option<Changes>) -> Defaults {
     }
 }
 
-fn is_attended() -> bool {
-    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-}
-
-/// Holds the display while a question is open, so that the question is not scrolled away.
-#[derive(Clone, Default)]
-pub(crate) struct Pause(Arc<(Mutex<bool>, Condvar)>);
-
-impl Pause {
-    fn set(&self, paused: bool) {
-        let (state, changed) = &*self.0;
-        *state.lock().unwrap_or_else(PoisonError::into_inner) = paused;
-        changed.notify_all();
-    }
-
-    fn wait(&self) {
-        let (state, changed) = &*self.0;
-        let mut paused = state.lock().unwrap_or_else(PoisonError::into_inner);
-        while *paused {
-            paused = changed.wait(paused).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-/// A display that waits while a question is open.
-pub(crate) struct Paused {
-    pub(crate) inner: Box<dyn Display>,
-    pub(crate) pause: Pause,
-}
-
-impl Display for Paused {
-    fn show(&mut self, event: &Event) -> std::io::Result<()> {
-        self.pause.wait();
-        self.inner.show(event)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.pause.wait();
-        self.inner.flush()
-    }
-}
-
 /// The terminal, as far as it can be asked.
 pub(crate) struct Terminal {
-    pause: Pause,
+    console: Arc<Console>,
     /// Where "always" is written down.
     lock: PathBuf,
 }
 
 impl Terminal {
-    pub(crate) fn new(pause: Pause, lock: PathBuf) -> Arc<Self> {
-        Arc::new(Self { pause, lock })
+    pub(crate) fn new(console: Arc<Console>, lock: PathBuf) -> Arc<Self> {
+        Arc::new(Self { console, lock })
     }
 
     async fn question(&self, question: Question) -> Answer {
-        /// Lets the display go on however the question ends.
-        struct Open<'a>(&'a Pause);
-        impl Drop for Open<'_> {
-            fn drop(&mut self) {
-                self.0.set(false);
+        let mut talk = self.console.talk().await;
+        talk.say(&describe(&question));
+        let choice = loop {
+            let Some(line) = talk.line("allow? [y] once  [r] for this run  [a] always  [n] no: ").await
+            else {
+                break Choice::No;
+            };
+            if let Some(choice) = parse(&line) {
+                break choice;
             }
-        }
-        self.pause.set(true);
-        let _open = Open(&self.pause);
-        let (reply, answer) = oneshot::channel();
-        let text = describe(&question);
-        // Not on the runtime's own threads: a person may think for long, and a read cannot be taken back.
-        std::thread::spawn(move || {
-            let _ = reply.send(read(&text));
-        });
-        match answer.await {
-            Ok(Some(Choice::Once)) => Answer::Once,
-            Ok(Some(Choice::Run)) => Answer::ThisRun,
-            Ok(Some(Choice::Always)) => {
+        };
+        match choice {
+            Choice::Once => Answer::Once,
+            Choice::Run => Answer::ThisRun,
+            Choice::Always => {
                 let grant = Grant {
                     server: question.spec.server.to_string(),
                     tool: question.spec.name.to_string(),
                     sha256: fingerprint(&question.spec),
                 };
-                match lock_file::add_grant(&self.lock, grant) {
-                    Ok(()) => note(format!("written to {}", self.lock.display())),
-                    Err(error) => {
-                        note(format!("allowed for this run only: {}: {error}", self.lock.display()))
-                    }
-                }
+                let path = self.lock.display();
+                let told = match lock_file::add_grant(&self.lock, grant) {
+                    Ok(()) => format!("written to {path}"),
+                    Err(error) => format!("allowed for this run only: {path}: {error}"),
+                };
+                talk.say(&safe(&told));
                 Answer::ThisRun
             }
-            _ => Answer::No,
+            Choice::No => Answer::No,
         }
     }
 }
@@ -134,10 +85,6 @@ impl Ask for Terminal {
     }
 }
 
-fn note(text: String) {
-    crate::output::note(safe(&text));
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Choice {
     Once,
@@ -150,46 +97,23 @@ enum Choice {
 fn describe(question: &Question) -> String {
     let caller = question.caller.as_ref().map_or("someone", |agent| agent.as_str());
     let why = match (&question.verdict.pattern, question.verdict.nature) {
+        _ if question.concern.is_some() => {
+            question.concern.clone().unwrap_or_default().escape_debug().to_string()
+        }
         (Some(pattern), _) => format!("the rule {pattern:?} says to ask"),
         (None, Nature::Destroys) => "it says that it may delete or overwrite".to_owned(),
         (None, _) => "it may change the world".to_owned(),
     };
     let mut text = format!(
-        "\n{} wants to call {} of server {}: {why}\n",
+        "\n{} wants to call {} of server {}: {why}",
         caller.escape_debug(),
         question.spec.name.as_str().escape_debug(),
         question.spec.server
     );
     for (name, value) in &question.arguments {
-        text.push_str(&format!("  {} = {}\n", name.escape_debug(), visible(&value.to_string())));
+        text.push_str(&format!("\n  {} = {}", name.escape_debug(), quoted(&value.to_string())));
     }
     text
-}
-
-/// JSON text in which every character shows as itself.
-fn visible(json: &str) -> String {
-    json.chars()
-        .flat_map(|c| match c {
-            '"' | '\'' | '\\' => vec![c],
-            c => c.escape_debug().collect(),
-        })
-        .collect()
-}
-
-fn read(text: &str) -> Option<Choice> {
-    let mut terminal = std::io::stderr();
-    terminal.write_all(text.as_bytes()).ok()?;
-    loop {
-        terminal.write_all(b"allow? [y] once  [r] for this run  [a] always  [n] no: ").ok()?;
-        terminal.flush().ok()?;
-        let mut line = String::new();
-        if std::io::stdin().lock().read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if let Some(choice) = parse(&line) {
-            return Some(choice);
-        }
-    }
 }
 
 fn parse(line: &str) -> Option<Choice> {
@@ -212,24 +136,5 @@ mod tests {
         assert_eq!(parse("always\n"), Some(Choice::Always));
         assert_eq!(parse("\n"), Some(Choice::No));
         assert_eq!(parse("maybe\n"), None);
-    }
-
-    #[test]
-    fn nothing_in_an_argument_moves_the_cursor_or_hides() {
-        let shown = visible(&serde_json::json!("a\u{1b}[2J\u{202e}b\u{200b}\u{e0041}").to_string());
-        assert!(shown.is_ascii(), "{shown}");
-        assert!(!shown.contains('\u{1b}'), "{shown}");
-    }
-
-    #[test]
-    fn a_display_goes_on_when_the_question_is_over() {
-        let pause = Pause::default();
-        pause.set(true);
-        let waiting = std::thread::spawn({
-            let pause = pause.clone();
-            move || pause.wait()
-        });
-        pause.set(false);
-        waiting.join().unwrap();
     }
 }

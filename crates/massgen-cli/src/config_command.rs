@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::args::ConfigCommand;
 use crate::failure::{Failure, Kind};
+use crate::secret_store::SecretStore;
 use crate::{environment, output, session};
 
 pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
@@ -22,7 +23,9 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
 /// Checks a file. Nothing is started, and a key or a variable that this machine lacks is a problem of this machine,
 /// not of the file: it is a warning.
 fn check(file: &Path, as_json: bool) -> Result<(), Failure> {
-    let options = session::load_options(environment::read());
+    let environment = environment::read();
+    let secrets = SecretStore::new(&environment);
+    let options = session::load_options(environment, secrets);
     let loaded = config::load(file, &options);
     if as_json {
         output::json(&report(file, loaded.config.as_ref(), &loaded.diagnostics));

@@ -6,24 +6,35 @@ mod audit_command;
 mod audit_log;
 mod chaos;
 mod config_command;
+mod console;
 mod demo;
 mod display;
 mod dotenv;
 mod environment;
 mod failure;
 mod interactive;
+#[cfg(target_os = "linux")]
+mod launcher;
 mod local_model;
 mod lock_file;
 mod log_directory;
+mod login_store;
 mod mcp_auth;
 mod mcp_command;
+mod mcp_offers;
 mod output;
+mod page;
+mod person;
 mod players;
 mod prompt;
 mod recorder;
 mod resume;
 mod run;
 mod run_record;
+mod sarif;
+mod scan;
+mod secret_store;
+mod secrets_command;
 mod session;
 mod signals;
 mod stats;
@@ -39,12 +50,19 @@ use crate::args::{Cli, Command};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    // Before anything else: servers wait for it.
+    #[cfg(target_os = "linux")]
+    if std::env::args_os().nth(1).is_some_and(|first| first == launcher::COMMAND) {
+        std::process::exit(launcher::run(std::env::args_os().skip(2)));
+    }
     let cli = Cli::parse();
     if let Some(Command::Completions { shell }) = &cli.command {
         clap_complete::generate(*shell, &mut Cli::command(), "massgen", &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
-    let ended = tokio::runtime::Builder::new_multi_thread()
+    // One thread: what a team does is wait, and a message that need not wake another thread costs half. Files and other
+    // things that block have threads of their own.
+    let ended = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::config(format!("the runtime could not start: {error}")))
@@ -69,6 +87,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Demo(args)) => demo::run(args).await,
         Some(Command::Mcp(command)) => mcp_command::run(command).await,
         Some(Command::Config(command)) => config_command::run(command),
+        Some(Command::Secrets(command)) => secrets_command::run(command).await,
         Some(Command::Resume(args)) => resume::run(args).await,
         Some(Command::Completions { .. }) => Ok(()),
     }

@@ -1,24 +1,26 @@
 //! `massgen mcp auth SERVER`: a login at a remote server, through the user's browser.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use massgen::Servers;
 use massgen::core::{BoxFuture, Environment, ServerName};
-use massgen::transport::oauth::{AuthorizeError, Authorizer, FileTokens, OAuthOptions};
+use massgen::transport::oauth::{AuthorizeError, Authorizer, OAuthOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use crate::args::AuthArgs;
-use crate::environment;
+use crate::args::{AuthArgs, OutputFormat};
+use crate::console::{Console, Pause, is_attended, quoted};
 use crate::failure::{Failure, Kind};
-use crate::mcp_command;
-use crate::output;
+use crate::login_store::{self, Logins};
 use crate::prompt::{Line, Prompt};
+use crate::secret_store::{Kept, SecretStore};
+use crate::secrets_command::unavailable;
 use crate::session::Session;
 use crate::style::safe;
+use crate::{environment, mcp_command, output};
 
 /// How long the user may take on the login page.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -27,81 +29,138 @@ const PATH: &str = "/callback";
 /// The largest request that comes back.
 const REQUEST: usize = 16 * 1024;
 
-/// The logins that were made by `mcp auth`, for every session of this program: used and renewed, never made.
-pub(crate) fn kept(environment: &Environment) -> Option<OAuthOptions> {
-    Some(OAuthOptions::new(Arc::new(FileTokens::new(folder(environment)?))))
+/// The logins that were made by `mcp auth`, for every session of this program: used and renewed, not made. With a
+/// console, a server that wants more rights than its login has can be given them by the person there.
+pub(crate) fn kept(session: &Session, console: Option<Arc<Console>>) -> Option<OAuthOptions> {
+    let folder = folder(&session.environment)?;
+    let mut options = OAuthOptions::new(Arc::new(Logins::new(session.secrets.clone(), &folder)));
+    let attended = session.output.output == OutputFormat::Text && is_attended();
+    options.authorizer = console.filter(|_| attended).map(|console| {
+        let browser = Browser { makes_logins: false, ..Browser::new(console) };
+        Arc::new(browser) as Arc<dyn Authorizer>
+    });
+    Some(options)
 }
 
+/// Where an earlier version kept logins, in the clear.
 fn folder(environment: &Environment) -> Option<PathBuf> {
     Some(environment::state_folder(environment)?.join("logins"))
 }
 
 pub(crate) async fn run(args: AuthArgs, session: &Session) -> Result<(), Failure> {
-    let environment = &session.environment;
-    let folder = folder(environment).ok_or_else(|| {
+    let server = name(&args.server)?;
+    let folder = folder(&session.environment).ok_or_else(|| {
         Failure::config("there is no folder for logins").with_hint("set HOME or XDG_STATE_HOME")
     })?;
     // What was there before is forgotten: whoever asks for a login has a reason.
-    let file = folder.join(format!("{}.json", name(&args.server)?));
+    forget(&session.secrets, &folder, &server).await?;
+    if args.forget {
+        output::line(format!("The login at {server} is forgotten."));
+        return Ok(());
+    }
+    let store = session.secrets.clone();
+    // Before the browser opens, and not after: a login that cannot be kept is made for nothing.
+    let ready = tokio::task::spawn_blocking(move || store.make_ready());
+    ready
+        .await
+        .map_err(|error| Failure::config(error.to_string()))?
+        .map_err(|missing| unavailable(&missing))?;
+    let mut options = OAuthOptions::new(Arc::new(Logins::new(session.secrets.clone(), &folder)));
+    let browser = Browser { by_hand: args.no_browser, ..Browser::new(Console::new(Pause::default())) };
+    options.authorizer = Some(Arc::new(browser));
+    let servers = mcp_command::start_for(&args.servers, &args.server, options, PATIENCE).await?;
+    let kept = kept_in(&session.secrets, &server).await;
+    let outcome = conclude(&servers, kept, &args.server);
+    servers.close().await;
+    outcome
+}
+
+/// Removes every login of a server, of an earlier version too.
+async fn forget(store: &SecretStore, folder: &Path, server: &ServerName) -> Result<(), Failure> {
+    let file = folder.join(format!("{server}.json"));
     match std::fs::remove_file(&file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(Failure::config(format!("{} cannot be removed: {error}", file.display())));
         }
         _ => {}
     }
-    if args.forget {
-        output::line(format!("The login at {} is forgotten.", args.server));
-        return Ok(());
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await;
-    let listener = listener.map_err(|error| Failure::config(format!("no port can be opened: {error}")))?;
-    let mut options = OAuthOptions::new(Arc::new(FileTokens::new(folder)));
-    options.authorizer = Some(Arc::new(Browser::new(listener, args.no_browser)?));
-    let servers = mcp_command::start_for(&args.servers, &args.server, options, PATIENCE).await?;
-    let outcome = conclude(&servers, &file, &args.server);
-    servers.close().await;
-    outcome
+    let (store, server) = (store.clone(), server.clone());
+    let forgotten = tokio::task::spawn_blocking(move || {
+        let of_server = login_store::key_begins(&server);
+        for (key, _) in store.keys()?.into_iter().filter(|(key, _)| key.starts_with(&of_server)) {
+            store.remove(&key)?;
+        }
+        Ok(())
+    });
+    let forgotten = forgotten.await.map_err(|error| Failure::config(error.to_string()))?;
+    forgotten.map_err(|missing| unavailable(&missing))
+}
+
+/// Where the login of a server is kept.
+async fn kept_in(store: &SecretStore, server: &ServerName) -> Option<Kept> {
+    let (store, of_server) = (store.clone(), login_store::key_begins(server));
+    let keys = tokio::task::spawn_blocking(move || store.keys()).await.ok()?.ok()?;
+    keys.into_iter().find(|(key, _)| key.starts_with(&of_server)).map(|(_, kept)| kept)
 }
 
 fn name(server: &str) -> Result<ServerName, Failure> {
     ServerName::new(server).map_err(|error| Failure::config(error.to_string()))
 }
 
-fn conclude(servers: &Servers, file: &std::path::Path, server: &str) -> Result<(), Failure> {
+fn conclude(servers: &Servers, kept: Option<Kept>, server: &str) -> Result<(), Failure> {
     if let Some(error) = servers.reports().into_iter().find_map(|report| report.error) {
         output::line(format!("{server}: {}", safe(&error)));
         return Err(Failure::silent(Kind::NoAnswer));
     }
-    if file.is_file() {
-        output::line(format!("Logged in at {server}. The login is kept in {}", file.display()));
-    } else {
-        output::line(format!("{server} asked for no login."));
+    match kept {
+        Some(kept) => output::line(format!("Logged in at {server}. The login is kept in {kept}")),
+        None => output::line(format!("{server} asked for no login.")),
     }
     Ok(())
 }
 
 /// Opens the page in the user's browser, and waits on a port of this machine for the user to be sent back.
 struct Browser {
-    listener: TcpListener,
-    redirect: String,
+    console: Arc<Console>,
+    /// Opened when it is needed.
+    listener: OnceLock<Option<TcpListener>>,
     by_hand: bool,
+    makes_logins: bool,
 }
 
 impl Browser {
-    fn new(listener: TcpListener, by_hand: bool) -> Result<Self, Failure> {
-        let address = listener.local_addr().map_err(|error| Failure::config(error.to_string()))?;
-        Ok(Self { listener, redirect: format!("http://{address}{PATH}"), by_hand })
+    fn new(console: Arc<Console>) -> Self {
+        Self { console, listener: OnceLock::new(), by_hand: false, makes_logins: true }
+    }
+
+    fn listener(&self) -> Option<&TcpListener> {
+        let open = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let opened = self.listener.get_or_init(|| {
+            open().inspect_err(|error| tracing::warn!(%error, "no port can be opened for the way back")).ok()
+        });
+        opened.as_ref()
+    }
+
+    fn redirect(&self) -> String {
+        let address = self.listener().and_then(|listener| listener.local_addr().ok());
+        let port = address.map(|address| address.port()).unwrap_or_default();
+        format!("http://127.0.0.1:{port}{PATH}")
     }
 
     async fn wait(&self) -> Result<Url, AuthorizeError> {
+        let Some(listener) = self.listener() else { return std::future::pending().await };
         loop {
-            let Ok((stream, _)) = self.listener.accept().await else { continue };
+            let Ok((stream, _)) = listener.accept().await else { continue };
             // Whoever says nothing must not keep the others waiting.
             let read = tokio::time::timeout(Duration::from_secs(5), answer(stream)).await;
             if let Ok(Some(target)) = read
                 && target.starts_with(PATH)
             {
-                let base = Url::parse(&self.redirect).map_err(|error| AuthorizeError(error.to_string()))?;
+                let base = Url::parse(&self.redirect()).map_err(|error| AuthorizeError(error.to_string()))?;
                 return base.join(&target).map_err(|error| AuthorizeError(error.to_string()));
             }
         }
@@ -109,11 +168,12 @@ impl Browser {
 
     async fn pasted(&self) -> Result<Url, AuthorizeError> {
         let prompt = Prompt::new(output::is_interactive(), None);
+        let redirect = self.redirect();
         loop {
             match prompt.line("The address you were sent to: ").await {
                 Line::Text(text) => match Url::parse(text.trim()) {
-                    Ok(url) if url.as_str().starts_with(&self.redirect) => return Ok(url),
-                    _ => output::note(format!("It begins with {}", self.redirect)),
+                    Ok(url) if url.as_str().starts_with(&redirect) => return Ok(url),
+                    _ => output::note(format!("It begins with {redirect}")),
                 },
                 // The browser may be on this machine after all.
                 Line::End => std::future::pending().await,
@@ -123,8 +183,34 @@ impl Browser {
 }
 
 impl Authorizer for Browser {
+    fn makes_logins(&self) -> bool {
+        self.makes_logins
+    }
+
+    fn consent<'a>(&'a self, server: &'a ServerName, scopes: &'a [String]) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            if !is_attended() {
+                return false;
+            }
+            let mut talk = self.console.talk().await;
+            let wanted: Vec<_> = scopes.iter().map(|scope| format!("\n  {}", quoted(scope))).collect();
+            talk.say(&format!(
+                "\nserver {server} wants more rights than its login has:{}\nThey are granted on a page of its authorization server.",
+                wanted.concat()
+            ));
+            loop {
+                let Some(line) = talk.line("go there? [y] yes  [n] no: ").await else { return false };
+                match line.trim().to_ascii_lowercase().as_str() {
+                    "y" | "yes" => return true,
+                    "n" | "no" | "" => return false,
+                    _ => {}
+                }
+            }
+        })
+    }
+
     fn redirect_uri(&self) -> String {
-        self.redirect.clone()
+        self.redirect()
     }
 
     fn authorize<'a>(
@@ -141,7 +227,7 @@ impl Authorizer for Browser {
                     );
                     return self.pasted().await;
                 }
-                if !open(page) {
+                if !crate::page::open(page) {
                     output::note("No browser could be started.");
                 }
                 std::future::pending().await
@@ -195,30 +281,6 @@ fn target(request: &[u8]) -> Option<String> {
     words.next().filter(|target| target.starts_with('/') && !target.starts_with("//")).map(str::to_owned)
 }
 
-/// Starts the user's browser, without a shell. The address was judged by the transport: https, or this machine.
-fn open(page: &Url) -> bool {
-    let program = match std::env::consts::OS {
-        "macos" => "open",
-        "windows" => "explorer",
-        _ => "xdg-open",
-    };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the user's own browser, with one argument that is an address"
-    )]
-    let mut command = std::process::Command::new(program);
-    let quiet = std::process::Stdio::null;
-    let child = command.arg(page.as_str()).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn();
-    match child {
-        Ok(mut child) => {
-            // It ends when it has handed the page over; nobody needs to know when.
-            std::thread::spawn(move || child.wait());
-            true
-        }
-        Err(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,9 +304,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_user_comes_back_through_the_port_and_strays_do_not() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let browser = Browser::new(listener, false).unwrap();
+        let browser = Browser::new(Console::new(Pause::default()));
+        let address = browser.listener().unwrap().local_addr().unwrap();
         let visits = async {
             for path in ["/favicon.ico", "/callback?code=c&state=s&iss=i"] {
                 let mut stream = TcpStream::connect(address).await.unwrap();

@@ -10,10 +10,13 @@ use massgen::{Context, Owner, ServerReport, Servers};
 use serde_json::{Value, json};
 
 use crate::args::{McpCommand, OutputArgs, ServersArgs};
+use crate::console::{Console, Pause};
 use crate::failure::{Failure, Kind};
-use crate::session::Session;
+use crate::login_store::Logins;
+use crate::person::AtTerminal;
+use crate::session::{Session, launcher};
 use crate::style::{one_line, safe};
-use crate::{audit_command, chaos, environment, lock_file, mcp_auth, output, run, stats};
+use crate::{audit_command, chaos, environment, lock_file, mcp_auth, mcp_offers, output, run, scan, stats};
 
 pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
     match command {
@@ -27,7 +30,14 @@ pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
             let session = Session::start(OutputArgs::default(), environment::read());
             mcp_auth::run(args, &session).await
         }
+        McpCommand::Resources { server, servers } => mcp_offers::resources(&servers, server.as_deref()).await,
+        McpCommand::Read { server, uri, servers } => mcp_offers::read(&servers, &server, &uri).await,
+        McpCommand::Prompts { server, servers } => mcp_offers::prompts(&servers, server.as_deref()).await,
+        McpCommand::Prompt { server, prompt, arguments, complete, servers } => {
+            mcp_offers::prompt(&servers, &server, &prompt, &arguments, complete.as_deref()).await
+        }
         McpCommand::Lock { accept, servers } => lock(&servers, accept).await,
+        McpCommand::Scan(args) => scan::run(args).await,
         McpCommand::Audit(command) => audit_command::run(command),
         McpCommand::Stats(args) => stats::run(&args),
         McpCommand::Chaos(args) => chaos::run(args).await,
@@ -35,11 +45,12 @@ pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
 }
 
 /// Starts the servers of the configuration, all agents' together, and waits until each is ready or has failed.
-async fn start(args: &ServersArgs, only: Option<&str>) -> Result<Servers, Failure> {
+pub(crate) async fn start(args: &ServersArgs, only: Option<&str>) -> Result<Servers, Failure> {
     let session = Session::start(OutputArgs::default(), environment::read());
     let config = load(args, &session)?;
-    let oauth = mcp_auth::kept(&session.environment);
-    begin(&session, &config, only, oauth).await
+    Logins::prepare(&session.secrets, &config);
+    let oauth = mcp_auth::kept(&session, None);
+    begin(&session, &config, only, oauth, !args.json).await
 }
 
 /// Starts one server with a login, for which the user has `patience`.
@@ -55,7 +66,7 @@ pub(crate) async fn start_for(
     for entry in config.mcp_servers.iter_mut().chain(own) {
         entry.startup_timeout = Some(patience);
     }
-    begin(&session, &config, Some(server), Some(oauth)).await
+    begin(&session, &config, Some(server), Some(oauth), !args.json).await
 }
 
 fn load(args: &ServersArgs, session: &Session) -> Result<massgen::config::Config, Failure> {
@@ -71,8 +82,16 @@ async fn begin(
     config: &massgen::config::Config,
     only: Option<&str>,
     oauth: Option<OAuthOptions>,
+    for_people: bool,
 ) -> Result<Servers, Failure> {
-    let context = Context { environment: session.environment.clone(), oauth, ..Context::default() };
+    let console = Console::new(Pause::default());
+    let context = Context {
+        person: Some(AtTerminal::new(console, for_people)),
+        environment: session.environment.clone(),
+        oauth,
+        launcher: launcher(),
+        ..Context::default()
+    };
     let servers =
         Servers::start(config, &context, only).map_err(|error| Failure::config(error.to_string()))?;
     if servers.is_empty() {
@@ -121,7 +140,10 @@ async fn list(args: &ServersArgs) -> Result<(), Failure> {
             [
                 report.name.to_string(),
                 owner(report).unwrap_or("the team").to_owned(),
-                report.state.to_owned(),
+                match report.status.sandbox {
+                    Some(level) => format!("{} ({level})", report.state),
+                    None => report.state.to_owned(),
+                },
                 peer.map(|peer| peer.transport.to_string()).unwrap_or_default(),
                 peer.map(|peer| peer.protocol_version.clone()).unwrap_or_default(),
                 report.tools.to_string(),
@@ -165,6 +187,7 @@ fn as_json(report: &ServerReport) -> Value {
         "name": peer.and_then(|peer| peer.name.as_deref()),
         "version": peer.and_then(|peer| peer.version.as_deref()),
         "instructions": peer.and_then(|peer| peer.instructions.as_deref()),
+        "sandbox": report.status.sandbox,
         "pid": peer.and_then(|peer| peer.pid),
         "restarts": report.status.restarts,
     })
@@ -252,7 +275,7 @@ fn show(answer: &ToolOutput) {
     }
 }
 
-fn tool_failure(error: ToolError) -> Failure {
+pub(crate) fn tool_failure(error: ToolError) -> Failure {
     use massgen::core::ErrorKind;
     let kind = match error.kind() {
         ErrorKind::Caller | ErrorKind::Config | ErrorKind::Denied => Kind::Config,

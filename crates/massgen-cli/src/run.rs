@@ -14,13 +14,16 @@ use massgen::{AcceptedLock, Context, Team};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{OutputFormat, RunArgs};
-use crate::ask::{self, Pause, Paused, Terminal};
+use crate::ask::{self, Terminal};
 use crate::audit_log::AuditLog;
+use crate::console::{Console, Pause, Paused};
 use crate::failure::{Failure, Kind};
 use crate::log_directory::LogDirectory;
+use crate::login_store::Logins;
+use crate::person::AtTerminal;
 use crate::recorder::{Outlets, Recorder};
 use crate::run_record::RunRecord;
-use crate::session::{ServerLogs, Session};
+use crate::session::{ServerLogs, Session, launcher};
 use crate::summary::Summary;
 use crate::{environment, interactive, lock_file, output, players, signals, telemetry};
 
@@ -96,9 +99,13 @@ impl<'a> Desk<'a> {
         let lock_path = lock_file::path(&config);
         let lock = accepted(&lock_path, session.guard.locked)?;
         let pause = Pause::default();
+        let console = Console::new(pause.clone());
+        let for_people = session.output.output == OutputFormat::Text;
+        Logins::prepare(&session.secrets, &config);
         let context = Context {
             permission_defaults: ask::defaults(session.guard.changes),
-            ask: Some(Terminal::new(pause.clone(), lock_path)),
+            ask: Some(Terminal::new(console.clone(), lock_path)),
+            person: Some(AtTerminal::new(console.clone(), for_people)),
             lock,
             environment: session.environment.clone(),
             stderr: Some(server_logs.clone()),
@@ -106,7 +113,8 @@ impl<'a> Desk<'a> {
             scripts,
             metrics: Some(session.telemetry.observer()),
             ledger: Some(ledger.clone()),
-            oauth: crate::mcp_auth::kept(&session.environment),
+            oauth: crate::mcp_auth::kept(session, Some(console)),
+            launcher: launcher(),
         };
         let record = RunRecord::new(config.file.as_deref());
         #[cfg(feature = "prometheus")]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use massgen::config::LoadOptions;
 use massgen::core::{Environment, ServerName};
-use massgen::transport::StderrSink;
+use massgen::transport::{Launcher, StderrSink};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -17,6 +17,7 @@ use crate::display::{Display, JsonLines, Plain, Silent};
 use crate::failure::Failure;
 use crate::log_directory::{LogDirectory, file_name};
 use crate::output;
+use crate::secret_store::SecretStore;
 use crate::style::Style;
 use crate::telemetry::Telemetry;
 #[cfg(feature = "otlp")]
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) style: Style,
     pub(crate) guard: GuardArgs,
     pub(crate) telemetry: Telemetry,
+    /// Where secrets and logins are kept.
+    pub(crate) secrets: SecretStore,
     /// Ends the log writer when it is dropped.
     _log_guard: Option<tracing_appender::non_blocking::WorkerGuard>,
 }
@@ -50,8 +53,8 @@ impl Session {
             .without_time()
             .with_target(output.debug)
             .with_ansi(false);
-        let layer = layer.with_filter(filter);
         // A second start in one process (tests) keeps the first subscriber.
+        let layer = layer.with_filter(filter);
         #[cfg(not(feature = "otlp"))]
         let (telemetry, _) = (Telemetry::new(), tracing_subscriber::registry().with(layer).try_init());
         #[cfg(feature = "otlp")]
@@ -67,8 +70,9 @@ impl Session {
             }
             Telemetry::new(exporter)
         };
-        let guards = GuardArgs::default();
-        Self { environment, output, style, guard: guards, telemetry, _log_guard: Some(guard) }
+        let guard_args = GuardArgs::default();
+        let secrets = SecretStore::new(&environment);
+        Self { environment, output, style, guard: guard_args, telemetry, secrets, _log_guard: Some(guard) }
     }
 
     /// The same session, with what agents may do.
@@ -78,7 +82,7 @@ impl Session {
 
     /// What loading a configuration needs.
     pub(crate) fn load_options(&self) -> LoadOptions {
-        load_options(self.environment.clone())
+        load_options(self.environment.clone(), self.secrets.clone())
     }
 
     /// A new log folder for one run, unless it is not wanted.
@@ -112,8 +116,26 @@ impl Session {
 }
 
 /// What loading a configuration needs.
-pub(crate) fn load_options(environment: Environment) -> LoadOptions {
-    LoadOptions { environment, cwd: std::env::current_dir().unwrap_or_default() }
+pub(crate) fn load_options(environment: Environment, secrets: SecretStore) -> LoadOptions {
+    LoadOptions {
+        environment,
+        cwd: std::env::current_dir().unwrap_or_default(),
+        keyring: Some(Arc::new(secrets)),
+        ..LoadOptions::default()
+    }
+}
+
+/// What starts servers: this program, once more, where the system has what it takes.
+pub(crate) fn launcher() -> Option<Launcher> {
+    #[cfg(target_os = "linux")]
+    {
+        // A program that was replaced while it runs has no path any more, and can be run all the same.
+        let own = std::env::current_exe().ok().filter(|path| path.exists());
+        let program = own.unwrap_or_else(|| "/proc/self/exe".into());
+        Some(Launcher { program, args: vec![crate::launcher::COMMAND.to_owned()] })
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 /// Servers' standard error, each in its file below the current run's log folder.

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use mcp_core::Environment;
+use mcp_core::{Environment, MissingCredential};
 
 use crate::diagnostic::{Diagnostic, Place, Severity};
-use crate::load::FileReader;
+use crate::load::{FileReader, Unresolved};
 use crate::mask::is_secret_name;
 use crate::node::{Node, Value};
 use crate::read::{KeyPath, Reader};
+use crate::secret::{SecretError, SecretSource};
 
 /// Where values come from.
 pub(crate) struct Interpolator<'a> {
@@ -18,8 +19,13 @@ pub(crate) struct Interpolator<'a> {
     /// What `${config_dir}` is, and where relative `${file:...}` paths start.
     pub dir: &'a Path,
     pub files: &'a dyn FileReader,
+    /// Where `${keyring:...}` is looked up.
+    pub keyring: Option<&'a dyn SecretSource>,
+    pub unresolved: Unresolved,
     /// Every value that came from outside and has to stay out of sight.
     pub secrets: Vec<String>,
+    /// The values of servers that wait for a credential, by place. They cost that server and nothing else.
+    pub missing: Vec<(Place, MissingCredential)>,
 }
 
 /// What a value is for.
@@ -39,7 +45,7 @@ enum Use {
 enum Reference<'t> {
     Variable { name: &'t str, default: Option<&'t str> },
     File(&'t str),
-    Keyring,
+    Keyring(&'t str),
     Cwd,
     ConfigDir,
     Unknown,
@@ -55,8 +61,8 @@ impl<'t> Reference<'t> {
         if let Some(path) = inner.strip_prefix("file:") {
             return Self::File(path.trim());
         }
-        if inner.starts_with("keyring:") {
-            return Self::Keyring;
+        if let Some(name) = inner.strip_prefix("keyring:") {
+            return Self::Keyring(name.trim());
         }
         let inner = inner.strip_prefix("env:").unwrap_or(inner);
         let (name, default) =
@@ -166,7 +172,12 @@ impl Interpolator<'_> {
                 }
                 Err(problem) => {
                     out.push_str(whole);
-                    self.report(problem, whole, place, path, usage, reader);
+                    match problem.missing {
+                        Some(missing) if path.is_inside_servers() => {
+                            self.without_credential(missing, whole, place, path, reader);
+                        }
+                        _ => self.report(problem, whole, place, path, usage, reader),
+                    }
                 }
             }
         }
@@ -198,6 +209,9 @@ impl Interpolator<'_> {
                     }
                 }
             }
+            Reference::File(_) | Reference::Keyring(_) if self.unresolved == Unresolved::Keep => {
+                Err(Problem::new("the reference is not looked up", ""))
+            }
             Reference::File(file) => {
                 let path = expand_home(file, self.environment).unwrap_or_else(|| self.dir.join(file));
                 let read = self.files.read(&path).map_err(|error| {
@@ -211,15 +225,64 @@ impl Interpolator<'_> {
                 self.secrets.push(value.clone());
                 Ok(value)
             }
-            Reference::Keyring => Err(Problem::new(
-                "${keyring:...} is not supported by this build",
-                "put the value into an environment variable and write ${NAME}, or into a file and write ${file:PATH}",
-            )),
+            Reference::Keyring(name) => self.kept(name),
             Reference::Unknown => Err(Problem::new(
                 format!("{} is no reference", crate::read::short(&format!("${{{inner}}}"))),
-                "write ${NAME}, ${NAME:-default}, ${file:PATH}, ${cwd} or ${config_dir}; a literal ${ is $${",
+                "write ${NAME}, ${NAME:-default}, ${keyring:NAME}, ${file:PATH}, ${cwd} or ${config_dir}; a literal ${ is $${",
             )),
         }
+    }
+
+    /// A secret by its name.
+    fn kept(&mut self, name: &str) -> Result<String, Problem> {
+        let Some(keyring) = self.keyring else {
+            return Err(Problem::new(
+                "${keyring:...} cannot be looked up here",
+                "put the value into an environment variable and write ${NAME}, or into a file and write ${file:PATH}",
+            ));
+        };
+        if !is_secret_key(name) {
+            return Err(Problem::new(
+                format!("{} cannot be the name of a secret", crate::read::short(name)),
+                "a secret's name is 1 to 100 letters, digits, \"_\", \"-\" and \".\"",
+            ));
+        }
+        match keyring.secret(name) {
+            Ok(secret) => {
+                self.secrets.push(secret.expose().to_owned());
+                Ok(secret.expose().to_owned())
+            }
+            Err(SecretError::Unknown { store }) => Err(Problem::new(
+                format!("there is no secret {name} in {store}"),
+                format!("keep it there with: massgen secrets set {name}"),
+            )),
+            Err(SecretError::Unavailable(missing)) => {
+                let help = format!("unlock {}, or keep it anew: massgen secrets set {name}", missing.store);
+                Err(Problem { missing: Some(missing.clone()), ..Problem::new(missing.to_string(), help) })
+            }
+        }
+    }
+
+    /// Without its credential a server is of no use, and the others are.
+    fn without_credential(
+        &mut self,
+        missing: MissingCredential,
+        whole: &str,
+        place: Place,
+        path: &KeyPath,
+        reader: &mut Reader<'_>,
+    ) {
+        let message = format!("{missing}; the server is left alone");
+        let help = format!("unlock {}, or keep it anew: massgen secrets set {}", missing.store, missing.name);
+        let diagnostic = reader.source.diagnostic(
+            Severity::Warning,
+            precise(place, whole, &reader.source.text),
+            path.to_string(),
+            message,
+        );
+        reader.diagnostics.push(diagnostic.with_help(help));
+        reader.broken.push(place);
+        self.missing.push((place, missing));
     }
 
     fn in_arguments(
@@ -231,9 +294,13 @@ impl Interpolator<'_> {
         path: &KeyPath,
         reader: &mut Reader<'_>,
     ) {
-        if let Reference::Variable { name, .. } = Reference::read(inner)
+        let secret = match Reference::read(inner) {
+            Reference::Variable { name, .. } if is_secret_name(name) => Some(name),
+            Reference::Keyring(name) => Some(name),
+            _ => None,
+        };
+        if let Some(name) = secret
             && usage == Use::Arguments
-            && is_secret_name(name)
         {
             let place = precise(place, whole, &reader.source.text);
             let message = format!(
@@ -255,6 +322,19 @@ impl Interpolator<'_> {
         let value_place = place;
         let place = precise(place, whole, &reader.source.text);
         let (severity, message) = match usage {
+            _ if self.unresolved == Unresolved::Keep => {
+                // Nothing else has to have a form, so that nothing else is lost.
+                if path.is_inside_servers() && path.is_key("url") {
+                    let message = format!("{}; what it stands for is not known", problem.message);
+                    let diagnostic =
+                        reader.source.diagnostic(Severity::Warning, place, path.to_string(), message);
+                    reader.diagnostics.push(diagnostic);
+                }
+                if value_place != Place::default() {
+                    reader.broken.push(value_place);
+                }
+                return;
+            }
             Use::Prose => (Severity::Warning, format!("{}; the text is left as it is", problem.message)),
             _ => (Severity::Error, problem.message),
         };
@@ -269,12 +349,20 @@ impl Interpolator<'_> {
 struct Problem {
     message: String,
     help: String,
+    /// The credential that cannot be had, where that is the problem.
+    missing: Option<MissingCredential>,
 }
 
 impl Problem {
     fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { message: message.into(), help: help.into() }
+        Self { message: message.into(), help: help.into(), missing: None }
     }
+}
+
+/// Whether a secret may have this name.
+fn is_secret_key(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 /// `~/...` by the `HOME` that the caller's environment names.

@@ -27,6 +27,7 @@
 
 mod diagnostic;
 mod interpolate;
+mod jsonc;
 pub mod keys;
 mod load;
 mod mask;
@@ -40,9 +41,12 @@ mod secret;
 mod summary;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use load::{Disk, FileReader, LoadOptions, Loaded, load, load_str, mcp_servers_from_json};
+pub use load::{
+    Disk, FileReader, LoadOptions, Loaded, Unresolved, is_server_file, load, load_server_file, load_str,
+    mcp_servers_from_json,
+};
 pub use model::*;
 pub use parse::{Format, from_yaml_str};
 pub use schema::json_schema;
-pub use secret::Secret;
+pub use secret::{Secret, SecretError, SecretSource};
 pub use summary::{AgentSummary, ServerSummary, Summary};

@@ -5,13 +5,15 @@ mod claude_code;
 mod mcp;
 mod mcp_file;
 
-pub use mcp_file::mcp_servers_from_json;
+pub use mcp_file::{is_server_file, load_server_file, mcp_servers_from_json};
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_core::{AgentId, Environment};
+use mcp_core::{AgentId, Environment, MissingCredential};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity, Source};
 use crate::interpolate::Interpolator;
@@ -20,18 +22,44 @@ use crate::node::{Node, Value};
 use crate::parse::{Format, SIZE_LIMIT, parse};
 use crate::read::{KeyPath, Reader, Section};
 use crate::schema::{AGENT, LIMITS, ORCHESTRATOR, PERMISSION, TIMEOUTS, TOP, UI};
+use crate::secret::SecretSource;
 use crate::{
     AgentConfig, BackendConfig, Config, Decision, DisplayType, Limits, OrchestratorConfig, PermissionRule,
     Secret, Timeouts, UiConfig,
 };
 
 /// What a load needs from outside: libraries read neither the environment nor the current folder.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct LoadOptions {
     /// Where `${VARIABLE}` is looked up.
     pub environment: Environment,
     /// What `${cwd}` is outside a backend with `cwd`: the folder the program runs in.
     pub cwd: PathBuf,
+    /// Where `${keyring:NAME}` is looked up; `None`: nowhere, and such a reference is an error.
+    pub keyring: Option<Arc<dyn SecretSource>>,
+    /// What becomes of a reference whose value is not there.
+    pub unresolved: Unresolved,
+}
+
+/// What becomes of a `${...}` whose value is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unresolved {
+    /// It is an error, with its place and remedy.
+    #[default]
+    Refuse,
+    /// It stays as it is written, and no file and no keyring is asked: for looking at a configuration that is not run.
+    Keep,
+}
+
+impl fmt::Debug for LoadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadOptions")
+            .field("environment", &self.environment)
+            .field("cwd", &self.cwd)
+            .field("keyring", &self.keyring.is_some())
+            .field("unresolved", &self.unresolved)
+            .finish()
+    }
 }
 
 /// Reads files that a configuration names. `mcp_config` and `${file:...}` go through it.
@@ -138,6 +166,7 @@ pub fn load_str(
         files,
         dir: path.parent().unwrap_or(Path::new("")).to_path_buf(),
         secrets: Vec::new(),
+        missing: Vec::new(),
     };
     let config = loader.config(&source, &mut root, &mut diagnostics);
     diagnostics.sort();
@@ -208,6 +237,8 @@ struct Loader<'a> {
     /// The folder of the configuration file.
     dir: PathBuf,
     secrets: Vec<String>,
+    /// Values of servers that wait for a credential, by their place.
+    missing: Vec<(Place, MissingCredential)>,
 }
 
 impl Loader<'_> {
@@ -218,10 +249,14 @@ impl Loader<'_> {
             cwd: &self.options.cwd,
             dir: &self.dir,
             files: self.files,
+            keyring: self.options.keyring.as_deref(),
+            unresolved: self.options.unresolved,
             secrets: std::mem::take(&mut self.secrets),
+            missing: Vec::new(),
         };
         interpolator.run(root, reader);
         self.secrets = interpolator.secrets;
+        self.missing = interpolator.missing;
     }
 
     /// A value that was written in the file under a name; secret ones are remembered.

@@ -13,8 +13,8 @@ use serde::Serialize;
 pub use backend::{BackendConfig, ClaudeCodeOptions, ModelParams, PermissionMode, SettingSource, ToolMode};
 pub use kind::BackendKind;
 pub use mcp::{
-    Effects, Isolation, McpServerConfig, McpTransport, SecurityConfig, SecurityEnvConfig, SecurityEnvMode,
-    SecurityLevel, ToolEffects,
+    Effects, Isolation, McpServerConfig, McpTransport, Origin, SamplingApproval, SamplingConfig, Sandbox,
+    SecurityConfig, SecurityEnvConfig, SecurityEnvMode, SecurityLevel, Start, ToolEffects,
 };
 
 use crate::Secret;

@@ -27,6 +27,19 @@ impl KeyPath {
     pub(crate) fn index(&self, index: usize) -> Self {
         Self(format!("{}[{index}]", self.0))
     }
+
+    /// Whether it ends with this key.
+    pub(crate) fn is_key(&self, key: &str) -> bool {
+        self.0.rsplit('.').next() == Some(key)
+    }
+
+    /// Whether this is a value of a server.
+    pub(crate) fn is_inside_servers(&self) -> bool {
+        let mut keys = self.0.split(['.', '[']);
+        self.0.starts_with("servers.")
+            || self.0.starts_with("mcp.servers.")
+            || keys.any(|key| matches!(key, "mcp_servers" | "mcpServers"))
+    }
 }
 
 impl fmt::Display for KeyPath {

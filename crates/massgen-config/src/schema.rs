@@ -10,7 +10,7 @@ use crate::BackendKind;
 
 pub(crate) use backend::BACKEND;
 pub use json::json_schema;
-pub(crate) use mcp::{FOREIGN, MCP_SERVER, SECURITY, SECURITY_ENV};
+pub(crate) use mcp::{FOREIGN, MCP_SERVER, SAMPLING, SECURITY, SECURITY_ENV};
 pub(crate) use top::{AGENT, LIMITS, ORCHESTRATOR, PERMISSION, TIMEOUTS, TOP, UI};
 
 /// A mapping with known keys.

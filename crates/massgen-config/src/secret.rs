@@ -2,6 +2,31 @@
 
 use std::fmt;
 
+use mcp_core::MissingCredential;
+
+/// Where `${keyring:NAME}` is looked up. The lookup blocks, so it must be bounded: load a configuration before the
+/// runtime is busy.
+pub trait SecretSource: Send + Sync {
+    /// The secret of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Unknown`] where there is none of that name, [`SecretError::Unavailable`] where nobody can tell.
+    fn secret(&self, name: &str) -> Result<Secret, SecretError>;
+}
+
+/// Why there is no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretError {
+    /// No secret has this name.
+    Unknown {
+        /// Where it was looked for, in words.
+        store: String,
+    },
+    /// The place where it is kept cannot be used now.
+    Unavailable(MissingCredential),
+}
+
 /// A key, token or other value that `Debug`, `Display` and serialization never show.
 ///
 /// ```

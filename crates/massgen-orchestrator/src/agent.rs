@@ -152,6 +152,7 @@ async fn attempts(mut round: Round, mut feed: Feed, cancel: &CancellationToken) 
             tools: prompt::tools(&round.candidates, offer),
             // At first it is free to think aloud and to use its tools; later it has to come to an end.
             tool_choice: if attempt > 1 && forced { ToolChoice::Required } else { ToolChoice::Auto },
+            max_tokens: None,
             context: round.context(RequestPhase::Coordination),
         };
         let intercept = [prompt::NEW_ANSWER, prompt::VOTE];

@@ -11,8 +11,9 @@ use mcp_client::{Ask, Ledger, NewTools, Observer, metrics};
 use mcp_core::Environment;
 use mcp_security::lock::Lock;
 use mcp_security::permission::Defaults;
-use mcp_transport::StderrSink;
+use mcp_transport::{Launcher, StderrSink};
 
+use crate::asked::Person;
 use crate::error::{AssembleError, Problem};
 use crate::measured::measured;
 use crate::models;
@@ -40,6 +41,10 @@ pub struct Context {
     pub permission_defaults: Defaults,
     /// Asks a person where a rule says so; `None`: such calls are refused.
     pub ask: Option<Arc<dyn Ask>>,
+    /// Whom servers' questions are put to; `None`: servers are offered no questions.
+    pub person: Option<Arc<dyn Person>>,
+    /// What starts the servers' programs; `None`: they are started directly, and outlive this process where it is killed.
+    pub launcher: Option<Launcher>,
     /// What was accepted (`massgen.lock`); `None`: nothing was, and nothing is held back.
     pub lock: Option<AcceptedLock>,
 }
@@ -80,7 +85,8 @@ pub fn assemble(config: &Config, context: Context) -> Result<Team, AssembleError
             Err(mut found) => problems.append(&mut found.problems),
         }
     }
-    let servers = match Servers::start(config, &context, None) {
+    let models = cast.iter().map(|(agent, model)| (agent.id.clone(), model.backend.clone())).collect();
+    let servers = match Servers::start_with(config, &context, None, &models) {
         Ok(servers) if problems.is_empty() => servers,
         Ok(_) => return Err(AssembleError { problems }),
         Err(error) => {

@@ -29,7 +29,7 @@ use crate::error::{AssembleError, Problem};
 use crate::guards::{self, Guards};
 use crate::places;
 use crate::proxies;
-use crate::tools::{AgentTools, Part};
+use crate::tools::{AgentTools, Part, Reader};
 
 /// Every server of a configuration, running.
 pub struct Servers {
@@ -117,6 +117,13 @@ impl Servers {
                 .filter(|server| !agent.backend.mcp_servers.iter().any(|s| s.name == server.name));
             plans.push((Owner::Agent(agent.id.clone()), copies.chain(own).collect(), Some(agent)));
         }
+        let own = config.agents.iter().flat_map(|agent| &agent.backend.mcp_servers);
+        let mut programs = config.mcp_servers.iter().chain(own).filter(wanted);
+        if programs.any(|server| matches!(server.transport, McpTransport::Stdio { .. })) {
+            for finding in env::withheld(&context.environment) {
+                board.notice(format!("{}; {}", finding.reason, finding.hint));
+            }
+        }
         let mut problems = Vec::new();
         let mut groups = Vec::new();
         let is_remote = |server: &&McpServerConfig| !matches!(server.transport, McpTransport::Stdio { .. });
@@ -160,7 +167,15 @@ impl Servers {
                 Owner::Agent(id) if config.agents.len() > 1 => Some(id.to_string()),
                 _ => None,
             };
-            let watch = Watch { board: board.clone(), agent: label, further: context.observer.clone() };
+            let sandboxes = configs.iter().filter_map(|config: &ServerConfig| {
+                config.sandbox.as_ref().map(|sandbox| (config.name.clone(), sandbox.level))
+            });
+            let watch = Watch {
+                board: board.clone(),
+                agent: label,
+                sandboxes: sandboxes.collect(),
+                further: context.observer.clone(),
+            };
             if problems.is_empty() {
                 let client = MultiMcpClient::start(
                     configs,
@@ -286,7 +301,8 @@ impl Servers {
             own_lists: group.own_lists.clone(),
             exclusions: exclusions.clone(),
         });
-        Ok(Arc::new(AgentTools { parts: parts.collect() }))
+        let reader = Reader::new(self.gate.clone(), self.board.clone());
+        Ok(Arc::new(AgentTools { parts: parts.collect(), reader }))
     }
 
     pub(crate) fn attach(&self, emitter: &Emitter) {
@@ -428,11 +444,7 @@ fn target(server: &McpServerConfig, context: &Context) -> Result<Target, Problem
 }
 
 /// What the server's program may touch, where the configuration says so.
-fn sandbox(
-    server: &McpServerConfig,
-    target: &Target,
-    context: &Context,
-) -> Result<Option<Sandbox>, Problem> {
+fn sandbox(server: &McpServerConfig, target: &Target, context: &Context) -> Result<Option<Sandbox>, Problem> {
     let (Some(level), Target::Stdio(spec)) = (server.sandbox, target) else { return Ok(None) };
     let level = match level {
         massgen_config::Sandbox::Restrict => sandbox::Level::Restrict,

@@ -8,15 +8,21 @@
     reason = "test code: a panic is how it reports, and it starts the programs it is about"
 )]
 
+mod audit;
 mod bad_input;
 mod conversation;
 #[cfg(unix)]
 mod examples;
 mod guard;
 mod mcp;
+#[cfg(target_os = "linux")]
+mod processes;
 mod real_model;
 mod recovery;
+mod scan;
 mod support;
 mod team;
 mod telemetry;
+#[cfg(unix)]
+mod terminal;
 mod trouble;

@@ -1,5 +1,6 @@
 //! Runs the binary in a folder of its own, with an environment of its own.
 
+use std::ffi::OsString;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -63,12 +64,20 @@ impl Place {
         self.variables.push((name.to_owned(), value.into()));
     }
 
+    /// The variables of the program: nothing of the machine's own keys or servers may reach a test.
+    pub(crate) fn environment(&self) -> Vec<(String, OsString)> {
+        let own = [
+            ("PATH".to_owned(), std::env::var_os("PATH").unwrap_or_default()),
+            ("HOME".to_owned(), self.path().into()),
+        ];
+        let further = self.variables.iter().map(|(name, value)| (name.clone(), value.into()));
+        own.into_iter().chain(further).collect()
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_massgen"));
         command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
-        // Nothing of the machine's own keys or servers may reach a test.
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.envs(self.environment());
         command
     }
 

@@ -12,8 +12,8 @@ use crate::node::{Node, Value};
 use crate::read::{KeyPath, Reader, Section, short};
 use crate::schema::{EFFECTS, MCP_SERVER, SAMPLING, SECURITY, SECURITY_ENV};
 use crate::{
-    Effects, Isolation, McpServerConfig, McpTransport, Origin, SamplingApproval, SamplingConfig, Sandbox, Secret,
-    SecurityConfig, SecurityEnvConfig, SecurityEnvMode, SecurityLevel, Start, ToolEffects,
+    Effects, Isolation, McpServerConfig, McpTransport, Origin, SamplingApproval, SamplingConfig, Sandbox,
+    Secret, SecurityConfig, SecurityEnvConfig, SecurityEnvMode, SecurityLevel, Start, ToolEffects,
 };
 
 const LEVELS: &[&str] = &["strict", "moderate", "permissive"];

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use mcp_core::ServerName;
 
-use super::{Disk, FileReader, LoadOptions, Loader, reason};
-use crate::McpServerConfig;
+use super::{Disk, FileReader, LoadOptions, Loaded, Loader, distinct, reason};
 use crate::diagnostic::{Diagnostics, Place, Source};
 use crate::interpolate::expand_home;
-use crate::node::Value;
+use crate::jsonc;
+use crate::node::{Node, Value};
 use crate::parse::{Format, parse};
 use crate::read::{KeyPath, Reader, short};
 use crate::schema::FOREIGN;
+use crate::{Config, McpServerConfig, Secret};
 
 impl Loader<'_> {
     /// A file with `mcpServers`, as Claude Desktop, Cursor and others keep it.
@@ -36,12 +37,14 @@ impl Loader<'_> {
                 return Vec::new();
             }
         };
-        let source = Source::new(&full.display().to_string(), &text);
         let format = if full.extension().is_some_and(|e| e == "yaml" || e == "yml") {
             Format::Yaml
         } else {
             Format::Json
         };
+        // Editors take comments in these files.
+        let text = if format == Format::Json { jsonc::plain(&text) } else { text };
+        let source = Source::new(&full.display().to_string(), &text);
         let mut root = match parse(&source, format) {
             Ok(root) => root,
             Err(diagnostic) => {
@@ -51,8 +54,7 @@ impl Loader<'_> {
         };
         let mut reader = Reader { tolerated: &FOREIGN, ..Reader::new(&source, reader.diagnostics) };
         self.interpolate(&mut root, &mut reader);
-        let keys = ["mcpServers", "mcp_servers", "servers"];
-        let Some((key, node)) = keys.into_iter().find_map(|key| Some((key, root.find(key)?))) else {
+        let Some((path, node)) = servers_of(&root) else {
             reader.error(
                 root.place,
                 &KeyPath::default(),
@@ -61,7 +63,6 @@ impl Loader<'_> {
             );
             return Vec::new();
         };
-        let path = KeyPath::default().key(key);
         let Value::Map(entries) = &node.value else { return self.server_map(node, &path, &mut reader) };
         let mut servers: Vec<McpServerConfig> = Vec::new();
         for entry in entries {
@@ -99,6 +100,27 @@ impl Loader<'_> {
     }
 }
 
+/// The servers of another program's file, and their key.
+fn servers_of(root: &Node) -> Option<(KeyPath, &Node)> {
+    let keys = ["mcpServers", "mcp_servers", "servers"];
+    let top = KeyPath::default();
+    let found = keys.into_iter().find_map(|key| Some((top.key(key), root.find(key)?)));
+    // The settings of an editor.
+    found.or_else(|| Some((top.key("mcp").key("servers"), root.find("mcp")?.find("servers")?)))
+}
+
+/// Whether a text is another program's file with servers (Claude Desktop, Cursor, VS Code), and no configuration of a team.
+/// `path` says by its ending how the text is written.
+pub fn is_server_file(text: &str, path: &Path) -> bool {
+    if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("json")) {
+        return false;
+    }
+    let source = Source::new("", &jsonc::plain(text));
+    parse(&source, Format::Json).is_ok_and(|root| {
+        root.find("agent").is_none() && root.find("agents").is_none() && servers_of(&root).is_some()
+    })
+}
+
 /// Reads the text of a file with `mcpServers` into servers: the same type that `mcp_servers` gives. `path` is used in
 /// messages and as the start of `${file:...}` paths.
 ///
@@ -110,6 +132,15 @@ pub fn mcp_servers_from_json(
     path: &Path,
     options: &LoadOptions,
 ) -> Result<(Vec<McpServerConfig>, Diagnostics), Diagnostics> {
+    let loaded = load_server_file(text, path, options);
+    match loaded.config {
+        Some(config) => Ok((config.mcp_servers, loaded.diagnostics)),
+        None => Err(loaded.diagnostics),
+    }
+}
+
+/// As [`mcp_servers_from_json`], as a configuration that has servers and nothing else, and knows their secrets.
+pub fn load_server_file(text: &str, path: &Path, options: &LoadOptions) -> Loaded {
     struct Given<'t>(&'t Path, &'t str);
     impl FileReader for Given<'_> {
         fn read(&self, path: &Path) -> std::io::Result<String> {
@@ -117,12 +148,21 @@ pub fn mcp_servers_from_json(
         }
     }
     let files = Given(path, text);
-    let mut loader = Loader { options, files: &files, dir: PathBuf::new(), secrets: Vec::new() };
+    let mut loader =
+        Loader { options, files: &files, dir: PathBuf::new(), secrets: Vec::new(), missing: Vec::new() };
     let mut diagnostics = Diagnostics::default();
     let source = Source::new(&path.display().to_string(), text);
     let mut reader = Reader::new(&source, &mut diagnostics);
     let name = path.display().to_string();
-    let servers = loader.server_file(&name, Place::default(), &KeyPath::default(), &mut reader);
-    diagnostics.redact(&loader.secrets);
-    if diagnostics.has_errors() { Err(diagnostics) } else { Ok((servers, diagnostics)) }
+    let mcp_servers = loader.server_file(&name, Place::default(), &KeyPath::default(), &mut reader);
+    let secrets = distinct(loader.secrets);
+    diagnostics.redact(&secrets);
+    let config = (!diagnostics.has_errors()).then(|| Config {
+        mcp_servers,
+        file: Some(path.to_owned()),
+        dir: path.parent().unwrap_or(Path::new("")).to_path_buf(),
+        secrets: secrets.into_iter().map(Secret::new).collect(),
+        ..Config::default()
+    });
+    Loaded { config, diagnostics }
 }

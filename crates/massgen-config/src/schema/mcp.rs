@@ -44,7 +44,11 @@ pub(crate) static MCP_SERVER: Table = Table {
             Kind::Choice(&["off", "restrict", "strict"]),
             "What its program may touch; off unless said otherwise. The server does not start where the system cannot do it.",
         ),
-        key("sandbox_ports", Kind::TextList, "TCP ports that it may connect to in a strict sandbox; none where it is missing."),
+        key(
+            "sandbox_ports",
+            Kind::TextList,
+            "TCP ports that it may connect to in a strict sandbox; none where it is missing.",
+        ),
         key(
             "isolation",
             Kind::Choice(&["shared", "per_agent"]),

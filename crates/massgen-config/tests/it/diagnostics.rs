@@ -363,7 +363,7 @@ fn references_must_lead_somewhere() {
             conf/team.yaml:2:35: warning: "${user.name}" is no reference; the text is left as it is
               2 |   system_message: Use ${name} and ${user.name} and ${
                 |                                   ^^^^^^^^^^^^
-              help: write ${NAME}, ${NAME:-default}, ${file:PATH}, ${cwd} or ${config_dir}; a literal ${ is $${
+              help: write ${NAME}, ${NAME:-default}, ${keyring:NAME}, ${file:PATH}, ${cwd} or ${config_dir}; a literal ${ is $${
             conf/team.yaml:4:12: error: the environment variable NOPE is not set
               4 |     model: ${NOPE}
                 |            ^^^^^^^
@@ -372,7 +372,7 @@ fn references_must_lead_somewhere() {
               5 |     base_url: https://${SET}.example/${EMPTY}
                 |                                      ^^^^^^^^
               help: set it, or give a default: ${EMPTY:-default}
-            conf/team.yaml:6:14: error: ${keyring:...} is not supported by this build
+            conf/team.yaml:6:14: error: ${keyring:...} cannot be looked up here
               6 |     api_key: ${keyring:x}
                 |              ^^^^^^^^^^^^
               help: put the value into an environment variable and write ${NAME}, or into a file and write ${file:PATH}
@@ -383,7 +383,7 @@ fn references_must_lead_somewhere() {
             conf/team.yaml:8:10: error: "${not a name}" is no reference
               8 |     cwd: ${not a name}
                 |          ^^^^^^^^^^^^^
-              help: write ${NAME}, ${NAME:-default}, ${file:PATH}, ${cwd} or ${config_dir}; a literal ${ is $${
+              help: write ${NAME}, ${NAME:-default}, ${keyring:NAME}, ${file:PATH}, ${cwd} or ${config_dir}; a literal ${ is $${
             conf/team.yaml:9:58: warning: agent.backend.mcp_servers.s.args[1] puts SET_TOKEN on a command line, where every process of this machine can read it
               9 |     mcp_servers: { s: { command: run, args: ["--token", "${SET_TOKEN:***
                 |                                                          ^^^^^^^^^^^^^^^

@@ -22,7 +22,11 @@ use massgen_config::{Config, FileReader, Format, LoadOptions, Loaded, load_str};
 
 /// Options with these variables.
 pub(crate) fn options(variables: &[(&str, &str)]) -> LoadOptions {
-    LoadOptions { environment: variables.iter().copied().collect(), cwd: "/home/project".into() }
+    LoadOptions {
+        environment: variables.iter().copied().collect(),
+        cwd: "/home/project".into(),
+        ..LoadOptions::default()
+    }
 }
 
 /// Files that exist only in a test.

@@ -45,6 +45,7 @@ pub(crate) async fn present(
         messages: vec![Message::User(user)],
         tools: Vec::new(),
         tool_choice: ToolChoice::None,
+        max_tokens: None,
         context: RequestContext {
             agent: agent.id.as_str().to_owned(),
             question: task.question.clone(),

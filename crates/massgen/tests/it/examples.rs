@@ -63,7 +63,7 @@ fn is_configuration(value: &Value) -> bool {
 }
 
 fn read(path: &Path) -> Config {
-    let options = LoadOptions { environment: environment(), cwd: root() };
+    let options = LoadOptions { environment: environment(), cwd: root(), ..LoadOptions::default() };
     let loaded = load(path, &options);
     assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics);
     loaded.config.unwrap()

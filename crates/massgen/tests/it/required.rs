@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use massgen::Context;
 use massgen::config::{Disk, Format, LoadOptions, load_str};
-use massgen::core::Environment;
 use massgen::orchestrator::{Emitter, EventKind, RunOutcome, Task};
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +21,7 @@ agents:
 ";
 
 async fn run(required: &str) -> (RunOutcome, Vec<EventKind>) {
-    let options = LoadOptions { environment: Environment::default(), cwd: PathBuf::from("/") };
+    let options = LoadOptions { cwd: PathBuf::from("/"), ..LoadOptions::default() };
     let text = CONFIGURATION.replace("REQUIRED", required);
     let loaded = load_str(&text, Path::new("/team.yaml"), Format::Yaml, &options, &Disk);
     let config = loaded.config.unwrap_or_else(|| panic!("{}", loaded.diagnostics));

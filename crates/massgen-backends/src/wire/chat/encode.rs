@@ -43,7 +43,7 @@ pub(super) fn body(request: &Request, options: &ModelOptions, wire: &Wire, profi
             }
         }
     }
-    if let Some(most) = options.max_tokens {
+    if let Some(most) = request.most_tokens(options.max_tokens) {
         body.insert(if openai { "max_completion_tokens" } else { "max_tokens" }.into(), most.into());
     }
     if let Some(reasoning) = &options.reasoning {

@@ -27,7 +27,7 @@ pub(super) fn body(request: &Request, options: &ModelOptions, wire: &Wire) -> Va
             body.insert("toolConfig".into(), json!({"functionCallingConfig": {"mode": mode}}));
         }
     }
-    let (generation, extra) = split(options);
+    let (generation, extra) = split(request, options);
     if !generation.is_empty() {
         body.insert("generationConfig".into(), generation.into());
     }
@@ -37,14 +37,14 @@ pub(super) fn body(request: &Request, options: &ModelOptions, wire: &Wire) -> Va
 
 /// The settings of generation, which this format keeps apart, and the rest. The user may write them in the body's
 /// own place, in `generationConfig`, or at the top in the spelling of the Python client.
-fn split(options: &ModelOptions) -> (JsonObject, JsonObject) {
+fn split(request: &Request, options: &ModelOptions) -> (JsonObject, JsonObject) {
     let mut config = JsonObject::new();
     for (key, value) in [("temperature", options.temperature), ("topP", options.top_p)] {
         if let Some(value) = value {
             config.insert(key.into(), number(value));
         }
     }
-    if let Some(most) = options.max_tokens {
+    if let Some(most) = request.most_tokens(options.max_tokens) {
         config.insert("maxOutputTokens".into(), most.into());
     }
     let own = |value: &&Value| value.get("thinkingBudget").or(value.get("thinkingLevel")).is_some();

@@ -1,0 +1,246 @@
+//! `massgen mcp resources | read | prompts | prompt`: what servers have besides tools.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use massgen::Servers;
+use massgen::client::{CompletionTarget, McpClient};
+use massgen::core::{Content, EmbeddedResource, ResourceBody, ToolError};
+use serde_json::{Value, json};
+
+use crate::args::ServersArgs;
+use crate::failure::{Failure, Kind};
+use crate::mcp_command::{start, table, tool_failure};
+use crate::output;
+use crate::style::{one_line, safe};
+
+/// The code for a method that a server does not have: it offers nothing of the kind.
+const NO_SUCH_METHOD: i64 = -32601;
+
+pub(crate) async fn resources(args: &ServersArgs, only: Option<&str>) -> Result<(), Failure> {
+    let servers = start(args, only).await?;
+    let mut rows = Vec::new();
+    let mut found = Vec::new();
+    let mut failed = failures(&servers);
+    for client in servers.clients() {
+        let name = client.name();
+        match absent_is_empty(client.list_resources().await.map(|list| list.items)) {
+            Ok(items) => {
+                for resource in items {
+                    let size = resource.size.map(|size| size.to_string()).unwrap_or_default();
+                    let about = one_line(resource.description.as_deref().unwrap_or(&resource.name), 60);
+                    rows.push([
+                        name.to_string(),
+                        resource.uri.clone(),
+                        resource.mime_type.clone().unwrap_or_default(),
+                        size,
+                        about,
+                    ]);
+                    found.push(json!({"server": name, "uri": resource.uri, "name": resource.name, "title": resource.title,
+                        "description": resource.description, "mimeType": resource.mime_type, "size": resource.size}));
+                }
+            }
+            Err(error) => failed.push(format!("{name}: {error}")),
+        }
+        match absent_is_empty(client.list_resource_templates().await.map(|list| list.items)) {
+            Ok(items) => {
+                for template in items {
+                    let about = one_line(template.description.as_deref().unwrap_or(&template.name), 60);
+                    rows.push([
+                        name.to_string(),
+                        template.uri_template.clone(),
+                        template.mime_type.clone().unwrap_or_default(),
+                        String::new(),
+                        about,
+                    ]);
+                    found.push(json!({"server": name, "uriTemplate": template.uri_template, "name": template.name,
+                        "title": template.title, "description": template.description, "mimeType": template.mime_type}));
+                }
+            }
+            Err(error) => failed.push(format!("{name}: {error}")),
+        }
+    }
+    servers.close().await;
+    show(args.json, ["SERVER", "ADDRESS", "TYPE", "BYTES", "ABOUT"], rows, &found);
+    end(&failed)
+}
+
+pub(crate) async fn prompts(args: &ServersArgs, only: Option<&str>) -> Result<(), Failure> {
+    let servers = start(args, only).await?;
+    let mut rows = Vec::new();
+    let mut found = Vec::new();
+    let mut failed = failures(&servers);
+    for client in servers.clients() {
+        let name = client.name();
+        match absent_is_empty(client.list_prompts().await.map(|list| list.items)) {
+            Ok(items) => {
+                for prompt in items {
+                    let arguments = prompt.arguments.iter().map(|argument| match argument.required {
+                        true => argument.name.clone(),
+                        false => format!("[{}]", argument.name),
+                    });
+                    let about = one_line(prompt.description.as_deref().unwrap_or_default(), 60);
+                    rows.push([
+                        name.to_string(),
+                        prompt.name.clone(),
+                        arguments.collect::<Vec<_>>().join(" "),
+                        about,
+                    ]);
+                    let arguments = prompt.arguments.iter().map(|argument| {
+                        json!({"name": argument.name, "description": argument.description, "required": argument.required})
+                    });
+                    found.push(json!({"server": name, "name": prompt.name, "title": prompt.title,
+                        "description": prompt.description, "arguments": arguments.collect::<Vec<_>>()}));
+                }
+            }
+            Err(error) => failed.push(format!("{name}: {error}")),
+        }
+    }
+    servers.close().await;
+    show(args.json, ["SERVER", "PROMPT", "ARGUMENTS", "ABOUT"], rows, &found);
+    end(&failed)
+}
+
+pub(crate) async fn read(args: &ServersArgs, server: &str, uri: &str) -> Result<(), Failure> {
+    let servers = start(args, Some(server)).await?;
+    let contents = match client(&servers, server) {
+        Ok(client) => client.read_resource(uri).await.map_err(tool_failure),
+        Err(failure) => Err(failure),
+    };
+    servers.close().await;
+    let contents = contents?;
+    if args.json {
+        output::json(&contents.iter().map(content).collect::<Vec<_>>());
+        return Ok(());
+    }
+    for part in &contents {
+        match &part.body {
+            ResourceBody::Text(text) => output::line(safe(text)),
+            ResourceBody::Blob(blob) => {
+                let kind = part.mime_type.as_deref().unwrap_or("unknown type");
+                output::note(format!(
+                    "{} is not text ({}, {} characters of base64); --json shows it",
+                    safe(&part.uri),
+                    safe(kind),
+                    blob.len()
+                ));
+            }
+        }
+    }
+    // What was shown must be out before whatever follows on standard error.
+    let _ = std::io::stdout().flush();
+    Ok(())
+}
+
+pub(crate) async fn prompt(
+    args: &ServersArgs,
+    server: &str,
+    prompt: &str,
+    pairs: &[String],
+    complete: Option<&str>,
+) -> Result<(), Failure> {
+    let mut arguments = pairs_of(pairs)?;
+    let servers = start(args, Some(server)).await?;
+    let outcome = async {
+        let client = client(&servers, server)?;
+        let Some(argument) = complete else {
+            return client.prompt(prompt, arguments).await.map_err(tool_failure).map(Filled::Text);
+        };
+        let typed = arguments.remove(argument).unwrap_or_default();
+        let target = CompletionTarget::Prompt(prompt.to_owned());
+        client
+            .complete(&target, (argument, &typed), arguments)
+            .await
+            .map_err(tool_failure)
+            .map(Filled::Proposals)
+    };
+    let outcome = outcome.await;
+    servers.close().await;
+    match outcome? {
+        Filled::Text(text) if args.json => {
+            let messages = text.messages.iter();
+            let messages =
+                messages.map(|message| json!({"role": message.role, "content": message.content.to_value()}));
+            output::json(&json!({"description": text.description, "messages": messages.collect::<Vec<_>>()}));
+        }
+        Filled::Text(text) => {
+            for message in &text.messages {
+                let said = match &message.content {
+                    Content::Text(text) => text.clone(),
+                    other => other.to_value().to_string(),
+                };
+                output::line(format!("{}:\n{}\n", safe(&message.role), safe(&said)));
+            }
+        }
+        Filled::Proposals(proposals) if args.json => {
+            output::json(
+                &json!({"values": proposals.values, "total": proposals.total, "hasMore": proposals.has_more}),
+            );
+        }
+        Filled::Proposals(proposals) => {
+            proposals.values.iter().for_each(|value| output::line(safe(value)));
+            if proposals.has_more {
+                output::note("there are more");
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Filled {
+    Text(massgen::client::PromptText),
+    Proposals(massgen::client::Completion),
+}
+
+/// A server that does not know the question has nothing of the kind.
+fn absent_is_empty<T>(list: Result<Vec<T>, ToolError>) -> Result<Vec<T>, ToolError> {
+    match list {
+        Err(ToolError::Server { code: NO_SUCH_METHOD, .. }) => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+fn client<'a>(servers: &'a Servers, server: &str) -> Result<&'a McpClient, Failure> {
+    if let Some(error) = servers.reports().into_iter().find_map(|report| report.error) {
+        return Err(Failure::new(Kind::NoAnswer, error));
+    }
+    let found = servers.clients().find(|client| client.name().as_str() == server);
+    found.ok_or_else(|| Failure::config(format!("there is no server {server:?}")))
+}
+
+fn failures(servers: &Servers) -> Vec<String> {
+    let failed = servers.reports().into_iter();
+    failed.filter_map(|report| Some(format!("{}: {}", report.name, report.error?))).collect()
+}
+
+fn show<const N: usize>(as_json: bool, head: [&str; N], rows: Vec<[String; N]>, found: &[Value]) {
+    if as_json {
+        output::json(&found);
+    } else {
+        table(head, rows);
+    }
+}
+
+fn end(failed: &[String]) -> Result<(), Failure> {
+    for problem in failed {
+        output::note(format!("warning: {}", safe(problem)));
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::silent(Kind::NoAnswer)) }
+}
+
+fn content(part: &EmbeddedResource) -> Value {
+    let mut value = json!({"uri": part.uri, "mimeType": part.mime_type});
+    match &part.body {
+        ResourceBody::Text(text) => value["text"] = text.as_str().into(),
+        ResourceBody::Blob(blob) => value["blob"] = blob.as_str().into(),
+    }
+    value
+}
+
+fn pairs_of(pairs: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let pair = |pair: &String| match pair.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(Failure::new(Kind::Usage, format!("{pair:?} is not KEY=VALUE"))),
+    };
+    pairs.iter().map(pair).collect()
+}
