@@ -1,21 +1,25 @@
 //! `massgen mcp audit …`: is the log whole, and what is in it?
 
+mod export;
+mod ocsf;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use massgen::security::audit::verify;
+use massgen::security::audit::{Verified, verify};
 use serde_json::{Value, json};
 
-use crate::args::{AuditCommand, AuditQuery};
+use crate::args::{AuditCommand, AuditQuery, AuditVerify};
 use crate::audit_log::FILE;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::output;
 use crate::style::safe;
 
 pub(crate) fn run(command: AuditCommand) -> Result<(), Failure> {
     match command {
-        AuditCommand::Verify { log, json } => check(&log, json),
+        AuditCommand::Verify(args) => check(&args),
         AuditCommand::Query(query) => show(&query),
+        AuditCommand::Export(args) => export::run(&args),
     }
 }
 
@@ -28,31 +32,88 @@ fn open(log: &Path) -> Result<(PathBuf, BufReader<std::fs::File>), Failure> {
     }
 }
 
-fn check(log: &Path, as_json: bool) -> Result<(), Failure> {
-    let (path, reader) = open(log)?;
-    match verify(reader) {
-        Ok(verified) => {
-            if as_json {
-                output::json(&json!({
-                    "file": path, "holds": true, "lines": verified.lines, "complete": verified.complete, "last": verified.last,
-                }));
-            } else {
-                output::line(format!("{}: {} lines, the chain holds", path.display(), verified.lines));
-                if !verified.complete {
-                    output::line(
-                        "it has no last line: the run is still on, was killed, or the log was cut off",
-                    );
-                }
-                output::line(format!("last hash {}", verified.last));
-            }
-            Ok(())
+/// A log whose chain holds, in one file or several.
+struct Chain {
+    files: Vec<(PathBuf, Verified)>,
+    /// Whether both its beginning and its end are there.
+    complete: bool,
+}
+
+/// Checks the files of one log, in order.
+fn chain(logs: &[PathBuf]) -> Result<Chain, Failure> {
+    let mut files: Vec<(PathBuf, Verified)> = Vec::new();
+    for log in logs {
+        let (path, reader) = open(log)?;
+        let verified = verify(reader)
+            .map_err(|error| Failure::new(Kind::Altered, format!("{}: {error}", path.display())))?;
+        if let Some((before, last)) = files.last()
+            && verified.continues.as_ref() != Some(&last.last)
+        {
+            let message = format!("{} does not go on where {} ends", path.display(), before.display());
+            return Err(
+                Failure::new(Kind::Altered, message).with_hint("name the files of one log, the oldest first")
+            );
         }
-        Err(error) => {
-            if as_json {
-                output::json(&json!({"file": path, "holds": false, "error": error.to_string()}));
-            }
-            Err(Failure::config(format!("{}: {error}", path.display())))
+        files.push((path, verified));
+    }
+    let begins = files.first().is_some_and(|(_, first)| first.continues.is_none());
+    let ends = files.last().is_some_and(|(_, last)| last.complete);
+    Ok(Chain { files, complete: begins && ends })
+}
+
+fn check(args: &AuditVerify) -> Result<(), Failure> {
+    let chain = chain(&args.log).inspect_err(|failure| {
+        if args.json && failure.kind == Kind::Altered {
+            output::json(&json!({"holds": false, "error": failure.message}));
         }
+    })?;
+    let lines: u64 = chain.files.iter().map(|(_, file)| file.lines).sum();
+    let last = chain.files.last().map(|(_, file)| file.last.as_str());
+    if args.json {
+        let files: Vec<Value> = chain
+            .files
+            .iter()
+            .map(|(path, file)| {
+                json!({
+                    "file": path, "lines": file.lines, "complete": file.complete, "torn": file.torn,
+                    "continues": file.continues, "last": file.last,
+                })
+            })
+            .collect();
+        output::json(&json!({
+            "holds": true, "complete": chain.complete, "lines": lines, "last": last, "files": files,
+        }));
+    } else {
+        for (path, file) in &chain.files {
+            output::line(format!("{}: {} lines, the chain holds", path.display(), file.lines));
+            if file.torn > 0 {
+                output::line(format!(
+                    "the last {} bytes are a line that was not written to its end, as in a crash; they count for nothing",
+                    file.torn
+                ));
+            }
+        }
+        output::line(format!("last hash {}", last.unwrap_or_default()));
+    }
+    if chain.complete || args.unfinished {
+        return Ok(());
+    }
+    Err(unfinished(&chain))
+}
+
+fn unfinished(chain: &Chain) -> Failure {
+    let first = chain.files.first();
+    match first.and_then(|(_, first)| first.continues.as_ref()) {
+        Some(before) => Failure::new(
+            Kind::Altered,
+            format!("the beginning is not here: it goes on with a file whose last hash is {before}"),
+        )
+        .with_hint("name that file, too, before this one"),
+        None => Failure::new(
+            Kind::Altered,
+            "it has no last line: the run is still on, was killed, or the log was cut off",
+        )
+        .with_hint("where the run did not end by itself: --unfinished"),
     }
 }
 

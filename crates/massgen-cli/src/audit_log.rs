@@ -1,12 +1,17 @@
 //! `audit.jsonl` of the current run: every call, every refusal, every server that is not what it was, in a chain that
 //! shows what was altered.
 
+use std::collections::VecDeque;
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use massgen::client::{AuditRecord, Drift, Gate, Observer, Outcome, ServerState, metrics};
+use massgen::client::{
+    AuditRecord, Drift, Gate, Integrity, Judgement, Observer, Outcome, ServerState, Subject, metrics,
+};
 use massgen::core::ServerName;
 use massgen::security::Redactor;
 use massgen::security::audit::Chain;
@@ -18,11 +23,24 @@ use crate::telemetry::names;
 /// The name of the file in a run's log folder.
 pub(crate) const FILE: &str = "audit.jsonl";
 
+/// Records that are kept until there is a place for them; beyond it, the oldest go.
+const WAITING: usize = 10_000;
+
 /// Writes the records of the current run, on a thread of its own.
 pub(crate) struct AuditLog {
     redactor: Redactor,
     metrics: Arc<dyn metrics::Observer>,
-    current: Mutex<Option<Writer>>,
+    place: Mutex<Place>,
+}
+
+/// Where records go.
+enum Place {
+    /// Nowhere yet: servers start before their run has a folder.
+    Ahead(VecDeque<Value>),
+    /// To a file.
+    File(Writer),
+    /// Nowhere, as the user wants no log.
+    Nowhere,
 }
 
 struct Writer {
@@ -33,30 +51,42 @@ struct Writer {
 impl AuditLog {
     /// A log without a place to write to yet. No registered secret gets into it; `metrics` hears of each record.
     pub(crate) fn new(redactor: Redactor, metrics: Arc<dyn metrics::Observer>) -> Arc<Self> {
-        Arc::new(Self { redactor, metrics, current: Mutex::default() })
+        Arc::new(Self { redactor, metrics, place: Mutex::new(Place::Ahead(VecDeque::new())) })
     }
 
-    /// From now on records go to this run's folder. Where they cannot be written, `gate` lets nothing change the world.
+    fn lock(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on records go to this run's folder, those first that came since the run before. Where they cannot be
+    /// written, `gate` lets nothing change the world.
     pub(crate) fn begin(&self, log: Option<&LogDirectory>, gate: &Gate) {
-        let writer = log.map(|log| {
-            let (log, gate) = (log.clone(), gate.clone());
-            let (records, inbox) = mpsc::channel();
-            let thread = std::thread::spawn(move || {
-                let written = log.append(FILE).and_then(|file| write(file, &nonce(), &inbox));
-                if let Err(error) = written {
-                    tracing::warn!(%error, "the audit log cannot be written; tools that change the world are refused");
-                    gate.suspend_changes(Some(format!("the audit log cannot be written ({error})")));
-                }
-            });
-            Writer { records, thread }
+        let mut place = self.lock();
+        let Some(log) = log else {
+            *place = Place::Nowhere;
+            return;
+        };
+        let (path, gate) = (log.path().join(FILE), gate.clone());
+        let (records, inbox) = mpsc::channel();
+        if let Place::Ahead(waiting) = &mut *place {
+            for record in waiting.drain(..) {
+                // The other end is still here.
+                let _ = records.send(record);
+            }
+        }
+        let thread = std::thread::spawn(move || {
+            if let Err(error) = write(path, &inbox) {
+                tracing::warn!(%error, "the audit log cannot be written; tools that change the world are refused");
+                gate.suspend_changes(Some(format!("the audit log cannot be written ({error})")));
+            }
         });
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = writer;
+        *place = Place::File(Writer { records, thread });
     }
 
     /// Ends the current run's log. Returns when all of it is written.
     pub(crate) async fn end(&self) {
-        let writer = self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Writer { records, thread }) = writer {
+        let ended = std::mem::replace(&mut *self.lock(), Place::Ahead(VecDeque::new()));
+        if let Place::File(Writer { records, thread }) = ended {
             drop(records);
             // A thread that panicked has nothing more to write.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -66,21 +96,83 @@ impl AuditLog {
     fn record(&self, mut record: Value) {
         self.redactor.redact_json(&mut record);
         self.metrics.count(names::AUDIT_RECORDS, &[], 1);
-        if let Some(writer) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *self.lock() {
+            Place::Ahead(waiting) => {
+                if waiting.len() == WAITING {
+                    waiting.pop_front();
+                }
+                waiting.push_back(record);
+            }
             // A writer that is gone has said why.
-            let _ = writer.records.send(record);
+            Place::File(writer) => drop(writer.records.send(record)),
+            Place::Nowhere => {}
         }
     }
 }
 
 /// Writes a whole chain, each record as it comes.
-fn write(mut out: impl Write, nonce: &str, records: &mpsc::Receiver<Value>) -> io::Result<()> {
-    let (mut chain, first) = Chain::begin(nonce);
-    writeln!(out, "{first}")?;
+fn write(path: PathBuf, records: &mpsc::Receiver<Value>) -> io::Result<()> {
+    let mut log = Log::begin(path)?;
     for record in records {
-        writeln!(out, "{}", chain.seal(record))?;
+        log.write(record)?;
     }
-    writeln!(out, "{}", chain.end())
+    log.end()
+}
+
+/// A chain in a file.
+struct Log {
+    path: PathBuf,
+    file: File,
+    chain: Chain,
+}
+
+impl Log {
+    fn begin(path: PathBuf) -> io::Result<Self> {
+        let mut file = open(&path)?;
+        let (chain, first) = Chain::begin(&nonce());
+        writeln!(file, "{first}")?;
+        Ok(Self { path, file, chain })
+    }
+
+    fn write(&mut self, record: Value) -> io::Result<()> {
+        if !is_file(&self.file, &self.path) {
+            // Somebody moved or removed it. Both parts tell that they belong together.
+            self.file = open(&self.path)?;
+            let (chain, first) = self.chain.clone().continued(&nonce());
+            self.chain = chain;
+            writeln!(self.file, "{first}")?;
+        }
+        writeln!(self.file, "{}", self.chain.seal(record))
+    }
+
+    fn end(mut self) -> io::Result<()> {
+        writeln!(self.file, "{}", self.chain.end())
+    }
+}
+
+/// Nobody else reads who called what.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Whether this is the file that the path leads to.
+#[cfg(unix)]
+fn is_file(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), path.metadata()) {
+        (Ok(own), Ok(found)) => (own.dev(), own.ino()) == (found.dev(), found.ino()),
+        _ => false,
+    }
+}
+
+/// An open file can be neither moved nor removed.
+#[cfg(not(unix))]
+fn is_file(_: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 /// A number that no other log has.
@@ -133,10 +225,40 @@ impl Observer for AuditLog {
         }));
     }
 
+    fn judged(&self, server: &ServerName, judgement: &Judgement) {
+        let (event, tool) = match &judgement.subject {
+            Subject::Tool(tool) => ("tool", Some(tool)),
+            Subject::Instructions => ("instructions", None),
+            _ => ("launch", None),
+        };
+        self.record(json!({
+            "at": now(),
+            "event": event,
+            "server": server,
+            "tool": tool,
+            "decision": if judgement.withheld { "deny" } else { "flag" },
+            "rule": judgement.finding.rule,
+            "detail": judgement.finding.reason,
+        }));
+    }
+
+    fn integrity_changed(&self, server: &ServerName, integrity: &Integrity) {
+        let (state, decision, detail) = match integrity {
+            Integrity::Clean => ("clean", "allow", None),
+            Integrity::Suspicious { .. } => ("suspicious", "flag", None),
+            Integrity::Quarantined { reason } => ("quarantined", "deny", Some(reason)),
+            _ => ("unknown", "flag", None),
+        };
+        self.record(json!({
+            "at": now(), "event": "integrity", "server": server, "state": state, "decision": decision, "detail": detail,
+        }));
+    }
+
     fn server_changed(&self, server: &ServerName, state: &ServerState) {
         let (state, detail) = match state {
             ServerState::Starting => ("starting", None),
             ServerState::Ready { .. } => ("ready", None),
+            ServerState::Resting { .. } => ("resting", None),
             ServerState::Failed { reason, .. } => ("failed", Some(reason)),
             _ => ("stopped", None),
         };
@@ -148,23 +270,68 @@ impl Observer for AuditLog {
 
 #[cfg(test)]
 mod tests {
-    use massgen::security::audit::verify;
+    use std::io::BufReader;
+
+    use massgen::security::audit::{Verified, verify};
 
     use super::*;
 
-    #[test]
-    fn records_become_a_chain_and_a_full_disk_is_told() {
-        let records = || {
-            let (sender, inbox) = mpsc::channel();
-            sender.send(json!({"event": "tool_call"})).unwrap();
-            inbox
-        };
-        let mut written = Vec::new();
-        write(&mut written, &nonce(), &records()).unwrap();
-        let verified = verify(written.as_slice()).unwrap();
-        assert_eq!((verified.lines, verified.complete), (3, true));
+    fn verified(path: &Path) -> Verified {
+        verify(BufReader::new(File::open(path).unwrap())).unwrap()
+    }
 
-        let mut room = [0_u8; 300];
-        assert!(write(&mut room[..], &nonce(), &records()).is_err());
+    fn records() -> mpsc::Receiver<Value> {
+        let (sender, inbox) = mpsc::channel();
+        sender.send(json!({"event": "tool_call"})).unwrap();
+        inbox
+    }
+
+    #[test]
+    fn records_become_a_chain() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        write(path.clone(), &records()).unwrap();
+        let verified = verified(&path);
+        assert_eq!((verified.lines, verified.complete), (3, true));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_told() {
+        assert!(write("/dev/full".into(), &records()).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_log_that_was_moved_or_removed_goes_on_in_a_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join(FILE), folder.path().join("moved"));
+        let mut log = Log::begin(path.clone()).unwrap();
+        log.write(json!({"event": "tool_call"})).unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        log.write(json!({"event": "tool_call"})).unwrap();
+        let first = verified(&moved);
+        assert_eq!((first.lines, first.complete), (2, false));
+        assert_eq!(verified(&path).continues, Some(first.last));
+
+        let before = verified(&path).last;
+        std::fs::remove_file(&path).unwrap();
+        log.write(json!({"event": "tool_call"})).unwrap();
+        log.end().unwrap();
+        let last = verified(&path);
+        assert_eq!((last.lines, last.complete, last.continues), (3, true, Some(before)));
+    }
+
+    #[test]
+    fn what_happens_before_a_run_has_a_folder_is_kept_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = LogDirectory::create(folder.path(), "now").unwrap();
+        let audit = AuditLog::new(Redactor::default(), Arc::new(()));
+        let server = ServerName::new("s").unwrap();
+        audit.server_changed(&server, &ServerState::Starting);
+        audit.begin(Some(&log), &Gate::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(audit.end());
+        assert_eq!(verified(&log.path().join(FILE)).lines, 3);
     }
 }

@@ -11,6 +11,10 @@ pub(crate) enum Kind {
     Usage,
     /// Nobody here: every agent failed, or a server did not answer.
     NoAnswer,
+    /// Whoever keeps what was looked at: it is not as it was left.
+    Altered,
+    /// Whoever owns what was looked at: something was found in it.
+    Found,
     /// The time is over; the best answer so far was printed.
     TimedOut,
     /// The user stopped it.
@@ -50,8 +54,9 @@ impl Failure {
         match self.kind {
             Kind::Config => 1,
             Kind::Usage => 2,
-            Kind::NoAnswer => 3,
+            Kind::NoAnswer | Kind::Altered => 3,
             Kind::TimedOut => 4,
+            Kind::Found => 5,
             Kind::Interrupted => 130,
         }
     }

@@ -1,14 +1,16 @@
 //! `massgen.lock` beside the configuration, and `massgen mcp lock`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use massgen::config::Config;
-use massgen::security::lock::{Grant, Lock, ServerPins, Standing};
+use massgen::security::lock::{Change, Grant, Lock, ServerPins, Standing};
 
 use crate::failure::{Failure, Kind};
 use crate::output;
+use crate::style::safe;
 
 const FILE: &str = "massgen.lock";
 
@@ -60,32 +62,12 @@ pub(crate) fn update(path: &Path, now: BTreeMap<String, ServerPins>, accept: boo
         output::line(format!("{}: {tools} tools of {count} servers are locked", path.display()));
         return Ok(());
     };
-    let mut differences = 0_usize;
-    let mut tell = |text: String| {
-        differences += 1;
-        output::line(text);
-    };
-    for (key, pins) in &now {
-        let known = lock.servers.get(key).cloned().unwrap_or_default();
-        if known != ServerPins::default()
-            && let Some(change) = known.judge_instructions(pins.instructions.as_deref())
-        {
-            tell(format!("{key}: changed instructions\n{}", indented(&change.to_string())));
-        }
-        for (tool, pin) in &pins.tools {
-            match known.judge_pin(tool, pin) {
-                Standing::Changed(change) => {
-                    tell(format!("{key}: changed {tool:?}\n{}", indented(&change.to_string())));
-                }
-                Standing::New => tell(format!("{key}: new {tool:?}")),
-                _ => {}
-            }
-        }
-        for tool in known.tools.keys().filter(|tool| !pins.tools.contains_key(*tool)) {
-            tell(format!("{key}: gone {tool:?}"));
-        }
+    let differences = differences(&lock, &now);
+    for difference in &differences {
+        let (server, _) = difference.subject();
+        output::line(safe(&format!("{server}: {difference}")));
     }
-    if differences == 0 {
+    if differences.is_empty() {
         output::line(format!("{}: {tools} tools, all as they were accepted", path.display()));
         return Ok(());
     }
@@ -97,6 +79,70 @@ pub(crate) fn update(path: &Path, now: BTreeMap<String, ServerPins>, accept: boo
     write(path, &lock).map_err(failed)?;
     output::line(format!("{}: accepted", path.display()));
     Ok(())
+}
+
+/// One thing that is not as it was accepted. `Display` gives what differs, without the server.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Difference {
+    Instructions { server: String, change: Change },
+    Changed { server: String, tool: String, change: Change },
+    New { server: String, tool: String },
+    Gone { server: String, tool: String },
+}
+
+impl Difference {
+    /// The server by its name in the lock, and the tool where it is about one.
+    pub(crate) fn subject(&self) -> (&str, Option<&str>) {
+        match self {
+            Self::Instructions { server, .. } => (server, None),
+            Self::Changed { server, tool, .. } | Self::New { server, tool } | Self::Gone { server, tool } => {
+                (server, Some(tool))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instructions { change, .. } => {
+                write!(f, "changed instructions\n{}", indented(&change.to_string()))
+            }
+            Self::Changed { tool, change, .. } => {
+                write!(f, "changed {tool:?}\n{}", indented(&change.to_string()))
+            }
+            Self::New { tool, .. } => write!(f, "new {tool:?}"),
+            Self::Gone { tool, .. } => write!(f, "gone {tool:?}"),
+        }
+    }
+}
+
+/// How the servers as they are now differ from what was accepted of them.
+pub(crate) fn differences(lock: &Lock, now: &BTreeMap<String, ServerPins>) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for (server, pins) in now {
+        let known = lock.servers.get(server).cloned().unwrap_or_default();
+        let server = || server.clone();
+        if known != ServerPins::default()
+            && let Some(change) = known.judge_instructions(pins.instructions.as_deref())
+        {
+            found.push(Difference::Instructions { server: server(), change });
+        }
+        for (tool, pin) in &pins.tools {
+            let tool = tool.to_string();
+            match known.judge_pin(&tool, pin) {
+                Standing::Changed(change) => {
+                    found.push(Difference::Changed { server: server(), tool, change })
+                }
+                Standing::New => found.push(Difference::New { server: server(), tool }),
+                _ => {}
+            }
+        }
+        for tool in known.tools.keys().filter(|tool| !pins.tools.contains_key(*tool)) {
+            found.push(Difference::Gone { server: server(), tool: tool.to_string() });
+        }
+    }
+    found
 }
 
 fn indented(text: &str) -> String {

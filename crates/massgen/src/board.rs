@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use massgen_orchestrator::{Emitter, EventKind, ServerState as Shown};
-use mcp_client::{AuditRecord, CircuitChange, CircuitState, Drift, Observer, ServerState};
+use mcp_client::{
+    AuditRecord, CircuitChange, CircuitState, Drift, Integrity, Judgement, Observer, ServerState,
+};
 use mcp_core::{ServerName, ToolName};
+use mcp_security::sandbox::Level;
 
 /// All servers' states. A run's emitter is attached when the run begins and is told the states so far, then each change.
 #[derive(Default)]
@@ -15,7 +18,7 @@ pub(crate) struct Board {
 
 #[derive(Default)]
 struct Inner {
-    states: BTreeMap<String, ServerState>,
+    states: BTreeMap<String, (ServerState, Option<Level>)>,
     emitter: Option<Emitter>,
     /// Said once, to the first run that listens.
     notices: Vec<String>,
@@ -29,8 +32,8 @@ impl Board {
     /// From now on this run is told.
     pub(crate) fn attach(&self, emitter: &Emitter) {
         let mut inner = self.lock();
-        for (server, state) in &inner.states {
-            emitter.emit(event(server, state));
+        for (server, (state, sandbox)) in &inner.states {
+            emitter.emit(event(server, state, *sandbox));
         }
         for message in std::mem::take(&mut inner.notices) {
             emitter.emit(EventKind::Warning { message });
@@ -43,12 +46,12 @@ impl Board {
         self.lock().emitter = None;
     }
 
-    fn changed(&self, server: &str, state: &ServerState) {
+    fn changed(&self, server: &str, state: &ServerState, sandbox: Option<Level>) {
         let mut inner = self.lock();
         if let Some(emitter) = &inner.emitter {
-            emitter.emit(event(server, state));
+            emitter.emit(event(server, state, sandbox));
         }
-        inner.states.insert(server.to_owned(), state.clone());
+        inner.states.insert(server.to_owned(), (state.clone(), sandbox));
     }
 
     pub(crate) fn notice(&self, message: String) {
@@ -60,10 +63,14 @@ impl Board {
     }
 }
 
-fn event(server: &str, state: &ServerState) -> EventKind {
+fn event(server: &str, state: &ServerState, sandbox: Option<Level>) -> EventKind {
     let (shown, tools, detail) = match state {
         ServerState::Starting => (Shown::Starting, 0, None),
-        ServerState::Ready { tools } => (Shown::Ready, *tools, None),
+        // It runs in the sandbox that was asked for, or not at all.
+        ServerState::Ready { tools } => {
+            (Shown::Ready, *tools, sandbox.map(|level| format!("sandbox: {level}")))
+        }
+        ServerState::Resting { tools } => (Shown::Resting, *tools, None),
         ServerState::Failed { reason, hint, .. } => {
             let detail = match hint {
                 Some(hint) => format!("{reason}\n  hint: {hint}"),
@@ -81,6 +88,8 @@ pub(crate) struct Watch {
     pub(crate) board: Arc<Board>,
     /// The agent, where there could be doubt whose server it is.
     pub(crate) agent: Option<String>,
+    /// The servers that run in a sandbox.
+    pub(crate) sandboxes: BTreeMap<ServerName, Level>,
     /// Whoever else wants to know.
     pub(crate) further: Option<Arc<dyn Observer>>,
 }
@@ -96,7 +105,7 @@ impl Watch {
 
 impl Observer for Watch {
     fn server_changed(&self, server: &ServerName, state: &ServerState) {
-        self.board.changed(&self.label(server), state);
+        self.board.changed(&self.label(server), state, self.sandboxes.get(server).copied());
         if let Some(further) = &self.further {
             further.server_changed(server, state);
         }
@@ -128,6 +137,18 @@ impl Observer for Watch {
         }
         if let Some(further) = &self.further {
             further.circuit_changed(server, tool, change);
+        }
+    }
+
+    fn integrity_changed(&self, server: &ServerName, integrity: &Integrity) {
+        if let Some(further) = &self.further {
+            further.integrity_changed(server, integrity);
+        }
+    }
+
+    fn judged(&self, server: &ServerName, judgement: &Judgement) {
+        if let Some(further) = &self.further {
+            further.judged(server, judgement);
         }
     }
 

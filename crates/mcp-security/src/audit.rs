@@ -133,14 +133,26 @@ pub enum Broken {
     },
 }
 
+impl Broken {
+    /// The line where it breaks, from 1; `None`: there is none.
+    pub fn line(&self) -> Option<u64> {
+        match self {
+            Self::Read { line, .. }
+            | Self::Syntax { line }
+            | Self::Altered { line }
+            | Self::Order { line } => Some(*line),
+            Self::Empty => None,
+        }
+    }
+}
+
 /// Checks every line of a log.
 ///
 /// # Errors
 ///
 /// [`Broken`] with the first line that does not fit.
 pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
-    let mut verified =
-        Verified { lines: 0, complete: false, torn: 0, continues: None, last: String::new() };
+    let mut verified = Verified { lines: 0, complete: false, torn: 0, continues: None, last: String::new() };
     let mut text = Vec::new();
     for line in 1_u64.. {
         text.clear();

@@ -87,10 +87,7 @@ pub fn child_environment(
     ambient: &Environment,
     declared: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let inherited =
-        ambient.iter().filter(|(name, value)| is_passed(name) && !is_function(value)).map(|(name, value)| {
-            (name.to_owned(), if name == "PATH" { clean_path(value) } else { value.to_owned() })
-        });
+    let inherited = inherited(ambient).filter(|(name, value)| judge_variable(name, value, AMBIENT).is_ok());
     let mut child: BTreeMap<String, String> = inherited.collect();
     for (name, value) in declared {
         if is_function(value) {
@@ -100,6 +97,39 @@ pub fn child_environment(
         child.insert(name.clone(), value.clone());
     }
     child
+}
+
+/// What a child would inherit of `ambient`, judged or not.
+fn inherited(ambient: &Environment) -> impl Iterator<Item = (String, String)> {
+    ambient.iter().filter(|(name, value)| is_passed(name) && !is_function(value)).map(|(name, value)| {
+        (name.to_owned(), if name == "PATH" { clean_path(value) } else { value.to_owned() })
+    })
+}
+
+/// The variables of `ambient` that no child inherits although it would, because of their values.
+///
+/// ```
+/// use mcp_core::Environment;
+///
+/// let ambient = Environment::from_iter([("SSL_CERT_FILE", "/tmp/ca.pem"), ("LANG", "C.UTF-8")]);
+/// let withheld = mcp_security::env::withheld(&ambient);
+/// assert_eq!(withheld.len(), 1);
+/// assert_eq!(withheld[0].rule, "inherited-variable");
+/// ```
+pub fn withheld(ambient: &Environment) -> Vec<Finding> {
+    let refused = inherited(ambient).filter(|(name, value)| judge_variable(name, value, AMBIENT).is_err());
+    refused
+        .map(|(name, _)| {
+            Finding::new(
+                "inherited-variable",
+                format!(
+                    "{name} of your own environment is not passed on to servers: with its value, programs load or trust \
+                     something that others can change"
+                ),
+                "let it name a place where nobody else can write, or set it in the server's own env:",
+            )
+        })
+        .collect()
 }
 
 fn is_passed(name: &str) -> bool {
@@ -144,6 +174,9 @@ impl Place {
         Self { level, project, windows }
     }
 }
+
+/// The user's own environment.
+const AMBIENT: Place = Place { level: Level::Strict, project: false, windows: cfg!(windows) };
 
 /// May a child have this environment? Answers with what is worth telling about it.
 ///

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use massgen_config::{
-    BackendKind, Decision, Format, Isolation, McpTransport, Secret, SecurityLevel, ToolEffects, ToolMode,
-    load_str, mcp_servers_from_json,
+    BackendKind, Decision, Format, Isolation, LoadOptions, McpTransport, Secret, SecurityLevel, ToolEffects,
+    ToolMode, Unresolved, is_server_file, load_str, mcp_servers_from_json,
 };
 
 use crate::{Files, good, load_text, options};
@@ -354,4 +354,39 @@ fn a_summary_shows_agents_and_servers() {
           ]
         }"#]]
     .assert_eq(&serde_json::to_string_pretty(&config.summary()).unwrap());
+}
+
+#[test]
+fn a_file_of_an_editor_is_read_with_its_comments_and_nothing_is_looked_up() {
+    let text = r#"{
+  // who asks
+  "inputs": [{ "id": "token", "type": "promptString" }],
+  "servers": {
+    "web": { "type": "http", "url": "https://mcp.example.com/mcp", /* login */
+      "headers": { "Authorization": "Bearer ${input:token}" } },
+    "files": { "command": "npx", "args": ["-y", "fs@1.0.0", "${workspaceFolder}"], "env": { "K": "${file:/x}", "L": "${UNSET:-l}" }, },
+    "lost": { "url": "${ADDRESS}" },
+  },
+}"#;
+    let path = Path::new("mcp.json");
+    assert!(is_server_file(text, path));
+    assert!(!is_server_file(r#"{"agents": [], "mcpServers": {}}"#, path));
+    assert!(!is_server_file(r#"{"editor.fontSize": 12}"#, path));
+    assert!(is_server_file(r#"{"mcp": {"servers": {}}}"#, path));
+    let options = LoadOptions { unresolved: Unresolved::Keep, ..options(&[]) };
+    let (servers, told) = mcp_servers_from_json(text, path, &options).unwrap();
+    let names: Vec<_> = servers.iter().map(|server| server.name.as_str()).collect();
+    assert_eq!(names, ["web", "files"]);
+    assert!(told.to_string().contains("ADDRESS is not set; what it stands for is not known"), "{told}");
+    let McpTransport::StreamableHttp { headers, .. } = &servers[0].transport else { panic!() };
+    assert_eq!(headers["Authorization"].expose(), "Bearer ${input:token}");
+    let McpTransport::Stdio { args, env, .. } = &servers[1].transport else { panic!() };
+    assert_eq!(
+        (args[2].as_str(), env["K"].expose(), env["L"].expose()),
+        ("${workspaceFolder}", "${file:/x}", "l")
+    );
+    let origin = servers[1].origin.as_ref().unwrap();
+    assert_eq!((origin.file.as_str(), origin.key.as_str(), origin.line), ("mcp.json", "servers.files", 7));
+    assert_eq!(servers[0].origin.as_ref().map(|origin| origin.line_of("headers.Authorization")), Some(6));
+    assert_eq!(servers[0].origin.as_ref().map(|origin| origin.line_of("env.NONE")), Some(5));
 }
