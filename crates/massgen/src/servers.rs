@@ -120,7 +120,7 @@ impl Servers {
         let own = config.agents.iter().flat_map(|agent| &agent.backend.mcp_servers);
         let mut programs = config.mcp_servers.iter().chain(own).filter(wanted);
         if programs.any(|server| matches!(server.transport, McpTransport::Stdio { .. })) {
-            for finding in env::withheld(&context.environment) {
+            if let Some(finding) = env::withheld(&context.environment) {
                 board.notice(format!("{}; {}", finding.reason, finding.hint));
             }
         }
@@ -411,6 +411,17 @@ fn client_config(
     config.required = server.required;
     config.sandbox = sandbox(server, &config.target, context)?;
     config.missing_credential.clone_from(&server.missing_credential);
+    if !server.retry_safe.is_empty() {
+        let safe = ToolFilter::new(Some(&server.retry_safe), &[] as &[String]).map_err(|error| {
+            Problem::new(format!("server {name}: {error}"), "mend the pattern in retry_safe")
+        })?;
+        config.retry_safe = Some(safe);
+    }
+    config.trust_hints = server.trusted;
+    config.duplicates = match server.duplicates {
+        massgen_config::Duplicates::Allow => Duplicates::Allow,
+        massgen_config::Duplicates::Suppress => Duplicates::Suppress,
+    };
     config.idle_timeout = server.idle_timeout;
     config.start = match server.start {
         Start::Eager => mcp_client::Start::Eager,

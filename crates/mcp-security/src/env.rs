@@ -106,30 +106,29 @@ fn inherited(ambient: &Environment) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// The variables of `ambient` that no child inherits although it would, because of their values.
+/// The variables of `ambient` that children would inherit and do not, because of their values; `None`: there are none.
 ///
 /// ```
 /// use mcp_core::Environment;
 ///
 /// let ambient = Environment::from_iter([("SSL_CERT_FILE", "/tmp/ca.pem"), ("LANG", "C.UTF-8")]);
-/// let withheld = mcp_security::env::withheld(&ambient);
-/// assert_eq!(withheld.len(), 1);
-/// assert_eq!(withheld[0].rule, "inherited-variable");
+/// let withheld = mcp_security::env::withheld(&ambient).expect("others can write to /tmp");
+/// assert_eq!(withheld.rule, "inherited-variable");
+/// assert!(withheld.reason.starts_with("SSL_CERT_FILE of your own environment"));
 /// ```
-pub fn withheld(ambient: &Environment) -> Vec<Finding> {
+pub fn withheld(ambient: &Environment) -> Option<Finding> {
     let refused = inherited(ambient).filter(|(name, value)| judge_variable(name, value, AMBIENT).is_err());
-    refused
-        .map(|(name, _)| {
-            Finding::new(
-                "inherited-variable",
-                format!(
-                    "{name} of your own environment is not passed on to servers: with its value, programs load or trust \
-                     something that others can change"
-                ),
-                "let it name a place where nobody else can write, or set it in the server's own env:",
-            )
-        })
-        .collect()
+    let names: Vec<String> = refused.map(|(name, _)| name).collect();
+    let finding = Finding::new(
+        "inherited-variable",
+        format!(
+            "{} of your own environment is not passed on to servers: with that value, programs load or trust something \
+             else",
+            names.join(", ")
+        ),
+        "let it name a place where nobody else can write, or set it in the server's own env: if it needs it",
+    );
+    (!names.is_empty()).then_some(finding)
 }
 
 fn is_passed(name: &str) -> bool {
