@@ -121,13 +121,18 @@ impl McpHttpServer {
     /// # Panics
     /// When none comes within [`PATIENCE`].
     pub async fn await_method(&self, method: &str) -> Value {
+        self.await_message(|message| message["method"] == method).await
+    }
+
+    /// Waits for a message; panics as [`McpHttpServer::await_method`] does.
+    pub async fn await_message(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut found = None;
         process::until(PATIENCE, || {
-            found = self.method(method).into_iter().next();
+            found = self.messages().into_iter().find(|message| wanted(message));
             found.is_some()
         })
         .await;
-        found.unwrap_or_else(|| panic!("{method} did not come; these did: {:#?}", self.messages()))
+        found.unwrap_or_else(|| panic!("the awaited message did not come; these did: {:#?}", self.messages()))
     }
 
     /// How many calls of tools it has executed: what counts for "at most once".

@@ -12,6 +12,7 @@ mod diagnostics;
 mod expected;
 mod fuzz;
 mod own;
+mod secrets;
 mod values;
 
 use std::collections::BTreeMap;

@@ -12,10 +12,13 @@
 
 mod child;
 mod features;
+mod host;
 mod http;
 mod memory;
 mod oauth;
+mod posts;
 mod sse;
 mod support;
+mod ways;
 #[cfg(feature = "serve-http")]
 mod web;
