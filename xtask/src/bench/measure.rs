@@ -190,7 +190,7 @@ fn millis(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1e3)
 }
 
-/// The benches' last results that state a throughput in elements.
+/// The benches' last results: throughputs in elements, and times of single calls.
 pub(super) fn criterion() -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let folder = project::members()?.target_directory.join("criterion").into_std_path_buf();
@@ -209,7 +209,29 @@ pub(super) fn criterion() -> Result<Vec<Figure>> {
             figures.push(Figure { what, value: thousands(rate), target });
         }
     }
+    for (what, id, target) in [
+        ("all layers of mcp-resilience, a call that succeeds", "whole stack, success", "5 µs"),
+        ("the same call, refused by an open circuit", "open circuit, refused", "1 µs"),
+        (
+            "a call through the whole pipeline of mcp-client, server in memory, 100 bytes",
+            "call_100_bytes",
+            "",
+        ),
+    ] {
+        match read(&folder.join(id).join("new/estimates.json")).as_ref().and_then(median_of) {
+            Some(nanoseconds) => figures.push(Figure { what, value: micros(nanoseconds), target }),
+            None => println!("no result for {id}"),
+        }
+    }
     Ok(figures)
+}
+
+fn median_of(estimates: &Value) -> Option<f64> {
+    estimates["median"]["point_estimate"].as_f64()
+}
+
+fn micros(nanoseconds: f64) -> String {
+    format!("{:.2} µs", nanoseconds / 1e3)
 }
 
 fn read(file: &Path) -> Option<Value> {
@@ -219,7 +241,7 @@ fn read(file: &Path) -> Option<Value> {
 /// Elements per second from criterion's nanoseconds per iteration.
 fn rate(benchmark: &Value, estimates: &Value) -> Option<u64> {
     let elements = benchmark["throughput"]["Elements"].as_f64()?;
-    let nanoseconds = estimates["median"]["point_estimate"].as_f64()?;
+    let nanoseconds = median_of(estimates)?;
     Some((elements * 1e9 / nanoseconds) as u64)
 }
 
@@ -246,6 +268,7 @@ mod tests {
         let estimates = json!({"median": {"point_estimate": 2_000_000.0}});
         assert_eq!(rate(&benchmark, &estimates), Some(500_000));
         assert_eq!(rate(&json!({}), &estimates), None);
+        assert_eq!(median_of(&estimates).map(micros).as_deref(), Some("2000.00 µs"));
     }
 
     #[test]

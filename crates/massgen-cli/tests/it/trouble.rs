@@ -183,3 +183,43 @@ async fn a_server_that_does_not_start_speaks_through_the_run() {
         .collect();
     assert_eq!(failed.len(), 2, "{failed:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_told_when_tools_leave_and_when_they_are_back() {
+    let frail = ServerScript::new().tool(ToolScript::new("die").replies(Outcome::Exit(3))).launch();
+    let steady = ServerScript::new().tool(ToolScript::echo("look").read_only()).launch();
+    let endpoint = ModelEndpoint::start(ModelScript::from_fn(|request| {
+        let told = |what: &str| request.messages.iter().any(|message| message.text.contains(what));
+        if told("These tools are available now: mcp__frail__die.") {
+            Reply::call("new_answer", json!({"content": "it is back"}))
+        } else if !told("not available any more: mcp__frail__die.") && request.offers("mcp__frail__die") {
+            Reply::call("mcp__frail__die", json!({}))
+        } else if request.offers("mcp__steady__look") {
+            // Not the same call twice, and no faster than a server comes back.
+            let look = Reply::call("mcp__steady__look", json!({"at": request.number}));
+            look.delay(std::time::Duration::from_millis(100))
+        } else {
+            Reply::text("it is back")
+        }
+    }));
+    let place = Place::new();
+    place.config(&json!({
+        "mcp_servers": [frail.config("frail"), steady.config("steady")],
+        "agents": [agent("only", "claude", &endpoint, "/v1")],
+    }));
+    let ended = place.run(&["--config", "team.yaml", "--changes", "allow", "is it there?"]).expect_code(0);
+    assert!(ended.stdout.contains("it is back"), "{}", ended.stdout);
+    assert_eq!(endpoint.refusals(), Vec::<String>::new(), "the line fits into the wire");
+    let events = place.events();
+    assert_well_formed(&events);
+    // The user is told each change of state once.
+    let states: Vec<_> = of_type(&events, "server")
+        .into_iter()
+        .filter(|event| event["server"] == "frail")
+        .map(|event| event["state"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        states.contains(&"failed".to_owned()) && states.windows(2).all(|two| two[0] != two[1]),
+        "{states:?}"
+    );
+}

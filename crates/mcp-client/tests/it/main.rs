@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so at once")]
 
+mod allocations;
 mod asked;
 mod calls;
 mod children;
