@@ -177,7 +177,7 @@ fn spec(owner: &ServerName, value: &Value) -> Option<ToolSpec> {
     spec.title = string("title");
     spec.description = string("description");
     if let Some(schema) = value.get("inputSchema") {
-        spec.input_schema = std::sync::Arc::new(schema.clone());
+        spec.input_schema = schema.clone().into();
     }
     spec.output_schema =
         value.get("outputSchema").filter(|schema| schema.is_object()).cloned().map(Into::into);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mcp_core::{Annotations, ToolSpec};
+use mcp_core::{Annotations, Schema, ToolSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -56,8 +56,8 @@ fn definition(spec: &ToolSpec) -> Value {
         "name": spec.name,
         "title": spec.title.as_ref().or(spec.annotations.title.as_ref()),
         "description": spec.description,
-        "inputSchema": *spec.input_schema,
-        "outputSchema": spec.output_schema.as_deref(),
+        "inputSchema": tree(&spec.input_schema),
+        "outputSchema": spec.output_schema.as_ref().map(tree),
     });
     if let Some(fields) = definition.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
@@ -65,6 +65,11 @@ fn definition(spec: &ToolSpec) -> Value {
     // For people who read the file; the hash does not depend on it.
     definition.sort_all_objects();
     definition
+}
+
+/// A schema that no tree holds counts by its text.
+fn tree(schema: &Schema) -> Value {
+    schema.to_value().unwrap_or_else(|_| schema.as_str().into())
 }
 
 impl ToolPin {
