@@ -302,7 +302,7 @@ impl ToolLoop {
             tools.extend(catalogue.iter().map(|entry| ToolDefinition {
                 name: entry.exposed.as_str().to_owned(),
                 description: entry.spec.description.clone().unwrap_or_default(),
-                schema: entry.spec.input_schema.clone(),
+                schema: Arc::new(entry.spec.input_schema.to_value().unwrap_or_default()),
             }));
         }
         tools
