@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::decoder::UNREADABLE;
 use crate::link::Reply;
 use crate::options::DroppedTool;
-use crate::raw::{ListPage, ListedTool};
+use crate::raw::{ListPage, ListedTool, NeverSent};
 use crate::serve::ServeError;
 
 /// What an error may need besides itself.
@@ -69,7 +69,9 @@ impl Scene<'_> {
 pub(crate) fn is_lost(error: &ServiceError) -> bool {
     match error {
         ServiceError::TransportClosed => true,
-        ServiceError::TransportSend(error) => error.error.is::<std::io::Error>(),
+        ServiceError::TransportSend(error) => {
+            error.error.is::<std::io::Error>() || error.error.is::<NeverSent>()
+        }
         _ => false,
     }
 }
@@ -229,10 +231,17 @@ fn unsent(error: &(dyn Error + 'static)) -> Option<Phase> {
         }
         // What TLS does not like comes as invalid data.
         let io = error.downcast_ref::<std::io::Error>();
+        if error.is::<NeverSent>() {
+            return Some(Phase::Connect);
+        }
         if phase.is_some() && io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData) {
             return Some(Phase::Secure);
         }
-        current = error.source();
+        // An error of I/O passes over the error it holds when it is asked for its source.
+        current = match io.and_then(std::io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
     }
     phase
 }

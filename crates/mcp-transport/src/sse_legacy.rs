@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use mcp_core::{Phase, ServerName, ToolError};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
-use reqwest::{RequestBuilder, Response};
+use reqwest::{Method, Request, Response};
 use url::Url;
 
 pub(crate) use self::transport::SseTransport;
@@ -36,8 +36,12 @@ pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) 
     let malformed = |reason: String| ToolError::Malformed { server: server.clone(), reason };
     let Endpoint { client, url: base, headers, login } = endpoint;
     let client = AuthorizedClient::new(client, login);
-    let get = || client.http().get(base.clone()).header(ACCEPT, "text/event-stream");
-    let opening = client.with_token(|token| send(get(), &headers, token, &base));
+    let get = |token| {
+        let mut request = Request::new(Method::GET, base.clone());
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        send(&client, request, &headers, token)
+    };
+    let opening = client.with_token(get);
     let response = opening.await.map_err(|error| {
         let scene = Scene { server, phase: Phase::Handshake, reason: None, stderr: Vec::new() };
         convert::http_error(error, scene)
@@ -74,19 +78,15 @@ pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) 
 
 /// Sends a request with the configured headers, or the token of a login.
 async fn send(
-    mut request: RequestBuilder,
+    client: &AuthorizedClient,
+    mut request: Request,
     headers: &HashMap<HeaderName, HeaderValue>,
     token: Option<String>,
-    server: &Url,
 ) -> Result<Response, http::Error> {
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    if let Some(token) = token {
-        request = request.bearer_auth(token);
-    }
-    let response = request.send().await?;
-    if response.status().is_success() { Ok(response) } else { Err(http::refusal(&response, server)) }
+    request.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let server = request.url().clone();
+    let response = client.execute(request, token).await?;
+    if response.status().is_success() { Ok(response) } else { Err(http::refusal(&response, &server)) }
 }
 
 impl Stream {

@@ -17,7 +17,7 @@ use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use rmcp::model::{JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::auth::WWWAuthenticateParams;
 use rmcp::transport::streamable_http_client::{
@@ -147,6 +147,7 @@ impl Posts {
     ) -> Self {
         let mut headers = HeaderMap::with_capacity(configured.len() + 8);
         headers.extend(configured.iter().map(|(name, value)| (name.clone(), value.clone())));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         // What was not compressed cannot swell: a limit on the bytes that arrive is one on what they become.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -216,21 +217,21 @@ impl Posts {
     ) -> Result<Bytes, Error> {
         let line = Bytes::from(request.line(id, progress.is_some())?);
         let session = self.session.current();
-        let mut headers = self.headers.clone();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        if let Some(session) = &session {
-            headers.insert(SESSION, session.clone());
-        }
-        if self.modern {
-            let tools = match request.ask.tool() {
-                Some(tool) => self.tools.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned(),
-                None => None,
-            };
-            headers::add(&mut headers, request.ask, tools.as_deref().unwrap_or_default());
-        }
-        let (headers, in_session) = (&headers, session.is_some());
-        let body =
-            self.client.with_token(|token| self.post(headers, line.clone(), token, in_session)).await?;
+        let tool = request.ask.tool().filter(|_| self.modern);
+        let mirrored = tool
+            .and_then(|tool| self.tools.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned());
+        let headers = || {
+            let mut headers = self.headers.clone();
+            if let Some(session) = &session {
+                headers.insert(SESSION, session.clone());
+            }
+            if self.modern {
+                headers::add(&mut headers, request.ask, mirrored.as_deref().unwrap_or_default());
+            }
+            headers
+        };
+        let post = |token| self.post(headers(), line.clone(), token, session.is_some());
+        let body = self.client.with_token(post).await?;
         match body {
             Body::Error(error) => Ok(error),
             Body::Whole(response) => {
@@ -244,16 +245,15 @@ impl Posts {
 
     async fn post(
         &self,
-        headers: &HeaderMap,
+        headers: HeaderMap,
         line: Bytes,
         token: Option<String>,
         in_session: bool,
     ) -> Result<Body, Error> {
-        let mut request = self.client.http().post(self.url.clone()).headers(headers.clone()).body(line);
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
-        }
-        let response = request.send().await?;
+        let mut request = reqwest::Request::new(Method::POST, self.url.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = Some(line.into());
+        let response = self.client.execute(request, token).await?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND && in_session {
             return Err(Error::SessionExpired);
@@ -356,8 +356,7 @@ impl Posts {
             let grown = BACKOFF.0.saturating_mul(1 << *attempts).min(BACKOFF.1);
             *attempts += 1;
             tokio::time::sleep(events.retry().unwrap_or(grown).clamp(RETRY.0, RETRY.1)).await;
-            let headers = &headers;
-            match self.client.with_token(|token| self.open(headers, token)).await {
+            match self.client.with_token(|token| self.open(headers.clone(), token)).await {
                 Ok(response) => {
                     events.restart();
                     return Ok(response);
@@ -370,12 +369,10 @@ impl Posts {
         Err(Error::UnexpectedEndOfStream)
     }
 
-    async fn open(&self, headers: &HeaderMap, token: Option<String>) -> Result<Response, Error> {
-        let mut request = self.client.http().get(self.url.clone()).headers(headers.clone());
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
-        }
-        let response = request.send().await?;
+    async fn open(&self, headers: HeaderMap, token: Option<String>) -> Result<Response, Error> {
+        let mut request = reqwest::Request::new(Method::GET, self.url.clone());
+        *request.headers_mut() = headers;
+        let response = self.client.execute(request, token).await?;
         if !response.status().is_success() {
             self.refused(response).await?;
             return Err(Error::ServerDoesNotSupportSse);

@@ -20,7 +20,7 @@ use crate::breach::Breach;
 use crate::decoder::UNREADABLE;
 use crate::http::{self, Posts};
 use crate::options::{DroppedTool, ProgressSender};
-use crate::raw::{self, Answer, Ask, CallOutput, Direct, Failure, Request};
+use crate::raw::{self, Answer, Ask, CallOutput, Direct, Failure, NeverSent, Request};
 
 /// The error of a server whose headers and body say different things.
 const HEADER_MISMATCH: ErrorCode = ErrorCode(-32_020);
@@ -135,6 +135,11 @@ impl Link {
             Road::Lines(direct) => match direct.ask(request, progress).await {
                 Ok(line) => decoded(&line, || direct.breach(Breach::Unreadable)),
                 Err(Failure::Lost) => Err(ServiceError::TransportClosed),
+                Err(Failure::Unsent) => Err(ServiceError::TransportSend(DynamicTransportError::from_parts(
+                    "lines",
+                    TypeId::of::<Direct>(),
+                    Box::new(NeverSent),
+                ))),
                 Err(Failure::Unreadable(reason)) => failed(UNREADABLE, reason),
             },
             Road::Posts(posts) => match self.post(posts, request, progress.clone()).await {

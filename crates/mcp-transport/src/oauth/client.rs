@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use oauth2::http::header::AUTHORIZATION;
 use oauth2::http::{HeaderName, HeaderValue};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
@@ -38,9 +39,20 @@ impl AuthorizedClient {
         self
     }
 
-    /// The client underneath, which sends no token.
-    pub(crate) fn http(&self) -> &reqwest::Client {
-        &self.http
+    /// Sends a request with this token.
+    pub(crate) async fn execute(
+        &self,
+        mut request: reqwest::Request,
+        token: Option<String>,
+    ) -> Result<reqwest::Response, Error> {
+        if let Some(token) = token {
+            let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
+                Error::UnexpectedServerResponse("the login's token is none that HTTP can carry".into())
+            })?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        Ok(self.http.execute(request).await?)
     }
 
     fn note(&self, opens: bool, response: &StreamableHttpPostResponse) {

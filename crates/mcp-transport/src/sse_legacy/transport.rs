@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Request};
 use rmcp::RoleClient;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
@@ -41,12 +42,14 @@ impl Transport<RoleClient> for SseTransport {
         async move {
             let posting = async {
                 let body = body?;
-                let ask = || {
-                    let request = client.http().post(post.clone());
-                    request.header(CONTENT_TYPE, "application/json").body(body.clone())
-                };
                 // The answer comes by the stream; what is said here is only whether the message was taken.
-                client.with_token(|token| send(ask(), &headers, token, &post)).await.map(drop)
+                let tell = |token| {
+                    let mut request = Request::new(Method::POST, post.clone());
+                    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                    *request.body_mut() = Some(body.clone().into());
+                    send(&client, request, &headers, token)
+                };
+                client.with_token(tell).await.map(drop)
             };
             let mut closed = closed.subscribe();
             tokio::select! {
