@@ -101,15 +101,19 @@ impl Play {
             return Reply::call("new_answer", json!({"content": format!("after {number} requests")}));
         }
         let arguments = json!({"with": with});
-        let servers = HEALTHY.into_iter().chain(with.then_some("frail"));
-        let calls = servers.map(|server| (format!("mcp__{server}__look"), arguments.clone()));
+        // As many calls in either phase, so that only their failing makes the difference.
+        let third = if with { "mcp__frail__look" } else { "mcp__sturdy__glance" };
+        let calls = ["mcp__steady__look", "mcp__sturdy__look", third].map(|tool| (tool, arguments.clone()));
         Reply::from(Turn::calls(calls)).delay(self.length.thought())
     }
 }
 
 fn server(work: u64) -> ScriptedServer {
-    let look = CallReply::new(Outcome::Text("all is well".into())).delay_ms(work);
-    ServerScript::new().tool(ToolScript::new("look").read_only().replies(look)).launch()
+    let well = || CallReply::new(Outcome::Text("all is well".into()));
+    ServerScript::new()
+        .tool(ToolScript::new("look").read_only().replies(well().delay_ms(work)))
+        .tool(ToolScript::new("glance").read_only().replies(well()))
+        .launch()
 }
 
 fn soak(length: Length) -> Report {
@@ -190,7 +194,7 @@ impl Report {
                     let server = word("tool").split("__").nth(1).unwrap_or_default().to_owned();
                     let took = event["duration_ms"].as_u64().unwrap();
                     match phases.remove(&key).flatten() {
-                        _ if !HEALTHY.contains(&server.as_str()) => {}
+                        _ if !HEALTHY.contains(&server.as_str()) || word("tool").ends_with("glance") => {}
                         Some(true) => report.with.push(took),
                         Some(false) => report.without.push(took),
                         None => {}
