@@ -2,19 +2,16 @@
 //! shows what was altered.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use massgen::client::{
-    AuditRecord, Drift, Gate, Integrity, Judgement, Observer, Outcome, ServerState, Subject, metrics,
+    AuditFile, AuditRecord, Drift, Gate, Integrity, Judgement, Observer, Outcome, ServerState, Subject,
+    metrics,
 };
 use massgen::core::ServerName;
 use massgen::security::Redactor;
-use massgen::security::audit::Chain;
 use serde_json::{Value, json};
 
 use crate::log_directory::LogDirectory;
@@ -74,12 +71,7 @@ impl AuditLog {
                 let _ = records.send(record);
             }
         }
-        let thread = std::thread::spawn(move || {
-            if let Err(error) = write(path, &inbox) {
-                tracing::warn!(%error, "the audit log cannot be written; tools that change the world are refused");
-                gate.suspend_changes(Some(format!("the audit log cannot be written ({error})")));
-            }
-        });
+        let thread = std::thread::spawn(move || write(path, &inbox, &gate));
         *place = Place::File(Writer { records, thread });
     }
 
@@ -110,75 +102,28 @@ impl AuditLog {
     }
 }
 
-/// Writes a whole chain, each record as it comes.
-fn write(path: PathBuf, records: &mpsc::Receiver<Value>) -> io::Result<()> {
-    let mut log = Log::begin(path)?;
+/// Writes a whole chain, each record as it comes. While it cannot be written, nothing may change the world.
+fn write(path: PathBuf, records: &mpsc::Receiver<Value>, gate: &Gate) {
+    let mut log = AuditFile::new(path);
+    let mut suspended = false;
     for record in records {
-        log.write(record)?;
-    }
-    log.end()
-}
-
-/// A chain in a file.
-struct Log {
-    path: PathBuf,
-    file: File,
-    chain: Chain,
-}
-
-impl Log {
-    fn begin(path: PathBuf) -> io::Result<Self> {
-        let mut file = open(&path)?;
-        let (chain, first) = Chain::begin(&nonce());
-        writeln!(file, "{first}")?;
-        Ok(Self { path, file, chain })
-    }
-
-    fn write(&mut self, record: Value) -> io::Result<()> {
-        if !is_file(&self.file, &self.path) {
-            // Somebody moved or removed it. Both parts tell that they belong together.
-            self.file = open(&self.path)?;
-            let (chain, first) = self.chain.clone().continued(&nonce());
-            self.chain = chain;
-            writeln!(self.file, "{first}")?;
+        match log.append(record) {
+            Ok(()) if suspended => {
+                tracing::info!("the audit log can be written again");
+                gate.suspend_changes(None);
+                suspended = false;
+            }
+            Err(error) if !suspended => {
+                tracing::warn!(%error, "the audit log cannot be written; tools that change the world are refused");
+                gate.suspend_changes(Some(format!("the audit log cannot be written ({error})")));
+                suspended = true;
+            }
+            Ok(()) | Err(_) => {}
         }
-        writeln!(self.file, "{}", self.chain.seal(record))
     }
-
-    fn end(mut self) -> io::Result<()> {
-        writeln!(self.file, "{}", self.chain.end())
+    if let Err(error) = log.end() {
+        tracing::warn!(%error, "the audit log has no end");
     }
-}
-
-/// Nobody else reads who called what.
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-/// Whether this is the file that the path leads to.
-#[cfg(unix)]
-fn is_file(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), path.metadata()) {
-        (Ok(own), Ok(found)) => (own.dev(), own.ino()) == (found.dev(), found.ino()),
-        _ => false,
-    }
-}
-
-/// An open file can be neither moved nor removed.
-#[cfg(not(unix))]
-fn is_file(_: &File, path: &Path) -> bool {
-    path.exists()
-}
-
-/// A number that no other log has.
-fn nonce() -> String {
-    let now = jiff::Timestamp::now().as_nanosecond();
-    format!("{now:x}-{:016x}{:016x}", RandomState::new().hash_one(now), RandomState::new().hash_one(now))
 }
 
 fn now() -> Value {
@@ -270,7 +215,9 @@ impl Observer for AuditLog {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::BufReader;
+    use std::path::Path;
 
     use massgen::security::audit::{Verified, verify};
 
@@ -290,7 +237,7 @@ mod tests {
     fn records_become_a_chain() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        write(path.clone(), &records()).unwrap();
+        write(path.clone(), &records(), &Gate::default());
         let verified = verified(&path);
         assert_eq!((verified.lines, verified.complete), (3, true));
     }
@@ -298,28 +245,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_full_disk_is_told() {
-        assert!(write("/dev/full".into(), &records()).is_err());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_log_that_was_moved_or_removed_goes_on_in_a_new_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, moved) = (folder.path().join(FILE), folder.path().join("moved"));
-        let mut log = Log::begin(path.clone()).unwrap();
-        log.write(json!({"event": "tool_call"})).unwrap();
-        std::fs::rename(&path, &moved).unwrap();
-        log.write(json!({"event": "tool_call"})).unwrap();
-        let first = verified(&moved);
-        assert_eq!((first.lines, first.complete), (2, false));
-        assert_eq!(verified(&path).continues, Some(first.last));
-
-        let before = verified(&path).last;
-        std::fs::remove_file(&path).unwrap();
-        log.write(json!({"event": "tool_call"})).unwrap();
-        log.end().unwrap();
-        let last = verified(&path);
-        assert_eq!((last.lines, last.complete, last.continues), (3, true, Some(before)));
+        let gate = Gate::default();
+        write("/dev/full".into(), &records(), &gate);
+        assert!(gate.suspended().is_some_and(|reason| reason.contains("audit log")));
     }
 
     #[test]

@@ -135,6 +135,7 @@ async fn start(args: &ChaosArgs, environment: Environment) -> Result<(Program, P
         .map_err(|refusal| Failure::config(refusal.to_string()).with_hint(refusal.hint))?;
     let mut options = SessionOptions::default();
     options.stderr = Some(Arc::new(Stderr));
+    options.launcher = crate::session::launcher();
     Program::start(&server, &admitted, &options).await.map_err(|error| Failure::config(error.to_string()))
 }
 

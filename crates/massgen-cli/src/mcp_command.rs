@@ -1,6 +1,7 @@
 //! `massgen mcp …`: look at the servers of a configuration, and call their tools.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use massgen::core::{CallId, JsonObject, ToolCall, ToolError, ToolOutput};
@@ -16,7 +17,9 @@ use crate::login_store::Logins;
 use crate::person::AtTerminal;
 use crate::session::{Session, launcher};
 use crate::style::{one_line, safe};
-use crate::{audit_command, chaos, environment, lock_file, mcp_auth, mcp_offers, output, run, scan, stats};
+use crate::{
+    audit_command, chaos, doctor, environment, lock_file, mcp_auth, mcp_offers, output, run, scan, stats,
+};
 
 pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
     match command {
@@ -37,6 +40,7 @@ pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
             mcp_offers::prompt(&servers, &server, &prompt, &arguments, complete.as_deref()).await
         }
         McpCommand::Lock { accept, servers } => lock(&servers, accept).await,
+        McpCommand::Doctor(args) => doctor::run(args).await,
         McpCommand::Scan(args) => scan::run(args).await,
         McpCommand::Audit(command) => audit_command::run(command),
         McpCommand::Stats(args) => stats::run(&args),
@@ -49,8 +53,9 @@ pub(crate) async fn start(args: &ServersArgs, only: Option<&str>) -> Result<Serv
     let session = Session::start(OutputArgs::default(), environment::read());
     let config = load(args, &session)?;
     Logins::prepare(&session.secrets, &config);
-    let oauth = mcp_auth::kept(&session, None);
-    begin(&session, &config, only, oauth, !args.json).await
+    let console = Console::new(Pause::default());
+    let oauth = mcp_auth::kept(&session, (!args.json).then(|| console.clone()));
+    begin(&session, &config, only, oauth, AtTerminal::new(console, !args.json)).await
 }
 
 /// Starts one server with a login, for which the user has `patience`.
@@ -66,10 +71,11 @@ pub(crate) async fn start_for(
     for entry in config.mcp_servers.iter_mut().chain(own) {
         entry.startup_timeout = Some(patience);
     }
-    begin(&session, &config, Some(server), Some(oauth), !args.json).await
+    let person = AtTerminal::new(Console::new(Pause::default()), !args.json);
+    begin(&session, &config, Some(server), Some(oauth), person).await
 }
 
-fn load(args: &ServersArgs, session: &Session) -> Result<massgen::config::Config, Failure> {
+pub(crate) fn load(args: &ServersArgs, session: &Session) -> Result<massgen::config::Config, Failure> {
     let path = match &args.config {
         Some(path) => path.clone(),
         None => PathBuf::from("massgen.yaml"),
@@ -82,11 +88,10 @@ async fn begin(
     config: &massgen::config::Config,
     only: Option<&str>,
     oauth: Option<OAuthOptions>,
-    for_people: bool,
+    person: Arc<AtTerminal>,
 ) -> Result<Servers, Failure> {
-    let console = Console::new(Pause::default());
     let context = Context {
-        person: Some(AtTerminal::new(console, for_people)),
+        person: Some(person),
         environment: session.environment.clone(),
         oauth,
         launcher: launcher(),
@@ -95,15 +100,21 @@ async fn begin(
     let servers =
         Servers::start(config, &context, only).map_err(|error| Failure::config(error.to_string()))?;
     if servers.is_empty() {
-        return Err(match only {
-            Some(name) => Failure::config(format!("the configuration has no server {name:?}"))
-                .with_hint(format!("it has: {}", config_servers(config).join(", "))),
-            None => Failure::config("the configuration has no MCP servers")
-                .with_hint("add some under mcp_servers:"),
-        });
+        return Err(no_servers(config, only));
     }
     servers.settled().await;
     Ok(servers)
+}
+
+/// Why there is nothing to look at.
+pub(crate) fn no_servers(config: &massgen::config::Config, only: Option<&str>) -> Failure {
+    match only {
+        Some(name) => Failure::config(format!("the configuration has no server {name:?}"))
+            .with_hint(format!("it has: {}", config_servers(config).join(", "))),
+        None => {
+            Failure::config("the configuration has no MCP servers").with_hint("add some under mcp_servers:")
+        }
+    }
 }
 
 fn config_servers(config: &massgen::config::Config) -> Vec<String> {

@@ -113,7 +113,7 @@ impl<'a> Desk<'a> {
             scripts,
             metrics: Some(session.telemetry.observer()),
             ledger: Some(ledger.clone()),
-            oauth: crate::mcp_auth::kept(session, Some(console)),
+            oauth: crate::mcp_auth::kept(session, for_people.then_some(console)),
             launcher: launcher(),
         };
         let record = RunRecord::new(config.file.as_deref());

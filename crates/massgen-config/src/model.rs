@@ -4,6 +4,7 @@ mod backend;
 mod kind;
 mod mcp;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use serde::Serialize;
 pub use backend::{BackendConfig, ClaudeCodeOptions, ModelParams, PermissionMode, SettingSource, ToolMode};
 pub use kind::BackendKind;
 pub use mcp::{
-    Effects, Isolation, McpServerConfig, McpTransport, Origin, SamplingApproval, SamplingConfig, Sandbox,
-    SecurityConfig, SecurityEnvConfig, SecurityEnvMode, SecurityLevel, Start, ToolEffects,
+    Duplicates, Effects, Isolation, McpServerConfig, McpTransport, Origin, SamplingApproval, SamplingConfig,
+    Sandbox, SecurityConfig, SecurityEnvConfig, SecurityEnvMode, SecurityLevel, Start, ToolEffects,
 };
 
 use crate::Secret;
@@ -31,6 +32,10 @@ pub struct Config {
     pub agents: Vec<AgentConfig>,
     /// Servers shared by all agents (`mcp_servers` and `mcp_config` at the top); names are unique.
     pub mcp_servers: Vec<McpServerConfig>,
+    /// What all agents may call, asked after their own rules; the first that matches decides.
+    pub permissions: Vec<PermissionRule>,
+    /// What flows through tools.
+    pub labels: Vec<LabelRule>,
     /// What is shown.
     pub ui: UiConfig,
     /// Time limits of v0.0.13.
@@ -85,6 +90,43 @@ pub struct PermissionRule {
     pub tool: String,
     /// What becomes of such a call.
     pub decision: Decision,
+    /// Globs that arguments, by their dotted paths, must match, all of them; empty: any arguments.
+    pub when: BTreeMap<String, String>,
+    /// Only tools that say so of themselves; `None`: whatever they say.
+    pub nature: Option<Nature>,
+}
+
+/// What a tool says that it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nature {
+    /// It leaves the world as it is.
+    Reads,
+    /// It may change the world, or it says nothing.
+    Changes,
+    /// It may delete or overwrite.
+    Destroys,
+}
+
+/// Says what flows through some tools.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LabelRule {
+    /// A glob over exposed tool names, such as `mcp__mail__*`.
+    pub tool: String,
+    /// What flows through them.
+    pub labels: Vec<DataLabel>,
+}
+
+/// What flows through a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataLabel {
+    /// Its answers hold what is not for everybody.
+    PrivateData,
+    /// Its answers hold words that anybody may have written.
+    UntrustedContent,
+    /// What it is given leaves for where others read it.
+    PublicSink,
 }
 
 /// What becomes of a call.

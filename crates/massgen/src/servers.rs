@@ -10,8 +10,8 @@ use massgen_config::{
 };
 use massgen_orchestrator::Emitter;
 use mcp_client::{
-    ClientOptions, Gate, McpClient, MultiMcpClient, RuleOptions, ServerConfig, ServerState, ServerStatus,
-    Target,
+    ClientOptions, Duplicates, Gate, McpClient, MultiMcpClient, RuleOptions, ServerConfig, ServerState,
+    ServerStatus, Target,
 };
 use mcp_core::{
     AgentId, Catalogue, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,

@@ -3,14 +3,15 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
-use futures_util::FutureExt;
+use bytes::{Bytes, BytesMut};
 use rmcp::model::{CallToolRequest, CallToolRequestParams, ClientRequest, JsonRpcMessage, NumberOrString};
 use rmcp::transport::Transport;
 use tokio::io::{AsyncRead, ReadBuf, Sink};
 
 use crate::decoder::Decoder;
 use crate::framing::LineTransport;
+use crate::http::Events;
+use crate::http::heard::{self, Heard};
 use crate::raw::{self, CallOutput, ListPage};
 
 /// Input that arrives in pieces of one size.
@@ -34,20 +35,24 @@ impl AsyncRead for Pieces<'_> {
 }
 
 /// Reads a whole stream that arrives in pieces of `piece` bytes, while two requests wait for answers: what is passed
-/// on, and why the stream ended early, where it did. `None`: it did not end, which must not be.
+/// on, and why the stream ended early, where it did. `None`: there is no runtime to be had.
 #[must_use]
 pub fn stream(input: &[u8], piece: usize, limit: usize) -> Option<(Vec<String>, Option<String>)> {
-    let read = Pieces { rest: input, size: piece };
-    let mut transport: LineTransport<_, Sink> = LineTransport::new(read, tokio::io::sink(), limit);
-    for id in 0..2 {
-        let call = ClientRequest::CallToolRequest(CallToolRequest::new(CallToolRequestParams::new("t")));
-        let _ = transport.send(JsonRpcMessage::request(call, NumberOrString::Number(id))).now_or_never()?;
-    }
-    let mut messages = Vec::new();
-    while let Some(message) = transport.receive().now_or_never()? {
-        messages.extend(serde_json::to_string(&message).ok());
-    }
-    Some((messages, transport.verdict().reason()))
+    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+    Some(runtime.block_on(async {
+        let read = Pieces { rest: input, size: piece };
+        let mut transport: LineTransport<_, Sink> = LineTransport::new(read, tokio::io::sink(), limit);
+        for id in 0..2 {
+            let call = ClientRequest::CallToolRequest(CallToolRequest::new(CallToolRequestParams::new("t")));
+            // What is written goes nowhere.
+            let _ = transport.send(JsonRpcMessage::request(call, NumberOrString::Number(id))).await;
+        }
+        let mut messages = Vec::new();
+        while let Some(message) = transport.receive().await {
+            messages.extend(serde_json::to_string(&message).ok());
+        }
+        (messages, transport.verdict().reason())
+    }))
 }
 
 /// Decodes one line, as what the protocol library gets and as each kind of answer that goes past it.
@@ -57,6 +62,35 @@ pub fn line(line: &[u8]) {
     while decoder.next().is_some() {}
     let _ = raw::read::<CallOutput>(line);
     let _ = raw::read::<ListPage>(line);
+}
+
+/// Reads a stream of events that arrives in pieces of `piece` bytes: kind and data of each, and whether it was given up for
+/// an event of more than `limit` bytes.
+#[must_use]
+pub fn events(input: &[u8], piece: usize, limit: usize) -> (Vec<(String, Vec<u8>)>, bool) {
+    let mut events = Events::new(limit);
+    let mut found = Vec::new();
+    for piece in input.chunks(piece.max(1)) {
+        events.push(piece);
+        loop {
+            match events.take() {
+                Ok(Some(event)) => found.push((event.kind, event.data.to_vec())),
+                Ok(None) => break,
+                Err(_) => return (found, true),
+            }
+        }
+    }
+    (found, false)
+}
+
+/// Reads a body as what answers a request over HTTP, and decodes the answer.
+pub fn body(body: &[u8]) {
+    for heard in heard::all(Bytes::copy_from_slice(body), 7) {
+        if let Heard::Answer(answer) = heard {
+            let _ = raw::read::<CallOutput>(&answer);
+            let _ = raw::read::<ListPage>(&answer);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -73,5 +107,15 @@ mod tests {
         let (messages, reason) = stream(&[b'x'; 200], 7, 100).unwrap();
         assert!(messages.is_empty() && reason.is_none());
         line(input);
+    }
+
+    #[test]
+    fn events_are_the_same_wherever_they_are_cut() {
+        let input = b"id: 1\ndata: a\n\nevent: x\rdata: b\r\rdata: lost";
+        let whole = events(input, usize::MAX, 100);
+        assert_eq!(whole.0, [(String::new(), b"a".to_vec()), ("x".to_owned(), b"b".to_vec())]);
+        assert_eq!(events(input, 1, 100), whole);
+        assert!(events(&[b'x'; 200], 7, 100).1);
+        body(input);
     }
 }

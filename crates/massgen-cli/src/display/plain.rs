@@ -113,8 +113,9 @@ impl<W: Write + Send> Plain<W> {
                 self.out,
                 "{}",
                 self.style.dim(&format!(
-                    "server {server} is ready: {tools} tool{}",
-                    if tools == 1 { "" } else { "s" }
+                    "server {server} is ready: {tools} tool{}{}",
+                    if tools == 1 { "" } else { "s" },
+                    detail.map(|detail| format!(" ({})", safe(detail))).unwrap_or_default()
                 ))
             ),
             ServerState::Failed => {

@@ -24,8 +24,32 @@ fn needed(level: Level) -> (ABI, &'static str) {
     }
 }
 
+/// What the administrator could do to get around a sandbox, such as reading the memory of other programs. Where massgen
+/// runs as somebody else there is nothing to give up; what is given up cannot be had back.
+fn give_up_powers() -> Result<(), String> {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let given_up = CapabilitySet::SYS_ADMIN
+        | CapabilitySet::SYS_PTRACE
+        | CapabilitySet::SYS_MODULE
+        | CapabilitySet::SYS_RAWIO
+        | CapabilitySet::SYS_BOOT
+        | CapabilitySet::PERFMON
+        | CapabilitySet::BPF
+        | CapabilitySet::MKNOD
+        | CapabilitySet::DAC_READ_SEARCH;
+    let set = || {
+        let mut sets = capabilities(None)?;
+        sets.effective.remove(given_up);
+        sets.permitted.remove(given_up);
+        sets.inheritable.remove(given_up);
+        set_capabilities(None, sets)
+    };
+    set().map_err(|error| format!("the server's privileges cannot be given up: {error}"))
+}
+
 /// Confines this thread and what it starts from now on. `own`: a folder that is the server's alone.
 pub(super) fn enter(sandbox: &Sandbox, own: &Path) -> Result<(), String> {
+    give_up_powers()?;
     landlock(sandbox, own).map_err(|error| {
         let (_, kernel) = needed(sandbox.level);
         format!(

@@ -11,6 +11,7 @@
 mod audit;
 mod bad_input;
 mod conversation;
+mod doctor;
 #[cfg(unix)]
 mod examples;
 mod guard;
@@ -20,6 +21,7 @@ mod processes;
 mod real_model;
 mod recovery;
 mod scan;
+mod secrets;
 mod support;
 mod team;
 mod telemetry;

@@ -173,3 +173,157 @@ async fn a_server_has_no_terminal() {
     assert_eq!((group, terminal), (session, "0"), "{said}");
     assert!(!said.contains("a terminal"), "{said}");
 }
+
+/// A server in a sandbox, written in a shell: it does what the script says, and tells it as its last words.
+fn sandboxed(place: &Place, level: &str, script: &str) -> String {
+    let server = place.write("server.sh", format!("#!/bin/sh\n{{\n{script}\n}} >&2\nexit 1\n"));
+    std::fs::set_permissions(&server, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    place.write("play.yaml", "turns: [{ answer: x }]");
+    std::fs::create_dir_all(place.path().join("work")).unwrap();
+    place.config(&json!({
+        "mcp_servers": [{
+            "name": "s", "type": "stdio", "command": server.to_str(), "cwd": place.path().join("work"),
+            "sandbox": level,
+        }],
+        "agent": {"backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    let ended = place.run(&["mcp", "list", "--config", "team.yaml"]);
+    assert_eq!(ended.code, Some(3), "{}\n{}", ended.stdout, ended.stderr);
+    ended.stdout
+}
+
+#[test]
+fn a_sandbox_keeps_a_server_to_its_own_places() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join(".ssh")).unwrap();
+    place.write(".ssh/id", "the key");
+    place.write("notes", "some notes");
+    let probe = "cat ../.ssh/id && echo reads keys\n\
+        cat ../notes && echo reads notes\n\
+        echo x > ../notes && echo writes elsewhere\n\
+        echo x > own && echo writes at home\n\
+        echo x > \"$TMPDIR/t\" && echo writes for a while && echo \"at $TMPDIR.\"\n\
+        cat < /proc/$PPID/environ > /dev/null && echo reads others";
+    let free = sandboxed(&place, "off", probe);
+    for word in ["reads keys", "reads notes", "writes elsewhere", "writes at home"] {
+        assert!(free.contains(word), "{word}: {free}");
+    }
+    for level in ["restrict", "strict"] {
+        let said = sandboxed(&place, level, probe);
+        for word in ["reads notes", "writes at home", "writes for a while"] {
+            assert!(said.contains(word), "{level}: {word}: {said}");
+        }
+        for word in ["reads keys", "writes elsewhere", "reads others"] {
+            assert!(!said.contains(word), "{level}: {word}: {said}");
+        }
+        let own = said.split("at ").find_map(|rest| rest.split_once(".\n").map(|(path, _)| path));
+        let own = own.map(str::trim).expect("the server tells its folder");
+        assert!(own.contains("massgen-server-") && !std::path::Path::new(own).exists(), "{own}");
+    }
+}
+
+#[test]
+fn a_strict_sandbox_has_the_ports_it_was_given() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let probe = format!(
+        "import socket\n\
+         def tries(name, family, address):\n  \
+           try:\n    \
+             s = socket.socket(family); s.settimeout(5); s.connect(address); print(name)\n  \
+           except OSError as error:\n    \
+             pass\n\
+         tries('tcp', socket.AF_INET, ('127.0.0.1', {port}))\n\
+         tries('unix', socket.AF_UNIX, '{}')\n",
+        socket.display()
+    );
+    let run = |level: &str, ports: &[u16]| {
+        let plan = json!({"level": level, "write": [], "hidden": [], "ports": ports}).to_string();
+        let output = Command::new(MASSGEN)
+            .args(["__launch", "--sandbox", &plan, "--", "python3", "-c", &probe])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(run("restrict", &[]), "tcp unix");
+    assert_eq!(run("strict", &[]), "");
+    assert_eq!(run("strict", &[port]), "tcp");
+    assert_eq!(run("strict", &[port.wrapping_add(1).max(1)]), "");
+}
+
+#[test]
+fn what_the_system_cannot_do_is_not_done_by_halves() {
+    // The kernel stacks sixteen of them: the one after these cannot be had, as on a kernel without any.
+    let plan = json!({"level": "restrict", "write": ["/dev/null"], "hidden": [], "ports": []}).to_string();
+    let mut arguments: Vec<&str> = Vec::new();
+    for _ in 0..17 {
+        arguments.extend(["__launch", "--sandbox", &plan, "--", MASSGEN]);
+    }
+    let output = Command::new(MASSGEN)
+        .args(&arguments[..arguments.len() - 1])
+        .args(["/bin/sh", "-c", "echo started"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(126));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("sandbox: restrict promises") && said.contains("Set sandbox: off"), "{said}");
+    assert!(output.stdout.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandboxed_server_works_and_says_so() {
+    let server = ServerScript::new().tool(ToolScript::echo("echo")).launch();
+    let place = place(&server);
+    let mut entry = server.config("s");
+    // It keeps its journal there.
+    entry["roots"] = json!([server.folder()]);
+    entry["sandbox"] = json!("strict");
+    place.config(&json!({
+        "mcp_servers": [entry],
+        "agent": {"backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    let listed = place.run(&["mcp", "list", "--config", "team.yaml", "--json"]).expect_code(0).json();
+    assert_eq!((&listed[0]["state"], &listed[0]["sandbox"]), (&json!("ready"), &json!("strict")));
+    place.run(&["mcp", "call", "s", "echo", "--config", "team.yaml"]).expect_code(0);
+    place.run(&["--config", "team.yaml", "q"]).expect_code(0);
+    let events = place.events();
+    let ready = events.iter().find(|event| event["type"] == "server" && event["state"] == "ready").unwrap();
+    assert_eq!(ready["detail"], "sandbox: strict");
+    assert!(server.journal().all_gone(SOON).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_agent_has_its_own_process_where_the_configuration_says_so() {
+    for (isolation, processes) in [("shared", 1), ("per_agent", 2)] {
+        let server = ServerScript::new().tool(ToolScript::new("pid").replies(Outcome::ProcessId)).launch();
+        let place = place(&server);
+        let mut entry = server.config("s");
+        entry["isolation"] = json!(isolation);
+        place.write(
+            "play.yaml",
+            "turns:\n  - calls: [{ tool: mcp__s__pid }]\n  - answer: x\n  - when: { phase: presentation }\n    text: x\n  - vote: { for: agent1, reason: r }\n    repeat: true\n",
+        );
+        let agent = |id: &str| json!({"id": id, "backend": {"type": "scripted", "script": "play.yaml"}});
+        place.config(&json!({"mcp_servers": [entry], "agents": [agent("a"), agent("b")]}));
+        let listed = place.run(&["mcp", "list", "--config", "team.yaml", "--json"]).expect_code(0).json();
+        let agents: Vec<_> =
+            listed.as_array().unwrap().iter().map(|server| server["agent"].clone()).collect();
+        let expected = if processes == 1 { vec![json!(null)] } else { vec![json!("a"), json!("b")] };
+        assert_eq!(agents, expected);
+        assert_eq!(server.journal().pids().len(), processes);
+
+        // In a run nobody's call reaches another one's process.
+        place.run(&["--config", "team.yaml", "q"]).expect_code(0);
+        let entries = server.journal().entries();
+        let called = |entry: &&serde_json::Value| entry["message"]["method"] == "tools/call";
+        let busy: std::collections::BTreeSet<u64> =
+            entries.iter().filter(called).filter_map(|entry| entry["pid"].as_u64()).collect();
+        assert!((1..=processes).contains(&busy.len()), "{isolation}: {busy:?}");
+        assert_eq!(server.journal().pids().len(), 2 * processes);
+        assert!(server.journal().all_gone(SOON).await);
+    }
+}

@@ -12,8 +12,8 @@ use crate::node::{Node, Value};
 use crate::read::{KeyPath, Reader, Section, short};
 use crate::schema::{EFFECTS, MCP_SERVER, SAMPLING, SECURITY, SECURITY_ENV};
 use crate::{
-    Effects, Isolation, McpServerConfig, McpTransport, Origin, SamplingApproval, SamplingConfig, Sandbox,
-    Secret, SecurityConfig, SecurityEnvConfig, SecurityEnvMode, SecurityLevel, Start, ToolEffects,
+    Duplicates, Effects, Isolation, McpServerConfig, McpTransport, Origin, SamplingApproval, SamplingConfig,
+    Sandbox, Secret, SecurityConfig, SecurityEnvConfig, SecurityEnvMode, SecurityLevel, Start, ToolEffects,
 };
 
 const LEVELS: &[&str] = &["strict", "moderate", "permissive"];
@@ -150,7 +150,7 @@ impl Loader<'_> {
                 "",
             );
         }
-        for key in ["allowed_tools", "exclude_tools"] {
+        for key in ["allowed_tools", "exclude_tools", "retry_safe"] {
             patterns(&section, key, reader);
         }
         Some(McpServerConfig {
@@ -184,6 +184,12 @@ impl Loader<'_> {
             sampling: sampling(&section, reader),
             roots: self.roots(&section),
             max_retries: section.small("max_retries"),
+            retry_safe: section.list("retry_safe").unwrap_or_default(),
+            trusted: section.choice("trust", &["untrusted", "trusted"]) == Some("trusted"),
+            duplicates: match section.choice("duplicates", &["allow", "suppress"]) {
+                Some("suppress") => Duplicates::Suppress,
+                _ => Duplicates::Allow,
+            },
             circuit_breaker: section.bool("circuit_breaker").or_else(|| {
                 let enabled = section.node("circuit_breaker")?.find("enabled")?;
                 enabled.as_text().map(|text| text.eq_ignore_ascii_case("true"))

@@ -49,6 +49,12 @@ pub struct McpServerConfig {
     pub security: SecurityConfig,
     /// `max_retries`: further attempts of calls that are safe to repeat.
     pub max_retries: Option<u32>,
+    /// Globs over this server's tools that do no harm when they run twice (`retry_safe`).
+    pub retry_safe: Vec<String>,
+    /// Whether its hints about its tools are believed (`trust`).
+    pub trusted: bool,
+    /// What becomes of a call that another agent has made already (`duplicates`).
+    pub duplicates: Duplicates,
     /// `circuit_breaker.enabled`.
     pub circuit_breaker: Option<bool>,
     /// A credential that its values wait for and that cannot be had now: it cannot be reached, and the others can.
@@ -106,6 +112,9 @@ impl McpServerConfig {
             effects: Effects::default(),
             security: SecurityConfig::default(),
             max_retries: None,
+            retry_safe: Vec::new(),
+            trusted: false,
+            duplicates: Duplicates::default(),
             circuit_breaker: None,
             missing_credential: None,
             sampling: SamplingConfig::default(),
@@ -203,6 +212,17 @@ pub enum Start {
     Eager,
     /// At once, to say which tools it has; then it is ended, and started again by the first call.
     Lazy,
+}
+
+/// What becomes of a call that may change something and that another agent has made with the same arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duplicates {
+    /// It is made.
+    #[default]
+    Allow,
+    /// It is not made again.
+    Suppress,
 }
 
 /// Whether agents share one session with a server.

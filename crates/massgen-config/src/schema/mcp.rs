@@ -68,6 +68,21 @@ pub(crate) static MCP_SERVER: Table = Table {
         key("roots", Kind::TextList, "The folders that it is told it may work in."),
         key("description", Kind::Text, "What it is for."),
         key("max_retries", Kind::Integer(0, 100), "Further attempts of calls that are safe to repeat."),
+        key(
+            "retry_safe",
+            Kind::TextList,
+            "Globs over its tools that do no harm when they run twice: they may be called again after a failure that leaves it open whether they ran.",
+        ),
+        key(
+            "trust",
+            Kind::Choice(&["untrusted", "trusted"]),
+            "trusted: what it calls read-only or idempotent may be called again as well; untrusted unless said otherwise.",
+        ),
+        key(
+            "duplicates",
+            Kind::Choice(&["allow", "suppress"]),
+            "suppress: a call that may change something, and that another agent has made with the same arguments, is not made again; allow unless said otherwise.",
+        ),
         key("circuit_breaker", Kind::Switch, "Whether a circuit breaker watches it."),
     ],
 };
