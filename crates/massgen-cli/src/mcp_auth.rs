@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use crate::args::{AuthArgs, OutputFormat};
+use crate::args::AuthArgs;
 use crate::console::{Console, Pause, is_attended, quoted};
 use crate::failure::{Failure, Kind};
 use crate::login_store::{self, Logins};
@@ -34,8 +34,7 @@ const REQUEST: usize = 16 * 1024;
 pub(crate) fn kept(session: &Session, console: Option<Arc<Console>>) -> Option<OAuthOptions> {
     let folder = folder(&session.environment)?;
     let mut options = OAuthOptions::new(Arc::new(Logins::new(session.secrets.clone(), &folder)));
-    let attended = session.output.output == OutputFormat::Text && is_attended();
-    options.authorizer = console.filter(|_| attended).map(|console| {
+    options.authorizer = console.filter(|_| is_attended()).map(|console| {
         let browser = Browser { makes_logins: false, ..Browser::new(console) };
         Arc::new(browser) as Arc<dyn Authorizer>
     });

@@ -62,3 +62,57 @@ async fn a_bad_call_never_reaches_the_server() {
     assert!(ended.stderr.contains("it has: s"), "{}", ended.stderr);
     assert_eq!(server.journal().method("tools/call").len(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_and_prompts_are_shown_read_and_filled_in() {
+    let mut script = ServerScript::new();
+    for (method, result) in [
+        (
+            "resources/list",
+            json!({"resources": [{"uri": "file:///a", "name": "a", "mimeType": "text/plain", "size": 3}]}),
+        ),
+        (
+            "resources/templates/list",
+            json!({"resourceTemplates": [{"uriTemplate": "file:///{name}", "name": "any"}]}),
+        ),
+        ("resources/read", json!({"contents": [{"uri": "file:///a", "text": "abc\u{1b}[2J"}]})),
+        (
+            "prompts/list",
+            json!({"prompts": [{"name": "greet", "arguments": [{"name": "who", "required": true}]}]}),
+        ),
+        (
+            "prompts/get",
+            json!({"messages": [{"role": "user", "content": {"type": "text", "text": "Hello, Ada"}}]}),
+        ),
+        ("completion/complete", json!({"completion": {"values": ["Ada", "Alan"], "hasMore": true}})),
+    ] {
+        script = script.result(method, result);
+    }
+    let capabilities = json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}});
+    let (full, bare) = (script.capabilities(capabilities).launch(), ServerScript::new().launch());
+    let place = Place::new();
+    place.write("play.yaml", "turns: [{ answer: x }]");
+    place.config(&json!({
+        "mcp_servers": [full.config("s"), bare.config("bare")],
+        "agent": {"backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    let run =
+        |args: &[&str]| place.run(&[&["mcp"], args, &["--config", "team.yaml"]].concat()).expect_code(0);
+
+    let listed = run(&["resources", "--json"]).json();
+    assert_eq!(
+        (&listed[0]["uri"], &listed[1]["uriTemplate"]),
+        (&json!("file:///a"), &json!("file:///{name}"))
+    );
+    assert!(run(&["resources"]).stdout.starts_with("SERVER"));
+    assert_eq!(run(&["read", "s", "file:///a"]).stdout, "abc\\u{1b}[2J\n");
+    assert_eq!(run(&["read", "s", "file:///a", "--json"]).json()[0]["text"], "abc\u{1b}[2J");
+    let listed = run(&["prompts", "--json"]).json();
+    assert_eq!((&listed[0]["name"], &listed[0]["arguments"][0]["name"]), (&json!("greet"), &json!("who")));
+    assert!(run(&["prompt", "s", "greet", "who=Ada"]).stdout.contains("Hello, Ada"));
+    let filled = full.journal().method("prompts/get");
+    assert_eq!(filled[0]["params"]["arguments"], json!({"who": "Ada"}));
+    assert_eq!(run(&["prompt", "s", "greet", "who=A", "--complete", "who"]).stdout, "Ada\nAlan\n");
+    let asked = &full.journal().method("completion/complete")[0]["params"];
+    assert_eq!(asked["argument"], json!({"name": "who", "value": "A"}));
+}

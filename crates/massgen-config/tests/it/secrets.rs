@@ -70,7 +70,7 @@ mcp_servers:
     assert_eq!(missing("other"), None);
     assert_eq!(missing("d"), Some(("locked", "the keyring")));
     let told = loaded.diagnostics.to_string();
-    assert!(told.contains("conf/team.yaml:4:46: warning") && told.contains("it is locked"), "{told}");
+    assert!(told.contains("conf/team.yaml:4:49: warning") && told.contains("it is locked"), "{told}");
     assert!(told.contains("massgen secrets set locked"), "{told}");
     assert!(!loaded.diagnostics.has_errors(), "{told}");
 }
