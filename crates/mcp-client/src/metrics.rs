@@ -48,7 +48,7 @@ pub mod names {
     pub const SHED: &str = "massgen.mcp.shed";
     /// Gauge, 1 while a server's tools can be used; label `server`.
     pub const SERVER_UP: &str = "massgen.mcp.server.up";
-    /// Counter of starts after the first one that worked; label `server`.
+    /// Counter of starts after the first one that worked, those from a rest left out; label `server`.
     pub const SERVER_RESTARTS: &str = "massgen.mcp.server.restarts";
     /// Histogram in seconds, from the start of a server to its list of tools; label `server`.
     pub const SERVER_START_DURATION: &str = "massgen.mcp.server.start.duration";
@@ -146,6 +146,8 @@ struct Life {
     /// When the start that is under way began.
     starting: Option<Instant>,
     was_ready: bool,
+    /// Its program was ended because nobody called it: the next start is none that went before in vain.
+    rested: bool,
     /// What was told last.
     up: Option<bool>,
 }
@@ -164,10 +166,15 @@ impl crate::Observer for Measured {
                 if let Some(begun) = life.starting.take() {
                     let took = begun.elapsed().as_secs_f64();
                     self.metrics.histogram(names::SERVER_START_DURATION, &label, took);
-                    if std::mem::replace(&mut life.was_ready, true) {
+                    let rested = std::mem::take(&mut life.rested);
+                    if std::mem::replace(&mut life.was_ready, true) && !rested {
                         self.metrics.count(names::SERVER_RESTARTS, &label, 1);
                     }
                 }
+                true
+            }
+            ServerState::Resting { .. } => {
+                life.rested = true;
                 true
             }
             _ => false,
