@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use mcp_core::{AgentId, JsonObject, ToolService};
+use mcp_core::{AgentId, Envelope, JsonObject, ToolService};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -377,7 +377,7 @@ impl Repetition {
             }
             _ => Vec::new(),
         };
-        let results: Vec<_> = replies.iter().map(|reply| reply.text.clone()).collect();
+        let results: Vec<_> = replies.iter().map(|reply| Envelope::open(&reply.text).to_owned()).collect();
         self.turns = if calls == self.calls && results == self.results { self.turns + 1 } else { 1 };
         self.calls = calls;
         self.results = results;

@@ -104,6 +104,7 @@ fn describe(question: &Question) -> String {
         (None, Nature::Destroys) => "it says that it may delete or overwrite".to_owned(),
         (None, _) => "it may change the world".to_owned(),
     };
+    let why = question.concern.clone().unwrap_or(why);
     let mut text = format!(
         "\n{} wants to call {} of server {}: {why}",
         caller.escape_debug(),

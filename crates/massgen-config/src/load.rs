@@ -4,6 +4,7 @@ mod backend;
 mod claude_code;
 mod mcp;
 mod mcp_file;
+mod permissions;
 
 pub use mcp_file::{is_server_file, load_server_file, mcp_servers_from_json};
 
@@ -21,11 +22,10 @@ use crate::mask::is_secret_name;
 use crate::node::{Node, Value};
 use crate::parse::{Format, SIZE_LIMIT, parse};
 use crate::read::{KeyPath, Reader, Section};
-use crate::schema::{AGENT, LIMITS, ORCHESTRATOR, PERMISSION, TIMEOUTS, TOP, UI};
+use crate::schema::{AGENT, LIMITS, ORCHESTRATOR, TIMEOUTS, TOP, UI};
 use crate::secret::SecretSource;
 use crate::{
-    AgentConfig, BackendConfig, Config, Decision, DisplayType, Limits, OrchestratorConfig, PermissionRule,
-    Secret, Timeouts, UiConfig,
+    AgentConfig, BackendConfig, Config, DisplayType, Limits, OrchestratorConfig, Secret, Timeouts, UiConfig,
 };
 
 /// What a load needs from outside: libraries read neither the environment nor the current folder.
@@ -331,6 +331,8 @@ impl Loader<'_> {
         Some(Config {
             agents,
             mcp_servers,
+            permissions: permissions::rules(&section, &mut reader),
+            labels: permissions::labels(&section, &mut reader),
             ui: ui(&section, &mut reader),
             timeouts: timeouts(&section, &mut reader),
             orchestrator: orchestrator(&section, &mut reader),
@@ -423,55 +425,10 @@ impl Loader<'_> {
                 None
             }
         };
-        let permissions = permissions(&section, reader);
+        let permissions = permissions::rules(&section, reader);
         let (id, backend): (AgentId, BackendConfig) = (id?, backend?);
         Some((AgentConfig { id, backend, system_message, permissions }, place))
     }
-}
-
-fn permissions(agent: &Section<'_>, reader: &mut Reader<'_>) -> Vec<PermissionRule> {
-    let path = agent.path.key("permissions");
-    let mut rules = Vec::new();
-    let Some(node) = agent.node("permissions") else { return rules };
-    let Value::List(items) = &node.value else {
-        let message = format!("{path} must be a list, not {}", node.describe());
-        reader.error(node.place, &path, message, "write - { tool: \"mcp__server__*\", decision: ask }");
-        return rules;
-    };
-    for (i, item) in items.iter().enumerate() {
-        let at = path.index(i);
-        let Some(section) = reader.section(item, &at, &PERMISSION) else { continue };
-        let tool = section.text("tool").filter(|tool| !tool.is_empty());
-        let decision = match section.choice("decision", &["allow", "ask", "deny"]) {
-            Some("allow") => Some(Decision::Allow),
-            Some("ask") => Some(Decision::Ask),
-            Some("deny") => Some(Decision::Deny),
-            _ => None,
-        };
-        let raw = |key: &str| item.find(key).is_none_or(Node::is_null);
-        if tool.is_none() {
-            reader.error(
-                item.place,
-                &at,
-                format!("{at} has no tool"),
-                "name the tools by a pattern, such as mcp__tracker__*",
-            );
-        }
-        if raw("decision") {
-            reader.error(item.place, &at, format!("{at} has no decision"), "decision is allow, ask or deny");
-        }
-        // The same check that the filter makes when it is built: a bad pattern must not wait until then.
-        if let Some(tool) = &tool
-            && let Err(error) = mcp_core::ToolFilter::new(None, std::slice::from_ref(tool))
-        {
-            reader.error(section.place_of("tool"), &at.key("tool"), error, "close every [ and {");
-            continue;
-        }
-        if let (Some(tool), Some(decision)) = (tool, decision) {
-            rules.push(PermissionRule { tool, decision });
-        }
-    }
-    rules
 }
 
 fn ui(top: &Section<'_>, reader: &mut Reader<'_>) -> UiConfig {

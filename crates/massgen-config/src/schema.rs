@@ -11,7 +11,7 @@ use crate::BackendKind;
 pub(crate) use backend::BACKEND;
 pub use json::json_schema;
 pub(crate) use mcp::{FOREIGN, MCP_SERVER, SAMPLING, SECURITY, SECURITY_ENV};
-pub(crate) use top::{AGENT, LIMITS, ORCHESTRATOR, PERMISSION, TIMEOUTS, TOP, UI};
+pub(crate) use top::{AGENT, LABEL, LABELS, LIMITS, NATURES, ORCHESTRATOR, PERMISSION, TIMEOUTS, TOP, UI};
 
 /// A mapping with known keys.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! What the configuration says about permissions, secrets and accepted tools, as the clients take it.
 
-use massgen_config::{AgentConfig, Config, McpServerConfig, McpTransport, PermissionRule};
+use massgen_config::{AgentConfig, Config, DataLabel, McpServerConfig, McpTransport, PermissionRule};
 use mcp_client::{Gate, Pins, Redactor, Scopes};
 use mcp_core::ServerName;
-use mcp_security::permission::{Decision, Permissions, Rule};
+use mcp_security::permission::{Decision, Label, Nature, Permissions, Rule};
 
 use crate::assemble::Context;
 use crate::error::Problem;
@@ -27,6 +27,18 @@ impl Guards {
                     Ok(rule) => permissions.add(Some(agent.id.clone()), rule),
                     Err(problem) => problems.push(problem),
                 }
+            }
+        }
+        for rule in &config.permissions {
+            match compile(rule) {
+                Ok(rule) => permissions.add(None, rule),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        for rule in &config.labels {
+            let labels: Vec<_> = rule.labels.iter().map(|label| flow(*label)).collect();
+            if let Err(error) = permissions.label(&rule.tool, &labels) {
+                problems.push(Problem::new(format!("labels: {error}"), "mend the pattern"));
             }
         }
         if !problems.is_empty() {
@@ -57,8 +69,26 @@ fn compile(rule: &PermissionRule) -> Result<Rule, Problem> {
         massgen_config::Decision::Ask => Decision::Ask,
         massgen_config::Decision::Deny => Decision::Deny,
     };
-    Rule::new(&rule.tool, decision)
-        .map_err(|error| Problem::new(format!("permissions: {error}"), "mend the pattern"))
+    let mut compiled = Rule::new(&rule.tool, decision);
+    for (argument, pattern) in &rule.when {
+        compiled = compiled.and_then(|compiled| compiled.when(argument, pattern));
+    }
+    let compiled =
+        compiled.map_err(|error| Problem::new(format!("permissions: {error}"), "mend the pattern"))?;
+    Ok(match rule.nature {
+        None => compiled,
+        Some(massgen_config::Nature::Reads) => compiled.only(Nature::Reads),
+        Some(massgen_config::Nature::Changes) => compiled.only(Nature::Changes),
+        Some(massgen_config::Nature::Destroys) => compiled.only(Nature::Destroys),
+    })
+}
+
+fn flow(label: DataLabel) -> Label {
+    match label {
+        DataLabel::PrivateData => Label::PrivateData,
+        DataLabel::UntrustedContent => Label::UntrustedContent,
+        DataLabel::PublicSink => Label::PublicSink,
+    }
 }
 
 /// The credentials among a server's variables and headers, with the names that hold them. A value is one where its name

@@ -119,10 +119,10 @@ impl Servers {
         }
         let own = config.agents.iter().flat_map(|agent| &agent.backend.mcp_servers);
         let mut programs = config.mcp_servers.iter().chain(own).filter(wanted);
-        if programs.any(|server| matches!(server.transport, McpTransport::Stdio { .. })) {
-            if let Some(finding) = env::withheld(&context.environment) {
-                board.notice(format!("{}; {}", finding.reason, finding.hint));
-            }
+        if programs.any(|server| matches!(server.transport, McpTransport::Stdio { .. }))
+            && let Some(finding) = env::withheld(&context.environment)
+        {
+            board.notice(format!("{}; {}", finding.reason, finding.hint));
         }
         let mut problems = Vec::new();
         let mut groups = Vec::new();

@@ -1,15 +1,63 @@
 //! The tools of one agent: those of the team's servers and of its own, through its own filter.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use mcp_client::Gate;
 use mcp_core::{
-    BoxFuture, Catalogue, CatalogueEntry, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
-    ToolService,
+    BoxFuture, Catalogue, CatalogueEntry, Envelope, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
+    ToolService, ToolSpec,
 };
+use mcp_security::result;
+
+use crate::board::Board;
 
 /// Several services as one. Where two offer the same exposed name, the later one's tool is used.
 pub(crate) struct AgentTools {
     pub(crate) parts: Vec<Part>,
+    pub(crate) reader: Reader,
+}
+
+/// Looks at what tools answer before a model reads it.
+pub(crate) struct Reader {
+    gate: Gate,
+    board: Arc<Board>,
+    /// Makes marks that no server can foretell.
+    key: RandomState,
+    count: AtomicU64,
+    /// What was told already, by tool and rule.
+    told: Mutex<BTreeSet<(String, &'static str)>>,
+}
+
+impl Reader {
+    pub(crate) fn new(gate: Gate, board: Arc<Board>) -> Self {
+        Self { gate, board, key: RandomState::new(), count: AtomicU64::new(0), told: Mutex::default() }
+    }
+
+    /// The answer as a model may read it: control characters written out, and in an envelope that says whose words it
+    /// holds. What looks like orders in it is told, and the gate learns of it.
+    fn read(&self, spec: &ToolSpec, output: ToolOutput) -> ToolOutput {
+        let found = result::findings(&output);
+        self.gate.learn(spec, !found.is_empty());
+        for finding in &found {
+            let key = (format!("{}/{}", spec.server, spec.name), finding.rule);
+            if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+                self.board.notice(format!(
+                    "an answer of the tool {} of server {} may be meant to steer the model ({}): {}",
+                    spec.name.as_str().escape_debug(),
+                    spec.server,
+                    finding.rule,
+                    finding.reason
+                ));
+            }
+        }
+        let mut output = result::presentable(&output).unwrap_or(output);
+        let mark = self.key.hash_one(self.count.fetch_add(1, Ordering::Relaxed)) >> 24;
+        output.envelope = Some(Envelope::new(&spec.server, &spec.name, &format!("{mark:010x}")));
+        output
+    }
 }
 
 /// One of the services, and what of it the agent sees.
@@ -55,10 +103,16 @@ impl ToolService for AgentTools {
 
     fn call(&self, call: ToolCall) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
         // A tool that the agent is not shown is not there for it, whatever name it guesses.
-        let holds =
-            |part: &&Part| part.service.catalogue().find(&call.tool).is_some_and(|entry| part.shows(entry));
-        match self.parts.iter().rev().find(holds) {
-            Some(part) => part.service.call(call),
+        let holder = self.parts.iter().rev().find_map(|part| {
+            let catalogue = part.service.catalogue();
+            let entry = catalogue.find(&call.tool).filter(|entry| part.shows(entry))?;
+            Some((part, entry.spec.clone()))
+        });
+        match holder {
+            Some((part, spec)) => Box::pin(async move {
+                let output = part.service.call(call).await?;
+                Ok(self.reader.read(&spec, output))
+            }),
             None => Box::pin(async move { Err(ToolError::unknown_tool(call.tool, &self.catalogue())) }),
         }
     }

@@ -2,6 +2,7 @@
 
 mod gate;
 mod layer;
+mod taint;
 
 pub use gate::Gate;
 pub use gate::{Answer, Ask, Question};

@@ -64,7 +64,9 @@ mod tests {
 
     #[test]
     fn what_is_not_sealed_stays() {
-        for text in ["", "{}", "[1, 2]", "[x: answer of the tool y]\nbody", "[a: answer of the tool t]\nb\n[c: end]"] {
+        for text in
+            ["", "{}", "[1, 2]", "[x: answer of the tool y]\nbody", "[a: answer of the tool t]\nb\n[c: end]"]
+        {
             assert_eq!(Envelope::open(text), text);
         }
     }

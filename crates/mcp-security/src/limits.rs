@@ -48,7 +48,5 @@ pub const PATH_COMPONENT_BYTES: usize = 255;
 pub const PATH_BYTES: usize = 4096;
 /// Redirects of one request.
 pub const REDIRECTS: usize = 10;
-/// Bytes of one text of a result that a model is shown.
-pub const RESULT_TEXT_BYTES: usize = 256 * 1024;
 /// Bytes of a schema's `default`, `const` or example that a model is shown.
 pub const SCHEMA_VALUE_BYTES: usize = 4 * 1024;

@@ -1,5 +1,6 @@
 //! Texts with placeholders.
 
+use mcp_core::Envelope;
 use serde_json::Value;
 
 use crate::{Message, Request, ToolReply};
@@ -197,7 +198,8 @@ impl<'a> Scene<'a> {
                         "the conversation has {count} results of {tool:?}; its results are of: {names}"
                     ));
                 };
-                inside(&reply.text, path)
+                // A script asks for what the tool said, not for what the host says about it.
+                inside(Envelope::open(&reply.text), path)
             }
         }
     }

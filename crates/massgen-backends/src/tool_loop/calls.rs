@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use mcp_core::{CallId, JsonObject, ToolCall};
+use mcp_core::{CallId, Envelope, JsonObject, ToolCall};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -21,12 +21,15 @@ pub(super) type Failures = HashMap<(String, String), u32>;
 struct Answer {
     status: CallStatus,
     text: String,
+    /// The text before it was shortened.
+    whole: Option<String>,
+    envelope: Option<Envelope>,
     duration: Duration,
 }
 
 impl Answer {
     fn refused(text: String) -> Self {
-        Self { status: CallStatus::Failed, text, duration: Duration::ZERO }
+        Self { status: CallStatus::Failed, text, whole: None, envelope: None, duration: Duration::ZERO }
     }
 }
 
@@ -61,17 +64,22 @@ impl ToolLoop {
                     ));
                 }
             }
+            // The model is told where the words come from, and reads a long answer without its middle; whoever follows the
+            // run gets them as they are.
             on_event(LoopEvent::ToolFinished {
                 id: call.id.clone(),
                 name: call.name.clone(),
                 duration: answer.duration,
                 status: answer.status,
-                text: answer.text.clone(),
+                text: answer.whole.unwrap_or_else(|| answer.text.clone()),
             });
             replies[at] = Some(ToolReply {
                 id: call.id.clone(),
                 name: call.name.clone(),
-                text: answer.text,
+                text: match answer.envelope {
+                    Some(envelope) => envelope.seal(&answer.text),
+                    None => answer.text,
+                },
                 is_error: answer.status != CallStatus::Ok,
             });
         }
@@ -95,8 +103,10 @@ impl ToolLoop {
         let request = ToolCall::new(CallId::new(&call.id), &call.name, arguments)
             .by(self.caller.clone())
             .until(deadline.into_std());
+        let mut envelope = None;
         let (status, text) = match tokio::time::timeout_at(deadline, self.tools.call(request)).await {
-            Ok(Ok(output)) => {
+            Ok(Ok(mut output)) => {
+                envelope = output.envelope.take();
                 let status = if output.is_error { CallStatus::ToolError } else { CallStatus::Ok };
                 (status, output.to_text())
             }
@@ -108,9 +118,11 @@ impl ToolLoop {
         };
         let text = match text.trim().is_empty() {
             true => "(the tool returned nothing)".to_owned(),
-            false => shorten(text, self.options.max_result_bytes),
+            false => text,
         };
-        Answer { status, text, duration: started.elapsed() }
+        let whole = (text.len() > self.options.max_result_bytes).then(|| text.clone());
+        let text = shorten(text, self.options.max_result_bytes);
+        Answer { status, text, whole, envelope, duration: started.elapsed() }
     }
 }
 

@@ -18,6 +18,16 @@ pub(crate) static TOP: Table = Table {
             Kind::TextList,
             "Files with mcpServers (Claude Desktop, Cursor), from the folder of this file; shared by all agents.",
         ),
+        key(
+            "permissions",
+            Kind::List(&PERMISSION),
+            "What all agents may call; asked after an agent's own. The first rule that matches decides.",
+        ),
+        key(
+            "labels",
+            Kind::List(&LABEL),
+            "What flows through tools: private data, strangers' words, the way out.",
+        ),
         key("ui", Kind::Section(&UI), "What is shown."),
         key("timeout_settings", Kind::Section(&TIMEOUTS), "Time limits."),
         key("orchestrator", Kind::Section(&ORCHESTRATOR), "Workspaces."),
@@ -42,6 +52,34 @@ pub(crate) static PERMISSION: Table = Table {
     keys: &[
         key("tool", Kind::Text, "A glob over tool names, such as mcp__tracker__delete_*."),
         key("decision", Kind::Choice(&["allow", "ask", "deny"]), "What becomes of such a call."),
+        key(
+            "when",
+            Kind::TextMap,
+            "Arguments, by their dotted paths, with the globs that they must match: all of them.",
+        ),
+        key(
+            "nature",
+            Kind::Choice(&NATURES),
+            "Only tools that say so of themselves; changes means destroys as well.",
+        ),
+    ],
+};
+
+/// What a tool says that it does.
+pub(crate) const NATURES: [&str; 3] = ["reads", "changes", "destroys"];
+/// What flows through a tool.
+pub(crate) const LABELS: [&str; 3] = ["private_data", "untrusted_content", "public_sink"];
+
+pub(crate) static LABEL: Table = Table {
+    name: "label",
+    doc: "Says what flows through some tools.",
+    keys: &[
+        key("tool", Kind::Text, "A glob over tool names, such as mcp__mail__*."),
+        key(
+            "labels",
+            Kind::TextList,
+            "private_data (its answers are not for everybody), untrusted_content (anybody may have written them), public_sink (what it is given leaves for where others read it).",
+        ),
     ],
 };
 

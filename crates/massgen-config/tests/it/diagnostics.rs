@@ -593,7 +593,7 @@ display: { type: simple }
             conf/team.yaml:3:109: error: agent.permissions[4] must be a mapping, not text
               3 |   permissions: [{ tool: x, decision: maybe }, { tool: x }, { decision: ask }, { tool: '[', decision: ask }, x]
                 |                                                                                                             ^
-              help: write it as a mapping with keys such as tool, decision
+              help: write it as a mapping with keys such as tool, decision, when
             conf/team.yaml:4:21: error: ui.display_type must be one of rich_terminal, terminal, simple, not a list
               4 | ui: { display_type: [rich], logging_enabled: perhaps, type: simple, dispaly_type: x }
                 |                     ^
@@ -771,4 +771,44 @@ fn a_check_is_json_too() {
           ],
           "summary": null
         }"#]].assert_eq(&json("agent: { backend: { type: x } }"));
+}
+
+#[test]
+fn rules_that_cannot_be_meant_are_none() {
+    check(
+        "agent: { backend: { model: gpt-5 } }
+permissions:
+  - { tool: mcp__a__*, decision: allow, when: { path: '/srv/[' } }
+  - { tool: mcp__a__*, decision: allow, nature: writes }
+  - { tool: mcp__a__*, decision: allow, when: [path] }
+labels:
+  - { tool: mcp__mail__*, labels: [private, public_sink] }
+  - { labels: [private_data] }
+  - { tool: x }
+",
+        expect![[r#"
+            conf/team.yaml:3:47: error: "/srv/[" is not a pattern: error parsing glob '/srv/[': unclosed character class; missing ']'
+              3 |   - { tool: mcp__a__*, decision: allow, when: { path: '/srv/[' } }
+                |                                               ^
+              help: close every [ and {
+            conf/team.yaml:4:49: error: permissions[1].nature cannot be "writes"
+              4 |   - { tool: mcp__a__*, decision: allow, nature: writes }
+                |                                                 ^^^^^^
+              help: it is one of reads, changes, destroys
+            conf/team.yaml:5:47: error: permissions[2].when must be a mapping of names to texts, not a list
+              5 |   - { tool: mcp__a__*, decision: allow, when: [path] }
+                |                                               ^
+            conf/team.yaml:7:35: error: "private" is not a label
+              7 |   - { tool: mcp__mail__*, labels: [private, public_sink] }
+                |                                   ^
+              help: the labels are private_data, untrusted_content, public_sink
+            conf/team.yaml:8:5: error: labels[1] has no tool
+              8 |   - { labels: [private_data] }
+                |     ^
+              help: name the tools by a pattern, such as mcp__mail__*
+            conf/team.yaml:9:5: error: labels[2] has no labels
+              9 |   - { tool: x }
+                |     ^
+              help: add private_data, untrusted_content, public_sink"#]],
+    );
 }

@@ -390,3 +390,24 @@ fn a_file_of_an_editor_is_read_with_its_comments_and_nothing_is_looked_up() {
     assert_eq!(servers[0].origin.as_ref().map(|origin| origin.line_of("headers.Authorization")), Some(6));
     assert_eq!(servers[0].origin.as_ref().map(|origin| origin.line_of("env.NONE")), Some(5));
 }
+
+#[test]
+fn permissions_and_labels_of_the_whole_team() {
+    let config = good(
+        "agent: { backend: { type: lmstudio, model: m }, permissions: [{ tool: x, decision: deny }] }
+permissions:
+  - { tool: mcp__disk__write_*, decision: allow, when: { path: '/srv/**', options.mode: '6??' }, nature: changes }
+  - { tool: '*', decision: ask, nature: destroys }
+labels: [{ tool: mcp__mail__*, labels: [private_data, untrusted_content] }]
+",
+        &[],
+    );
+    assert_eq!((config.permissions.len(), config.agents[0].permissions.len()), (2, 1));
+    let rule = &config.permissions[0];
+    assert_eq!(rule.when["path"], "/srv/**");
+    assert_eq!(rule.when["options.mode"], "6??");
+    assert_eq!(rule.nature, Some(massgen_config::Nature::Changes));
+    assert_eq!(config.permissions[1].nature, Some(massgen_config::Nature::Destroys));
+    use massgen_config::DataLabel::{PrivateData, UntrustedContent};
+    assert_eq!(config.labels[0].labels, [PrivateData, UntrustedContent]);
+}

@@ -4,3 +4,4 @@
 
 mod examples;
 mod required;
+mod steered;

@@ -10,6 +10,8 @@ use mcp_security::lock::Grant;
 use mcp_security::permission::{Decision, Nature, Permissions, Verdict};
 use tokio::time::{Instant, timeout_at};
 
+use super::taint::Taint;
+
 /// How long a person may take to answer where the call has no deadline of its own.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -34,6 +36,8 @@ pub struct Question {
     pub arguments: JsonObject,
     /// Why it is asked: a rule, or what the tool says that it does.
     pub verdict: Verdict,
+    /// Why a call that is allowed otherwise is asked about: what the team has read before it.
+    pub concern: Option<String>,
 }
 
 /// What was answered.
@@ -73,6 +77,8 @@ struct Inner {
     turn: tokio::sync::Mutex<()>,
     /// Why nothing may change the world for now.
     suspended: Mutex<Option<String>>,
+    /// What was read so far.
+    taint: Mutex<Taint>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -110,6 +116,11 @@ impl Gate {
         *self.shared.suspended.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
+    /// Why calls that may change the world are refused for now, where they are.
+    pub fn suspended(&self) -> Option<String> {
+        self.shared.suspended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Lets a tool through as if somebody had answered so for the run, as long as it is what it was.
     pub fn grant(&self, grant: &Grant) {
         let (Ok(server), Ok(tool)) = (ServerName::new(&grant.server), ToolName::new(&grant.tool)) else {
@@ -117,6 +128,26 @@ impl Gate {
         };
         let granted = Granted { server, tool, fingerprint: grant.sha256.clone() };
         self.shared.granted.lock().unwrap_or_else(PoisonError::into_inner).insert(granted);
+    }
+
+    /// Learns that an agent has read an answer of this tool; `suspicious`: it looks like orders to a model.
+    ///
+    /// Where private data and strangers' words have both been read, or words that look like orders, calls of tools whose
+    /// arguments leave for where others read them ([`mcp_security::permission::Label::PublicSink`]) need somebody's word,
+    /// unless a rule allows them. That holds for all agents, for they show each other their answers.
+    pub fn learn(&self, spec: &ToolSpec, suspicious: bool) {
+        let labels = self.shared.permissions.labels(spec);
+        self.shared.taint.lock().unwrap_or_else(PoisonError::into_inner).learn(spec, labels, suspicious);
+    }
+
+    /// Why this call of an agent needs somebody's word although nothing forbids it.
+    fn concern(&self, call: &ToolCall, spec: &ToolSpec, verdict: &Verdict) -> Option<String> {
+        // A rule is somebody's word, and a call by nobody of a team was made by somebody.
+        if verdict.decision != Decision::Allow || verdict.pattern.is_some() || call.caller.is_none() {
+            return None;
+        }
+        let concern = self.shared.taint.lock().unwrap_or_else(PoisonError::into_inner).concern()?;
+        self.shared.permissions.labels(spec).public_sink.then_some(concern)
     }
 
     /// What the rules say about a call, without asking anybody.
@@ -136,6 +167,9 @@ impl Gate {
                 "mend the cause and start again; tools that only read still work",
             ));
         }
+        if let Some(concern) = self.concern(call, spec, &verdict) {
+            return self.asked(call, spec, verdict, Some(concern)).await;
+        }
         match verdict.decision {
             Decision::Allow => Ok(()),
             Decision::Deny => Err(refusal(
@@ -146,11 +180,18 @@ impl Gate {
                 },
                 "another tool may do; the rule is under permissions: in the configuration",
             )),
-            Decision::Ask => self.asked(call, spec, verdict).await,
+            Decision::Ask => self.asked(call, spec, verdict, None).await,
         }
     }
 
-    async fn asked(&self, call: &ToolCall, spec: &ToolSpec, verdict: Verdict) -> Result<(), Refusal> {
+    async fn asked(
+        &self,
+        call: &ToolCall,
+        spec: &ToolSpec,
+        verdict: Verdict,
+        concern: Option<String>,
+    ) -> Result<(), Refusal> {
+        let why = concern.as_ref().map(|concern| format!(", because {concern}")).unwrap_or_default();
         let granted = Granted::of(spec);
         if self.has_granted(&granted) {
             return Ok(());
@@ -167,6 +208,7 @@ impl Gate {
                 spec: spec.clone(),
                 arguments: call.arguments.clone(),
                 verdict,
+                concern,
             };
             let answer = match &self.shared.ask {
                 Some(ask) => ask.ask(question).await,
@@ -183,17 +225,17 @@ impl Gate {
             Ok(Answer::Once | Answer::ThisRun) => Ok(()),
             Ok(Answer::No) => Err(refusal(
                 "permission-declined",
-                format!("{tool} needs somebody's word, and it was declined"),
+                format!("{tool} needs somebody's word{why}, and it was declined"),
                 "do without this call",
             )),
             Ok(Answer::Nobody { hint }) => Err(refusal(
                 "permission-unanswered",
-                format!("{tool} needs somebody's word, and nobody can be asked"),
+                format!("{tool} needs somebody's word{why}, and nobody can be asked"),
                 &hint,
             )),
             Err(_) => Err(refusal(
                 "permission-unanswered",
-                format!("{tool} needs somebody's word, and nobody answered in time"),
+                format!("{tool} needs somebody's word{why}, and nobody answered in time"),
                 "allow it by a rule under permissions:, or answer sooner",
             )),
         }

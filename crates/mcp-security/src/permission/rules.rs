@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use globset::Glob;
 use mcp_core::{AgentId, Annotations, JsonObject, ToolFilter, ToolSpec};
 
+use super::labels::{Label, Labelled, Labels};
 use super::predicate::Predicate;
 
 /// What becomes of a call.
@@ -182,6 +183,7 @@ pub struct Verdict {
 pub struct Permissions {
     agents: BTreeMap<AgentId, Vec<Rule>>,
     everybody: Vec<Rule>,
+    labelled: Vec<Labelled>,
     /// What becomes of an agent's call that no rule speaks of.
     pub defaults: Defaults,
 }
@@ -198,6 +200,23 @@ impl Permissions {
             Some(agent) => self.agents.entry(agent).or_default().push(rule),
             None => self.everybody.push(rule),
         }
+    }
+
+    /// Says what flows through the tools that a glob matches, written as for [`Rule::new`].
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionError`] where the glob is none.
+    pub fn label(&mut self, tool: &str, labels: &[Label]) -> Result<(), PermissionError> {
+        self.labelled.push(Labelled::new(tool, labels)?);
+        Ok(())
+    }
+
+    /// What flows through a tool: what it says itself, and all labels that match it.
+    pub fn labels(&self, spec: &ToolSpec) -> Labels {
+        let mut labels = Labels::of(&spec.annotations);
+        self.labelled.iter().for_each(|labelled| labelled.apply(spec, &mut labels));
+        labels
     }
 
     /// Decides about a call. One without a caller was made by a person or a program itself: rules for everybody hold for
