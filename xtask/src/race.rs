@@ -3,162 +3,216 @@
 mod report;
 mod runner;
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail};
 
 use crate::args::Args;
 use crate::process;
 use crate::project;
 
+/// After so long no further round begins.
+const TIME: Duration = Duration::from_secs(480);
+
 pub(crate) const HELP: &str = "\
 races the whole pipeline of mcp-client against bare rmcp, as one table
 
 Usage: cargo xtask race [--rounds-N] [--write] [SUITE...]
 
-Suites: seq100, seq64k, big1m, conc128, conc1024, list500, connect1, connect50, cold, http100, httpc128. Default: all.
+Suites: seq100, seq64k, big1m, conc128, conc1024, conc128-raw, list500, connect1, connect50, cold, http100, httpc128,
+httpsleep-json. Default: all.
 
-  --rounds-N   how often each suite is run, 1 to 9; default 3
+  --rounds-N   how often each suite is run, 1 to 9; default 5. After eight minutes no further round begins
   --write      put the table into docs/performance.md
 
 Each round starts a fresh process and a fresh server for each contender, and the order changes. Figures are medians
 over the rounds; a ratio is taken within a round. Any contender of the same protocol can be added by hand: see the
-examples contender (mcp-client), bare_rmcp and race_server (mcp-transport).
+examples contender (mcp-client), bare_rmcp, race_server and race_floor (mcp-transport).
 ";
 
 /// What a suite does, and what is compared.
 struct Suite {
     name: &'static str,
     what: &'static str,
-    /// The server's arguments; over HTTP where it is so.
-    server: &'static str,
-    http: bool,
-    /// The contender's arguments.
+    server: Server,
+    rival: Rival,
+    /// The contenders' arguments.
     args: &'static str,
-    /// The figure that is compared, its unit, and whether more of it is better.
-    figure: &'static str,
-    unit: &'static str,
-    more_is_better: bool,
+    figure: Figure,
     /// What the ratios should be: of the figure, and of processor time.
-    targets: (&'static str, &'static str),
+    targets: (Option<f64>, Option<f64>),
+    /// The most memory that ours should take, MB.
+    memory: Option<f64>,
 }
 
-const STDIO: Suite = Suite {
-    name: "",
-    what: "",
-    server: "",
-    http: false,
-    args: "",
-    figure: "p50_us",
-    unit: "µs",
-    more_is_better: false,
-    targets: ("", ""),
+/// Who is raced against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rival {
+    /// rmcp alone.
+    Bare,
+    /// A client that does next to nothing.
+    Floor,
+}
+
+/// What is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Server {
+    /// rmcp's server over stdio, with so many tools.
+    Stdio { tools: usize },
+    /// The same over streamable HTTP.
+    Http,
+    /// One that costs next to nothing, over stdio.
+    Costless,
+    /// One that costs next to nothing, over HTTP, with answers as JSON.
+    CostlessHttp,
+}
+
+/// What is compared.
+struct Figure {
+    key: &'static str,
+    unit: &'static str,
+    more_is_better: bool,
+}
+
+const LATENCY: Figure = Figure { key: "p50_us", unit: "µs", more_is_better: false };
+const RATE: Figure = Figure { key: "calls_per_s", unit: "calls/s", more_is_better: true };
+const WALL: Figure = Figure { key: "wall_s", unit: "s", more_is_better: false };
+const FIRST: Figure = Figure { key: runner::FIRST_RESULT, unit: "s", more_is_better: false };
+
+const SEQUENCE: Suite = Suite {
+    name: "seq100",
+    what: "one call after the other, 100 bytes",
+    server: Server::Stdio { tools: 50 },
+    rival: Rival::Bare,
+    args: "--scenario seq --calls 2000",
+    figure: LATENCY,
+    targets: (Some(0.75), Some(0.5)),
+    memory: None,
 };
 
 const SUITES: &[Suite] = &[
-    Suite {
-        name: "seq100",
-        what: "one call after the other, 100 bytes",
-        args: "--scenario seq --calls 2000",
-        targets: ("≤ 0.75", "≤ 0.5"),
-        ..STDIO
-    },
+    SEQUENCE,
     Suite {
         name: "seq64k",
         what: "64 KiB there and back",
         args: "--scenario seq --payload 65536 --calls 400",
-        ..STDIO
+        targets: (None, None),
+        ..SEQUENCE
     },
     Suite {
         name: "big1m",
         what: "a result of 1 MiB",
         args: "--scenario seq --tool big --payload 1048576 --warmup 3 --calls 60",
-        targets: ("≤ 0.5", "≤ 0.5"),
-        ..STDIO
+        targets: (Some(0.5), Some(0.5)),
+        ..SEQUENCE
     },
     Suite {
         name: "conc128",
         what: "128 calls in flight",
         args: "--scenario conc --inflight 128 --calls 6000",
-        figure: "calls_per_s",
-        unit: "calls/s",
-        more_is_better: true,
-        targets: ("≥ 1.1", "≤ 0.6"),
-        ..STDIO
+        figure: RATE,
+        targets: (Some(1.1), Some(0.6)),
+        ..SEQUENCE
     },
     Suite {
         name: "conc1024",
         what: "1,024 calls in flight",
         args: "--scenario conc --inflight 1024 --calls 8000",
-        figure: "calls_per_s",
-        unit: "calls/s",
-        more_is_better: true,
-        targets: ("≥ 1.1", "≤ 0.6"),
-        ..STDIO
+        figure: RATE,
+        targets: (Some(1.1), Some(0.6)),
+        ..SEQUENCE
+    },
+    Suite {
+        name: "conc128-raw",
+        what: "128 calls in flight, to a server that costs nothing",
+        server: Server::Costless,
+        args: "--scenario conc --inflight 128 --calls 20000",
+        figure: RATE,
+        targets: (Some(1.3), Some(0.6)),
+        ..SEQUENCE
     },
     Suite {
         name: "list500",
         what: "listing 500 tools",
-        server: "--tools 500",
+        server: Server::Stdio { tools: 500 },
         args: "--scenario list --calls 20",
-        targets: ("≤ 0.5", "≤ 0.5"),
-        ..STDIO
+        targets: (Some(0.5), Some(0.5)),
+        ..SEQUENCE
     },
     Suite {
         name: "connect1",
         what: "starting one server of 50 tools",
         args: "--scenario connect --servers 1",
-        figure: "wall_s",
-        unit: "s",
-        ..STDIO
+        figure: WALL,
+        targets: (None, None),
+        memory: Some(12.0),
+        ..SEQUENCE
     },
     Suite {
         name: "connect50",
         what: "starting 50 servers of 50 tools",
         args: "--scenario connect --servers 50",
-        figure: "wall_s",
-        unit: "s",
-        targets: ("≤ 1.0", "≤ 0.7"),
-        ..STDIO
+        figure: WALL,
+        targets: (Some(1.0), Some(0.7)),
+        memory: Some(60.0),
+        ..SEQUENCE
     },
     Suite {
         name: "cold",
-        what: "from the start of the process to its end, with one call",
+        what: "from the start of the process to the first result",
+        rival: Rival::Floor,
         args: "--scenario cold",
-        figure: "process_s",
-        unit: "s",
-        ..STDIO
+        figure: FIRST,
+        targets: (Some(1.3), None),
+        ..SEQUENCE
     },
     Suite {
         name: "http100",
         what: "one call after the other over HTTP, 100 bytes",
-        http: true,
+        server: Server::Http,
         args: "--scenario seq --calls 1500",
-        targets: ("≤ 0.45", "≤ 0.4"),
-        ..STDIO
+        targets: (Some(0.45), Some(0.4)),
+        ..SEQUENCE
     },
     Suite {
         name: "httpc128",
         what: "128 calls in flight over HTTP",
-        http: true,
+        server: Server::Http,
         args: "--scenario conc --inflight 128 --calls 3000",
-        figure: "calls_per_s",
-        unit: "calls/s",
-        more_is_better: true,
-        ..STDIO
+        figure: RATE,
+        targets: (None, None),
+        ..SEQUENCE
+    },
+    Suite {
+        name: "httpsleep-json",
+        what: "128 calls in flight over HTTP, to a tool that takes 50 ms",
+        server: Server::CostlessHttp,
+        rival: Rival::Floor,
+        args: "--scenario conc --inflight 128 --tool sleep --ms 50 --warmup 1 --calls 512",
+        figure: WALL,
+        targets: (Some(1.1), None),
+        ..SEQUENCE
     },
 ];
 
 pub(crate) fn run(mut args: Args) -> Result<()> {
     let write = args.switch("--write");
-    let rounds = (1..=9).find(|n| args.switch(&format!("--rounds-{n}"))).unwrap_or(3);
+    let rounds = (1..=9).find(|n| args.switch(&format!("--rounds-{n}"))).unwrap_or(5);
     let names = args.names()?;
     if let Some(unknown) = names.iter().find(|name| SUITES.iter().all(|suite| suite.name != **name)) {
         bail!("no suite {unknown:?}. `--help` lists them");
     }
     let programs = build()?;
     let mut rows = Vec::new();
-    for suite in SUITES.iter().filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name))
-    {
-        let pairs = runner::race(suite, &programs, rounds).with_context(|| suite.name.to_owned())?;
+    let chosen: Vec<&Suite> = SUITES
+        .iter()
+        .filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name))
+        .collect();
+    let begun = Instant::now();
+    for (at, suite) in chosen.iter().enumerate() {
+        // Each suite has its share of the time, and what those before it left.
+        let end = begun + TIME * u32::try_from(at + 1)? / u32::try_from(chosen.len())?;
+        let pairs = runner::race(suite, &programs, rounds, end).with_context(|| suite.name.to_owned())?;
         rows.push(report::row(suite, &pairs));
         println!("{}", rows.last().map(String::as_str).unwrap_or_default());
     }
@@ -180,7 +234,13 @@ fn build() -> Result<runner::Programs> {
     example("mcp-client", "contender", &[])?;
     example("mcp-transport", "bare_rmcp", &["--features", "serve-http"])?;
     example("mcp-transport", "race_server", &["--features", "serve-http"])?;
+    example("mcp-transport", "race_floor", &["--features", "serve-http"])?;
     let folder = project::release_folder()?.join("examples");
     let path = |name: &str| folder.join(project::program(name));
-    Ok(runner::Programs { ours: path("contender"), bare: path("bare_rmcp"), server: path("race_server") })
+    Ok(runner::Programs {
+        ours: path("contender"),
+        bare: path("bare_rmcp"),
+        server: path("race_server"),
+        floor: path("race_floor"),
+    })
 }

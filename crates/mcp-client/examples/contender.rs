@@ -183,6 +183,8 @@ async fn cold(options: &Options) -> Result<Fields, Failure> {
     check(client.call(call).await, least)?;
     let mut fields = memory();
     fields.insert("t_first_result_mono_ns".to_owned(), json!(clock(Clock::Monotonic)));
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH)?;
+    fields.insert("first_result_unix_s".to_owned(), json!(now.as_secs_f64()));
     client.close().await;
     Ok(fields)
 }
