@@ -299,6 +299,8 @@ pub(crate) enum McpCommand {
         #[command(flatten)]
         servers: ServersArgs,
     },
+    /// Start every server and say, step by step, what is wrong and what to do
+    Doctor(DoctorArgs),
     /// Judge configurations of servers, massgen's or another program's; with --live also what the servers say
     Scan(ScanArgs),
     /// Look into the audit log of a run
@@ -323,6 +325,16 @@ pub(crate) struct AuthArgs {
     /// Forget the login that is kept, and make none
     #[arg(long, conflicts_with = "no_browser")]
     pub(crate) forget: bool,
+
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+}
+
+/// Which servers are examined.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DoctorArgs {
+    /// Only this one
+    pub(crate) server: Option<String>,
 
     #[command(flatten)]
     pub(crate) servers: ServersArgs,
@@ -446,7 +458,7 @@ pub(crate) struct AuditQuery {
     #[arg(long, value_name = "NAME")]
     pub(crate) tool: Option<String>,
 
-    /// Only this kind: tool_call, tool, instructions, launch, pin, integrity, server
+    /// Only this kind: tool_call, arguments, tool, instructions, launch, pin, integrity, server
     #[arg(long, value_name = "KIND")]
     pub(crate) event: Option<String>,
 

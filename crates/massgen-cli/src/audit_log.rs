@@ -173,6 +173,8 @@ impl Observer for AuditLog {
     fn judged(&self, server: &ServerName, judgement: &Judgement) {
         let (event, tool) = match &judgement.subject {
             Subject::Tool(tool) => ("tool", Some(tool)),
+            Subject::Call(tool) => ("arguments", Some(tool)),
+            Subject::Answer(tool) => ("answer", Some(tool)),
             Subject::Instructions => ("instructions", None),
             _ => ("launch", None),
         };

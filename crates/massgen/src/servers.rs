@@ -348,6 +348,7 @@ fn options(context: &Context, guards: &Guards, answers: Arc<Answers>, proxies: P
     session.oauth.clone_from(&context.oauth);
     session.launcher.clone_from(&context.launcher);
     session.proxies = proxies;
+    session.trace.clone_from(&context.trace);
     session.host = Some(answers);
     let mut options = ClientOptions::default();
     options.session = session;
@@ -409,6 +410,7 @@ fn client_config(
     config.read_timeout = server.http_read_timeout;
     config.ca_file.clone_from(&server.ca_file);
     config.required = server.required;
+    config.roots.clone_from(&server.roots);
     config.sandbox = sandbox(server, &config.target, context)?;
     config.missing_credential.clone_from(&server.missing_credential);
     if !server.retry_safe.is_empty() {

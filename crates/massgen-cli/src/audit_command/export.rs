@@ -33,7 +33,7 @@ pub(super) fn run(args: &AuditExport) -> Result<(), Failure> {
         AuditFormat::Sarif => document(&records, &path),
     };
     text.push('\n');
-    let written = match &args.output {
+    match &args.output {
         Some(file) => std::fs::write(file, text)
             .map_err(|error| Failure::config(format!("{} could not be written: {error}", file.display()))),
         None => match io::stdout().lock().write_all(text.as_bytes()) {
@@ -42,8 +42,7 @@ pub(super) fn run(args: &AuditExport) -> Result<(), Failure> {
             }
             _ => Ok(()),
         },
-    };
-    written
+    }
 }
 
 /// One event a line.

@@ -1,9 +1,8 @@
 //! Servers that are started or dialled to see what they say, through the guard that every run has.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use massgen::client::{Judgement, Observer, Subject};
+use massgen::client::Subject;
 use massgen::config::Config;
 use massgen::core::ServerName;
 use massgen::security::lock::ServerPins;
@@ -16,24 +15,9 @@ use super::report::{Found, Report};
 use crate::failure::Failure;
 use crate::lock_file::{self, Difference};
 use crate::mcp_auth;
+use crate::observed::Observed;
 use crate::sarif::Level;
 use crate::session::{Session, launcher};
-
-/// Keeps every judgement.
-#[derive(Default)]
-struct Judgements(Mutex<Vec<(ServerName, Judgement)>>);
-
-impl Judgements {
-    fn take(&self) -> Vec<(ServerName, Judgement)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Observer for Judgements {
-    fn judged(&self, server: &ServerName, judgement: &Judgement) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((server.clone(), judgement.clone()));
-    }
-}
 
 /// Starts the servers of a target, except those of these names, and adds what they say to the report.
 pub(super) async fn scan(
@@ -48,12 +32,12 @@ pub(super) async fn scan(
     for agent in &mut config.agents {
         agent.backend.mcp_servers.retain(|server| admitted(&server.name));
     }
-    let judgements = Arc::new(Judgements::default());
+    let observed = Observed::new();
     let context = Context {
         environment: session.environment.clone(),
         oauth: mcp_auth::kept(session, None),
         launcher: launcher(),
-        observer: Some(judgements.clone()),
+        observer: Some(observed.clone()),
         ..Context::default()
     };
     let servers =
@@ -65,7 +49,7 @@ pub(super) async fn scan(
     servers.close().await;
 
     let mut refused = BTreeSet::new();
-    for (server, judgement) in judgements.take() {
+    for (server, judgement) in observed.take().judgements {
         if judgement.subject == Subject::Server {
             refused.insert(server.clone());
         }

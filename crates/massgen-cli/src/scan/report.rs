@@ -224,9 +224,18 @@ impl Report {
         let files: BTreeSet<_> = self.looked_at.iter().filter_map(|(file, _)| file.as_ref()).collect();
         let [errors, warnings, notes] =
             [Level::Error, Level::Warning, Level::Note].map(|level| self.count(level));
-        output::line(format!(
-            "{servers} servers in {} files: {errors} errors, {warnings} warnings, {notes} notes",
-            files.len()
-        ));
+        let counts = [
+            counted(servers, "server"),
+            counted(files.len(), "file"),
+            counted(errors, "error"),
+            counted(warnings, "warning"),
+            counted(notes, "note"),
+        ];
+        let [servers, files, errors, warnings, notes] = counts;
+        output::line(format!("{servers} in {files}: {errors}, {warnings}, {notes}"));
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

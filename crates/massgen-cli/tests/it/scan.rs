@@ -53,7 +53,7 @@ mcp_servers:
     place.run(&["mcp", "scan", "--fail-on", "never"]).expect_code(0);
     let told = place.run(&["mcp", "scan", "massgen.yaml"]).expect_code(5).stdout;
     assert!(told.contains("massgen.yaml:5  mcp_servers.shell.command") && told.contains("help: "), "{told}");
-    assert!(told.ends_with("3 servers in 1 files: 2 errors, 0 warnings, 0 notes\n"), "{told}");
+    assert!(told.ends_with("3 servers in 1 file: 2 errors, 0 warnings, 0 notes\n"), "{told}");
     // What is refused as it is written is not started either.
     place.run(&["mcp", "scan", "--server", "bash -c 'touch started'", "--live"]).expect_code(5);
     assert!(!place.path().join("started").exists());

@@ -1,0 +1,63 @@
+//! What servers were seen to do, for commands that start them to look at them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use massgen::client::{Judgement, Observer, ServerState};
+use massgen::core::ServerName;
+use tokio::time::Instant;
+
+/// Keeps what is told about servers.
+#[derive(Default)]
+pub(crate) struct Observed(Mutex<Seen>);
+
+/// What was told.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) judgements: Vec<(ServerName, Judgement)>,
+    pub(crate) notices: Vec<(ServerName, String)>,
+    /// How long each took from its start to its list of tools.
+    pub(crate) starts: BTreeMap<ServerName, Duration>,
+    begun: BTreeMap<ServerName, Instant>,
+}
+
+impl Observed {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything so far.
+    pub(crate) fn take(&self) -> Seen {
+        std::mem::take(&mut self.lock())
+    }
+}
+
+impl Observer for Observed {
+    fn server_changed(&self, server: &ServerName, state: &ServerState) {
+        let mut seen = self.lock();
+        match state {
+            ServerState::Starting => {
+                seen.begun.insert(server.clone(), Instant::now());
+            }
+            ServerState::Ready { .. } => {
+                if let Some(begun) = seen.begun.remove(server) {
+                    seen.starts.insert(server.clone(), begun.elapsed());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judged(&self, server: &ServerName, judgement: &Judgement) {
+        self.lock().judgements.push((server.clone(), judgement.clone()));
+    }
+
+    fn notice(&self, server: &ServerName, message: &str) {
+        self.lock().notices.push((server.clone(), message.to_owned()));
+    }
+}
