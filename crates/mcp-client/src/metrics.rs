@@ -9,9 +9,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mcp_core::{Class, ServerName, ToolError, ToolName, ToolOutput};
+use mcp_core::{ServerName, ToolError, ToolName, ToolOutput};
 use mcp_resilience::breaker::Transition;
 use mcp_resilience::observe::{self, Hooks};
+use mcp_transport::{Breach, BreachSink};
 use tokio::time::Instant;
 
 pub use mcp_resilience::observe::{Label, Observer};
@@ -52,7 +53,8 @@ pub mod names {
     pub const SERVER_RESTARTS: &str = "massgen.mcp.server.restarts";
     /// Histogram in seconds, from the start of a server to its list of tools; label `server`.
     pub const SERVER_START_DURATION: &str = "massgen.mcp.server.start.duration";
-    /// Counter of answers that break the protocol; labels `server`, `reason` (`malformed`).
+    /// Counter of messages that break the protocol; labels `server`, `reason` (`foreign_id`, `second_answer`, `id_type`,
+    /// `unreadable`, `endless_line`, `flood`, `misled`, `undeclared`).
     pub const FRAMES_REJECTED: &str = "massgen.mcp.frames.rejected";
     /// Counter of calls that may have taken effect and whose outcome nobody knows; labels `server`, `tool`.
     pub const LEDGER_UNKNOWN: &str = "massgen.mcp.ledger.unknown";
@@ -245,6 +247,38 @@ impl Measured {
     }
 }
 
+/// A sink of breaches of the protocol that counts them on the way, where somebody collects that.
+pub(crate) fn counted(sink: Arc<dyn BreachSink>, options: &ClientOptions) -> Arc<dyn BreachSink> {
+    match &options.metrics {
+        Some(metrics) => Arc::new(Counted { inner: sink, metrics: metrics.clone() }),
+        None => sink,
+    }
+}
+
+struct Counted {
+    inner: Arc<dyn BreachSink>,
+    metrics: Arc<dyn Observer>,
+}
+
+impl BreachSink for Counted {
+    fn breach(&self, server: &ServerName, breach: Breach) {
+        let reason = match &breach {
+            Breach::ForeignId => "foreign_id",
+            Breach::SecondAnswer => "second_answer",
+            Breach::IdType => "id_type",
+            Breach::Unreadable => "unreadable",
+            Breach::EndlessLine => "endless_line",
+            Breach::Flood => "flood",
+            Breach::Misled { .. } => "misled",
+            Breach::Undeclared { .. } => "undeclared",
+            _ => "other",
+        };
+        let labels = [("server", server.as_str()), ("reason", reason)];
+        self.metrics.count(names::FRAMES_REJECTED, &labels, 1);
+        self.inner.breach(server, breach);
+    }
+}
+
 /// A request that went to a server, and how it ended.
 pub(crate) fn request(
     options: &ClientOptions,
@@ -262,10 +296,6 @@ pub(crate) fn request(
     ];
     let count = if labels[3].1.is_empty() { 3 } else { 4 };
     metrics.histogram(names::OPERATION_DURATION, &labels[..count], took.as_secs_f64());
-    if matches!(result.as_ref().err().map(|_| Class::of(result)), Some(Class::Violation)) {
-        let labels = [("server", server.as_str()), ("reason", "malformed")];
-        metrics.count(names::FRAMES_REJECTED, &labels, 1);
-    }
 }
 
 /// A call that may not be made again, although that might help: nobody says that it does no harm when it runs twice.

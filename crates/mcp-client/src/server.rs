@@ -288,7 +288,7 @@ impl Shared {
         options.startup_timeout = self.config.startup_timeout;
         options.read_timeout = self.config.read_timeout;
         options.ca_file.clone_from(&self.config.ca_file);
-        options.breaches = Some(self.integrity.clone());
+        options.breaches = Some(metrics::counted(self.integrity.clone(), &self.options));
         options.era = self.era();
         if let Some(missing) = &self.config.missing_credential {
             return Err(ToolError::CredentialUnavailable { server: name, missing: missing.clone() });

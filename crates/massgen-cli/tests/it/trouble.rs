@@ -223,3 +223,26 @@ async fn an_agent_is_told_when_tools_leave_and_when_they_are_back() {
         "{states:?}"
     );
 }
+
+#[test]
+fn required_servers_that_are_missing_end_the_run_early_with_their_list() {
+    let place = Place::new();
+    let endpoint = ModelEndpoint::start(ModelScript::new().otherwise(Reply::text("nobody asks me")));
+    let broken = ServerScript::new()
+        .quirk(Quirk::ExitAtStart { code: 3, stderr: "ModuleNotFoundError: fastmcp".into() })
+        .launch();
+    let mut papers = broken.config("papers");
+    papers["required"] = json!(true);
+    place.config(&json!({
+        "mcp_servers": [papers, {"name": "gone", "command": "no-such-program-anywhere", "required": true}],
+        "agents": [agent("a", "openai", &endpoint, "/v1")],
+    }));
+    place.run(&["--config", "team.yaml", "q"]).expect_code(3);
+    assert!(endpoint.http().requests().is_empty(), "no model was asked");
+    let events = place.events();
+    assert_well_formed(&events);
+    let warnings = of_type(&events, "warning");
+    let message = warnings.last().unwrap()["message"].as_str().unwrap();
+    assert!(message.starts_with("the run ends, because servers it requires are missing:"), "{message}");
+    assert!(message.contains("\n  papers: ") && message.contains("\n  gone: "), "{message}");
+}

@@ -88,8 +88,10 @@ impl Play {
         let number = self.requests.fetch_add(1, Ordering::SeqCst);
         let passed = self.begun.elapsed();
         let (over, with) = match self.length {
-            Length::Time(whole) => (passed >= whole, passed.as_millis() / PHASE.as_millis() % 2 == 0),
-            Length::Requests(count) => (number >= count, number % 2 == 0),
+            Length::Time(whole) => {
+                (passed >= whole, (passed.as_millis() / PHASE.as_millis()).is_multiple_of(2))
+            }
+            Length::Requests(count) => (number >= count, number.is_multiple_of(2)),
         };
         if !request.offers("new_answer") && !request.offers("vote") {
             return Reply::text("they held");

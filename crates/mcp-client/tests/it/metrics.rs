@@ -50,6 +50,7 @@ async fn a_collector_hears_of_servers_calls_circuits_and_lost_answers() {
             ToolScript::new("no")
                 .replies(CallReply::new(Plays::RpcError { code: -32050, message: "no".into() })),
         )
+        .tool(ToolScript::new("garbled").replies(CallReply::new(Plays::InvalidUtf8)))
         .tool(ToolScript::new("die").replies(Plays::Exit(3)))
         .launch();
     let lines = Arc::new(Lines::default());
@@ -59,6 +60,7 @@ async fn a_collector_hears_of_servers_calls_circuits_and_lost_answers() {
     client.ready(PATIENCE).await;
     client.call(call("mcp__srv__read", json!({}))).await.unwrap();
     client.call(call("mcp__srv__no", json!({}))).await.unwrap_err();
+    client.call(call("mcp__srv__garbled", json!({}))).await.unwrap_err();
     client.call(call("mcp__srv__die", json!({}))).await.unwrap_err();
     until(client.client("srv").unwrap(), is_ready).await;
     client.close().await;
@@ -68,13 +70,14 @@ async fn a_collector_hears_of_servers_calls_circuits_and_lost_answers() {
     lines.expect(&format!("{} {request}no,error.type=-32050", names::OPERATION_DURATION), 1);
     lines.expect(&format!("{} {request}die,error.type=connection", names::OPERATION_DURATION), 1);
     lines.expect(&format!("{} server=srv,outcome=success", names::BREAKER_CALLS), 1);
-    lines.expect(&format!("{} server=srv,outcome=failure", names::BREAKER_CALLS), 1);
+    lines.expect(&format!("{} server=srv,outcome=failure", names::BREAKER_CALLS), 2);
+    lines.expect(&format!("{} server=srv,reason=unreadable", names::FRAMES_REJECTED), 1);
     lines.expect(&format!("{} server=srv,tool=no,outcome=failure", names::BREAKER_CALLS), 1);
     lines.expect(&format!("{} server=srv,state=closed is 1", names::BREAKER_STATE), 1);
-    lines.expect(&format!("{} server=srv,decision=unsafe", names::RETRY_ATTEMPTS), 2);
+    lines.expect(&format!("{} server=srv,decision=unsafe", names::RETRY_ATTEMPTS), 3);
     lines.expect(&format!("{} server=srv,tool=die", names::LEDGER_UNKNOWN), 1);
     lines.expect(&format!("{} server=srv is 1", names::SERVER_UP), 2);
     lines.expect(&format!("{} server=srv", names::SERVER_START_DURATION), 2);
     lines.expect(&format!("{} server=srv", names::SERVER_RESTARTS), 1);
-    lines.expect(&format!("{} server=srv is 1", names::BULKHEAD_IN_FLIGHT), 3);
+    lines.expect(&format!("{} server=srv is 1", names::BULKHEAD_IN_FLIGHT), 4);
 }
