@@ -458,7 +458,7 @@ pub(crate) struct AuditQuery {
     #[arg(long, value_name = "NAME")]
     pub(crate) tool: Option<String>,
 
-    /// Only this kind: tool_call, arguments, tool, instructions, launch, pin, integrity, server
+    /// Only this kind: tool_call, arguments, answer, tool, instructions, launch, pin, integrity, server
     #[arg(long, value_name = "KIND")]
     pub(crate) event: Option<String>,
 
