@@ -18,6 +18,7 @@ mod guard;
 mod mcp;
 #[cfg(target_os = "linux")]
 mod processes;
+mod questions;
 mod real_model;
 mod recovery;
 mod scan;
