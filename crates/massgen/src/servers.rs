@@ -10,8 +10,8 @@ use massgen_config::{
 };
 use massgen_orchestrator::Emitter;
 use mcp_client::{
-    ClientOptions, Duplicates, Gate, McpClient, MultiMcpClient, RuleOptions, ServerConfig, ServerState,
-    ServerStatus, Target,
+    ClientOptions, Duplicates, Gate, McpClient, MultiMcpClient, Observer, RuleOptions, ServerConfig,
+    ServerState, ServerStatus, Target,
 };
 use mcp_core::{
     AgentId, Catalogue, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
@@ -36,6 +36,7 @@ pub struct Servers {
     groups: Vec<Group>,
     board: Arc<Board>,
     gate: Gate,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 struct Group {
@@ -189,7 +190,7 @@ impl Servers {
             }
         }
         if problems.is_empty() {
-            Ok(Self { groups, board, gate: guards.gate })
+            Ok(Self { groups, board, gate: guards.gate, observer: context.observer.clone() })
         } else {
             Err(AssembleError { problems })
         }
@@ -301,7 +302,7 @@ impl Servers {
             own_lists: group.own_lists.clone(),
             exclusions: exclusions.clone(),
         });
-        let reader = Reader::new(self.gate.clone(), self.board.clone());
+        let reader = Reader::new(self.gate.clone(), self.board.clone(), self.observer.clone());
         Ok(Arc::new(AgentTools { parts: parts.collect(), reader }))
     }
 

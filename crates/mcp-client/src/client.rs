@@ -162,7 +162,10 @@ impl McpClient {
     pub(crate) async fn send(&self, request: Request) -> Result<ToolOutput, ToolError> {
         let key = self.shared.repeats.key(&request.call);
         let result = self.pipeline.clone().oneshot(request).await;
-        self.shared.repeats.told(key, result)
+        match key {
+            Some(key) => self.shared.repeats.told(key, result),
+            None => result,
+        }
     }
 
     pub(crate) async fn settled(&self) {

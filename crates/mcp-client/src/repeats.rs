@@ -23,10 +23,12 @@ pub(crate) struct Repeats {
 pub(crate) struct Key(u64);
 
 impl Repeats {
-    pub(crate) fn key(&self, call: &ToolCall) -> Key {
+    /// `None` for a call that no agent makes: a program knows what it repeats.
+    pub(crate) fn key(&self, call: &ToolCall) -> Option<Key> {
+        let caller = call.caller.as_ref()?;
         let mut hasher = self.hasher.build_hasher();
-        (&call.caller, &call.tool, &call.arguments).hash(&mut hasher);
-        Key(std::hash::Hasher::finish(&hasher))
+        (caller, &call.tool, &call.arguments).hash(&mut hasher);
+        Some(Key(std::hash::Hasher::finish(&hasher)))
     }
 
     /// Counts how a call ended, and adds to its outcome what the caller must be told.
@@ -71,18 +73,20 @@ impl Repeats {
 
 #[cfg(test)]
 mod tests {
-    use mcp_core::{CallId, JsonObject};
+    use mcp_core::{AgentId, CallId, JsonObject};
 
     use super::*;
 
     fn call(count: u64) -> ToolCall {
-        ToolCall::new(CallId::new("c"), "t", JsonObject::from_iter([("count".to_owned(), count.into())]))
+        let arguments = JsonObject::from_iter([("count".to_owned(), count.into())]);
+        ToolCall::new(CallId::new("c"), "t", arguments).by(AgentId::new("a").unwrap())
     }
 
     #[test]
     fn the_third_failure_of_the_same_call_says_so() {
         let repeats = Repeats::default();
-        let fail = |count| repeats.told(repeats.key(&call(count)), Err(ToolError::Internal("no".into())));
+        let key = |count| repeats.key(&call(count)).unwrap();
+        let fail = |count| repeats.told(key(count), Err(ToolError::Internal("no".into())));
         for _ in 0..2 {
             assert!(matches!(fail(1), Err(ToolError::Internal(_))));
             assert!(matches!(fail(2), Err(ToolError::Internal(_))));
@@ -91,9 +95,9 @@ mod tests {
         assert_eq!(told.class(), mcp_core::Class::Internal);
         assert!(told.to_string().contains("failed 3 times in this run. Do not repeat it"), "{told}");
         // A success begins anew.
-        assert!(repeats.told(repeats.key(&call(2)), Ok(ToolOutput::text("yes"))).is_ok());
+        assert!(repeats.told(key(2), Ok(ToolOutput::text("yes"))).is_ok());
         assert!(matches!(fail(2), Err(ToolError::Internal(_))));
-        let said = repeats.told(repeats.key(&call(1)), Ok(ToolOutput::error("no"))).unwrap();
+        let said = repeats.told(key(1), Ok(ToolOutput::error("no"))).unwrap();
         assert!(said.to_text().contains("failed 4 times"), "{said:?}");
     }
 }

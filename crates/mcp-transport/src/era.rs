@@ -247,3 +247,47 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Gate<T> {
         self.inner.close()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::{DiscoverRequest, DiscoverRequestParams, NumberOrString};
+
+    use super::*;
+
+    /// A server that says nothing.
+    struct Silent;
+
+    impl Transport<RoleClient> for Silent {
+        type Error = std::io::Error;
+
+        fn send(
+            &mut self,
+            _: ClientJsonRpcMessage,
+        ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+            std::future::ready(Ok(()))
+        }
+
+        async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
+            std::future::pending().await
+        }
+
+        async fn close(&mut self) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_probe_runs_out_once() {
+        let patience = Duration::from_secs(5);
+        let mut gate = Gate::new(Silent, Some(patience));
+        let probe = ClientRequest::DiscoverRequest(DiscoverRequest::new(DiscoverRequestParams {}));
+        gate.send(JsonRpcMessage::request(probe, NumberOrString::Number(0))).await.unwrap();
+        let begun = Instant::now();
+        let told = gate.receive().await;
+        assert!(matches!(told, Some(JsonRpcMessage::Error(_))) && begun.elapsed() == patience);
+        // From then on there is nothing to be told, however often it is asked.
+        for _ in 0..3 {
+            assert!(tokio::time::timeout(Duration::from_secs(3600), gate.receive()).await.is_err());
+        }
+    }
+}

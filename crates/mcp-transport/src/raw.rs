@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use tokio::sync::oneshot;
 
 pub(crate) use self::answer::{Answer, CallOutput, ListPage, ListedTool, read};
-pub(crate) use self::calls::{Calls, Failure, Ids, is_ours};
+pub(crate) use self::calls::{Calls, Failure, Ids, NeverSent, is_ours};
 pub(crate) use self::outbox::{Outbox, Pace};
 pub(crate) use self::request::{Ask, Request};
 use crate::breach::Breach;
@@ -62,7 +62,7 @@ impl Direct {
         progress: Option<ProgressSender>,
     ) -> Result<BytesMut, Failure> {
         let reports = progress.is_some();
-        let (id, others, answer) = self.calls.open(progress).ok_or(Failure::Lost)?;
+        let (id, others, answer) = self.calls.open(progress).ok_or(Failure::Unsent)?;
         let mut asked = Asked { direct: self, id, sent: false };
         let line = request.line(id, reports).map_err(|error| Failure::Unreadable(error.to_string()))?;
         // Alone, the shortest way is to write at once; among others, one write carries many lines.

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use massgen_testkit::{
     HttpFault, Journal, McpHttpOptions, McpHttpServer, PATIENCE, ScriptedServer, ServerScript, ToolScript,
 };
-use mcp_client::{ClientOptions, MultiMcpClient, ServerConfig, Target};
+use mcp_client::{ClientOptions, MultiMcpClient, ServerConfig, ServerState, Target};
 use mcp_core::{RemoteSpec, ToolError, ToolOutput, ToolService};
 use serde_json::{Value, json};
 
-use crate::support::{Recorder, call, child, is_ready, name, restarts, start};
+use crate::support::{Recorder, call, child, is_ready, name, restarts, start, until};
 use crate::{Fault, Play};
 
 /// A fault of its own kind at work.
@@ -25,7 +25,7 @@ pub(crate) static MEASURING: AtomicBool = AtomicBool::new(false);
 /// Calls of the innocent server before the trouble begins, and at least as many while it lasts.
 const CALM: usize = 20;
 /// The time between two of them.
-const PACE: Duration = Duration::from_millis(3);
+pub(crate) const PACE: Duration = Duration::from_millis(3);
 /// A machine that does other things as well is slower by so many times what a calm call takes at worst.
 const SLACK: u32 = 40;
 /// What every caller is promised: an end at its deadline and a second.
@@ -44,14 +44,17 @@ pub(crate) struct Finding {
     pub(crate) beside: Beside,
 }
 
-/// How long calls of the innocent server took.
+/// How long calls of the innocent server took, and when.
 #[derive(Default, Clone)]
 pub(crate) struct Beside {
     /// Before the trouble began.
-    pub(crate) calm: Vec<Duration>,
+    pub(crate) calm: Samples,
     /// While it lasted.
-    pub(crate) troubled: Vec<Duration>,
+    pub(crate) troubled: Samples,
 }
+
+/// When a call began, and how long it took.
+pub(crate) type Samples = Vec<(Instant, Duration)>;
 
 pub(crate) enum Verdict {
     Passed,
@@ -155,6 +158,8 @@ pub(crate) struct Scene {
     tune: fn(&mut ClientOptions, &mut ServerConfig),
     /// Calls of the same tool, one after another; the last one is judged.
     calls: usize,
+    /// The last one is made when the server has been given up.
+    after_all: bool,
     /// Afterwards this tool must answer, on the same server.
     recovers: Option<&'static str>,
     checks: Vec<Check>,
@@ -205,6 +210,7 @@ impl Scene {
             within: Duration::from_secs(2),
             tune: |_, _| (),
             calls: 1,
+            after_all: false,
             recovers: None,
             checks: Vec::new(),
         }
@@ -248,6 +254,12 @@ impl Scene {
 
     pub(crate) fn calls(mut self, calls: usize) -> Self {
         self.calls = calls;
+        self
+    }
+
+    /// The call that is judged comes when the server has been given up.
+    pub(crate) fn after_all(mut self) -> Self {
+        self.after_all = true;
         self
     }
 
@@ -295,6 +307,10 @@ impl Scene {
         let tool = format!("mcp__faulty__{}", self.tool);
         for _ in 1..self.calls {
             let _ = client.call(call(&tool, json!({}))).await;
+        }
+        if self.after_all {
+            let given_up = |state: &ServerState| matches!(state, ServerState::Failed { retry_in: None, .. });
+            until(client.client("faulty").unwrap(), given_up).await;
         }
         let began = Instant::now();
         let over = tokio::sync::Notify::new();
@@ -359,11 +375,11 @@ impl Measured {
         for _ in 0..CALM {
             let began = Instant::now();
             if client.call(call("mcp__innocent__look", json!({}))).await.is_ok() {
-                self.beside.calm.push(began.elapsed());
+                self.beside.calm.push((began, began.elapsed()));
             }
             tokio::time::sleep(PACE).await;
         }
-        self.beside.calm.iter().max().copied().unwrap_or_default()
+        self.beside.calm.iter().map(|(_, took)| *took).max().unwrap_or_default()
     }
 
     /// Calls the innocent server until the trouble is over, and a few times at least. False: it did not answer.
@@ -375,7 +391,7 @@ impl Measured {
             if client.call(call("mcp__innocent__look", json!({}))).await.is_err() {
                 return false;
             }
-            self.beside.troubled.push(began.elapsed());
+            self.beside.troubled.push((began, began.elapsed()));
             tokio::select! {
                 () = &mut over, if !is_over => is_over = true,
                 () = tokio::time::sleep(PACE) => {}

@@ -17,6 +17,7 @@ mod disk;
 mod host;
 mod lab;
 mod local;
+mod others;
 mod stdio;
 mod time;
 mod trust;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lab::{Finding, Verdict};
+use others::{Control, Others};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -113,14 +115,15 @@ fn main() -> ExitCode {
     }
     lab::MEASURING.store(wish.measure, std::sync::atomic::Ordering::Relaxed);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    // Where time is judged, nothing else of ours takes any.
-    let at_once = if wish.measure { 1 } else { 4 };
-    let findings = runtime.block_on(play(chosen, at_once));
+    // Where time is judged, nothing else of ours takes any, and a client apart shows what the machine does to all.
+    let control = wish.measure.then(Control::start);
+    let findings = runtime.block_on(play(chosen, if wish.measure { 1 } else { 4 }));
     runtime.shutdown_background();
-    report(&findings, wish.json);
+    let others = control.map(|control| Others::of(&findings, &control.end()));
+    report(&findings, others.as_ref(), wish.json);
     let mut failed = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Failed(_)));
-    if wish.measure && !Others::of(&findings).are_unmoved() {
-        eprintln!("the servers beside the failing ones were slower than while all was calm");
+    if others.is_some_and(|others| !others.are_unmoved()) {
+        eprintln!("the servers beside the failing ones were slower than the one apart");
         failed = true;
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -144,62 +147,7 @@ async fn play(chosen: Vec<Fault>, at_once: usize) -> Vec<Finding> {
     findings
 }
 
-/// How the servers beside the failing ones did.
-struct Others {
-    calls: usize,
-    calm: Duration,
-    beside: Duration,
-    /// What the same figure differs by between two halves of the calm calls: what the machine itself does to it.
-    noise: Duration,
-}
-
-impl Others {
-    /// What p99 may move by.
-    const SHARE: f64 = 10.0;
-    /// Below this a share says nothing.
-    const LEAST: Duration = Duration::from_millis(5);
-
-    fn of(findings: &[Finding]) -> Self {
-        let all = |which: fn(&lab::Beside) -> &Vec<Duration>| -> Vec<Duration> {
-            findings.iter().flat_map(|finding| which(&finding.beside)).copied().collect()
-        };
-        let (calm, beside) = (all(|beside| &beside.calm), all(|beside| &beside.troubled));
-        let (even, odd): (Vec<_>, Vec<_>) = calm.iter().enumerate().partition(|(at, _)| at % 2 == 0);
-        let half = |half: Vec<(usize, &Duration)>| p99(half.into_iter().map(|(_, took)| *took).collect());
-        Self {
-            calls: calm.len() + beside.len(),
-            noise: half(even).abs_diff(half(odd)),
-            calm: p99(calm),
-            beside: p99(beside),
-        }
-    }
-
-    fn moved_percent(&self) -> f64 {
-        if self.calm.is_zero() {
-            return 0.0;
-        }
-        (self.beside.as_secs_f64() / self.calm.as_secs_f64() - 1.0) * 100.0
-    }
-
-    /// Whether p99 moved by less than may be: by its share, by so little that it is no matter, or by no more than it moves
-    /// on this machine by itself.
-    fn are_unmoved(&self) -> bool {
-        let moved = self.beside.saturating_sub(self.calm);
-        self.moved_percent() < Self::SHARE || moved < Self::LEAST.max(self.noise * 3)
-    }
-}
-
-fn p99(mut all: Vec<Duration>) -> Duration {
-    all.sort();
-    let at = all.len() * 99 / 100;
-    all.get(at).copied().unwrap_or_default()
-}
-
-fn ms(time: Duration) -> f64 {
-    (time.as_secs_f64() * 100_000.0).round() / 100.0
-}
-
-fn report(findings: &[Finding], as_json: bool) {
+fn report(findings: &[Finding], others: Option<&Others>, as_json: bool) {
     let count = |is: fn(&Verdict) -> bool| findings.iter().filter(|finding| is(&finding.verdict)).count();
     let passed = count(|verdict| matches!(verdict, Verdict::Passed));
     let failed = count(|verdict| matches!(verdict, Verdict::Failed(_)));
@@ -207,7 +155,6 @@ fn report(findings: &[Finding], as_json: bool) {
     let sends = findings.iter().map(|finding| finding.sends).fold(0.0, f64::max);
     let late = findings.iter().map(|finding| finding.late).max().unwrap_or(Duration::ZERO);
     let survivors: usize = findings.iter().map(|finding| finding.survivors).sum();
-    let others = Others::of(findings);
     if as_json {
         let cases: Vec<_> = findings
             .iter()
@@ -233,14 +180,7 @@ fn report(findings: &[Finding], as_json: bool) {
             "most_sends_per_unsafe_call": sends,
             "worst_lateness_ms": late.as_millis() as u64,
             "survivors": survivors,
-            "others": {
-                "calls": others.calls,
-                "p99_calm_ms": ms(others.calm),
-                "p99_beside_faults_ms": ms(others.beside),
-                "moved_percent": others.moved_percent(),
-                "noise_ms": ms(others.noise),
-                "unmoved": others.are_unmoved(),
-            },
+            "others": others.map(Others::to_json),
             "cases": cases,
         });
         println!("{}", serde_json::to_string_pretty(&summary).unwrap());
@@ -260,11 +200,7 @@ fn report(findings: &[Finding], as_json: bool) {
         findings.len(),
         late.as_millis()
     );
-    println!(
-        "calls of other servers: p99 {:.2} ms while all is calm, {:.2} ms beside faults ({:+.1} %), of {} calls",
-        ms(others.calm),
-        ms(others.beside),
-        others.moved_percent(),
-        others.calls
-    );
+    if let Some(others) = others {
+        println!("{others}");
+    }
 }

@@ -202,6 +202,7 @@ pub(crate) fn faults() -> Vec<Fault> {
                 Scene::child(script(Outcome::Exit(1)).after_restart(dead))
                     .tune(|options, _| *options = restarts(3))
                     .calls(2)
+                    .after_all()
                     .expect(&["unavailable"])
             },
         ),

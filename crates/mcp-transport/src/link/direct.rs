@@ -142,13 +142,13 @@ impl Link {
                 ))),
                 Err(Failure::Unreadable(reason)) => failed(UNREADABLE, reason),
             },
-            Road::Posts(posts) => match self.post(posts, request, progress.clone()).await {
+            Road::Posts(posts) => match Box::pin(self.post(posts, request, progress.clone())).await {
                 Ok(answer) => decoded(&answer, || posts.breach(Breach::Unreadable)),
                 // Nothing was done. rmcp finds the session gone, too, opens another, once for all who ask, and asks again.
                 Err(http::Error::SessionExpired) => {
                     let (method, params) = (ask.method(), ask.params());
                     let request = ClientRequest::CustomRequest(CustomRequest::new(method, params));
-                    self.request(request, progress).await.map(Reply::Raw)
+                    Box::pin(self.request(request, progress)).await.map(Reply::Raw)
                 }
                 Err(error) => Err(ServiceError::TransportSend(DynamicTransportError::from_parts(
                     "streamable HTTP",
@@ -179,8 +179,7 @@ impl Link {
         let mut over = self.over.clone();
         let answered = tokio::select! {
             biased;
-            // Boxed: what reads a stream is large, and it lies in every call.
-            answered = Box::pin(posts.ask(id, request, progress.as_ref())) => answered,
+            answered = posts.ask(id, request, progress.as_ref()) => answered,
             _ = over.wait_for(|over| *over) => Err(http::Error::TransportChannelClosed),
         };
         pending.cancel = None;

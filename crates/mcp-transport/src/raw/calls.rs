@@ -22,9 +22,16 @@ const REMEMBERED: usize = 256;
 pub(crate) enum Failure {
     /// The session is over.
     Lost,
+    /// The session was over before anything was sent.
+    Unsent,
     /// The answer cannot be read, for this reason.
     Unreadable(String),
 }
+
+/// The error of a request that was made when the session was over: nothing went out.
+#[derive(Debug, thiserror::Error)]
+#[error("the session is over")]
+pub(crate) struct NeverSent;
 
 type Answered = Result<BytesMut, Failure>;
 
