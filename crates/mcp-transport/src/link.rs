@@ -262,7 +262,8 @@ impl Link {
             ("name".to_owned(), Value::String(tool)),
             ("arguments".to_owned(), Value::Object(arguments)),
         ]);
-        self.follow_from(first, "tools/call", params, progress).await.map(Reply::Raw)
+        // Boxed, as is all that most calls never come to: a call's future is moved more than once.
+        Box::pin(self.follow_from(first, "tools/call", params, progress)).await.map(Reply::Raw)
     }
 
     /// Asks the server to answer anything at all: `ping`, or `server/discover` where there is no `ping` any more. An

@@ -394,14 +394,14 @@ impl Session {
         if let (Err(error), Some(arguments)) = (&called, again)
             && link.is_header_mismatch(error)
         {
-            self.list_tools().await?;
+            Box::pin(self.list_tools()).await?;
             link.note_tools_changed();
-            called = link.call(tool.as_str().to_owned(), arguments, progress).await;
+            called = Box::pin(link.call(tool.as_str().to_owned(), arguments, progress)).await;
         }
         match called {
             Ok(result) => convert::output(server, result),
             Err(error) => {
-                let scene = self.scene(Phase::Call, Lost(convert::is_lost(&error))).await;
+                let scene = Box::pin(self.scene(Phase::Call, Lost(convert::is_lost(&error)))).await;
                 Err(convert::request_error(error, scene))
             }
         }
