@@ -113,6 +113,7 @@ impl<'a> Desk<'a> {
             scripts,
             metrics: Some(session.telemetry.observer()),
             ledger: Some(ledger.clone()),
+            trace: session.telemetry.traces(),
             oauth: crate::mcp_auth::kept(session, for_people.then_some(console)),
             launcher: launcher(),
         };

@@ -13,6 +13,7 @@ pub(crate) use prometheus::Listener;
 use std::sync::Arc;
 
 use massgen::client::metrics::Observer;
+use massgen::transport::TraceSource;
 
 use crate::log_directory::LogDirectory;
 use registry::{Metrics, Registry};
@@ -50,6 +51,14 @@ impl Telemetry {
     /// Where measurements go in.
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
         self.registry.clone()
+    }
+
+    /// Knows the trace of what is being done, where traces go anywhere.
+    pub(crate) fn traces(&self) -> Option<Arc<dyn TraceSource>> {
+        #[cfg(feature = "otlp")]
+        return self.otlp.as_ref().map(|_| Arc::new(otlp::Traces) as Arc<dyn TraceSource>);
+        #[cfg(not(feature = "otlp"))]
+        None
     }
 
     /// Everything as it is now.

@@ -35,6 +35,8 @@ pub struct Context {
     pub metrics: Option<Arc<dyn metrics::Observer>>,
     /// Where calls are written down before they are sent; `None`: nowhere.
     pub ledger: Option<Ledger>,
+    /// Knows which trace a call belongs to: its server is told. `None`: no server is told anything.
+    pub trace: Option<Arc<dyn mcp_transport::TraceSource>>,
     /// How logins at remote servers are made and kept; `None`: not at all.
     pub oauth: Option<mcp_transport::oauth::OAuthOptions>,
     /// What becomes of agents' calls that no permission rule speaks of; everything is allowed unless said otherwise.

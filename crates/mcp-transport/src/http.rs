@@ -1,9 +1,11 @@
 //! Streamable HTTP (MCP basic/transports, "streamable-http"): rmcp's transport keeps the session, on a client of our own,
 //! and most requests go past it.
 
+mod awaited;
 mod dial;
 mod events;
 mod headers;
+pub(crate) mod heard;
 mod merged;
 mod posts;
 
@@ -20,6 +22,7 @@ use rmcp::transport::streamable_http_client::{
 
 use tokio::sync::mpsc;
 
+use self::awaited::Awaited;
 pub(crate) use self::dial::{Dialer, Endpoint, endpoint, within_origin};
 pub(crate) use self::events::{Event, Events};
 use self::merged::Merged;
@@ -62,6 +65,8 @@ pub(crate) fn transport(
     let limits = Limits { bytes: options.max_message_bytes, silence: options.read_timeout };
     let breaches = Breaches::default();
     breaches.report_to(server, options.breaches.as_ref());
-    let posts = Posts::new(client.clone(), url, &headers, session, limits, breaches);
-    (Merged::new(StreamableHttpClientTransport::with_client(client, config), taken), posts)
+    let awaited = Awaited::default();
+    let posts = Posts::new(client.clone(), url, &headers, session, limits, (awaited.clone(), breaches));
+    let rmcp = StreamableHttpClientTransport::with_client(client, config);
+    (Merged::new(rmcp, taken, awaited), posts)
 }

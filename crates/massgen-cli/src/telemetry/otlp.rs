@@ -13,14 +13,16 @@ use std::time::Duration;
 use massgen::client::metrics::SECONDS;
 use massgen::core::Environment;
 use massgen::measured;
+use massgen::transport::{TraceContext, TraceSource};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
-use opentelemetry::trace::TracerProvider;
+use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
@@ -108,6 +110,25 @@ impl Exporter {
             Err(_) => format!("it took longer than {} s", LAST.as_secs()),
         };
         tracing::warn!(problem, "not all telemetry was delivered");
+    }
+}
+
+/// Knows the trace of the span that a call is in.
+pub(crate) struct Traces;
+
+impl TraceSource for Traces {
+    fn current(&self) -> Option<TraceContext> {
+        let context = tracing::Span::current().context();
+        let span = context.span();
+        let span = span.span_context();
+        span.is_valid().then(|| {
+            let flags = span.trace_flags().to_u8();
+            let state = span.trace_state().header();
+            TraceContext {
+                parent: format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()),
+                state: (!state.is_empty()).then_some(state),
+            }
+        })
     }
 }
 

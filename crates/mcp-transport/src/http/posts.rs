@@ -23,16 +23,15 @@ use rmcp::transport::auth::WWWAuthenticateParams;
 use rmcp::transport::streamable_http_client::{
     AuthRequiredError, HttpStatusError, InsufficientScopeError, StreamableHttpError,
 };
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 use url::Url;
 
+use super::awaited::Awaited;
 use super::events::{Event, Events};
 use super::headers::{self, ParamHeader};
+use super::heard::{self, Heard};
 use crate::breach::{Breach, Breaches};
-use crate::decoder::{leading_id, number};
 use crate::oauth::AuthorizedClient;
 use crate::options::ProgressSender;
 use crate::raw::{self, Ids, Request};
@@ -102,6 +101,7 @@ pub(crate) struct Posts {
     tools: Mutex<HashMap<String, Arc<[ParamHeader]>>>,
     /// Takes what a stream brings besides the answer.
     others: mpsc::Sender<ServerJsonRpcMessage>,
+    awaited: Awaited,
     breaches: Breaches,
 }
 
@@ -137,13 +137,13 @@ enum Body {
 }
 
 impl Posts {
-    pub(crate) fn new(
+    pub(super) fn new(
         client: AuthorizedClient,
         url: Url,
         configured: &HashMap<HeaderName, HeaderValue>,
         session: SessionId,
         limits: Limits,
-        breaches: Breaches,
+        (awaited, breaches): (Awaited, Breaches),
     ) -> Self {
         let mut headers = HeaderMap::with_capacity(configured.len() + 8);
         headers.extend(configured.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -162,6 +162,7 @@ impl Posts {
             ids: Ids::default(),
             tools: Mutex::default(),
             others,
+            awaited,
             breaches,
         }
     }
@@ -210,6 +211,24 @@ impl Posts {
     ///
     /// `SessionExpired`, where the server knows the session no longer and has done nothing.
     pub(crate) async fn ask(
+        &self,
+        id: u64,
+        request: Request<'_>,
+        progress: Option<&ProgressSender>,
+    ) -> Result<Bytes, Error> {
+        if self.modern {
+            return self.exchange(id, request, progress).await;
+        }
+        let (_waiting, elsewhere) = self.awaited.open(id);
+        tokio::select! {
+            biased;
+            answer = self.exchange(id, request, progress) => answer,
+            Ok(answer) = elsewhere => Ok(answer),
+        }
+    }
+
+    /// Sends a request and reads its response to the answer.
+    async fn exchange(
         &self,
         id: u64,
         request: Request<'_>,
@@ -385,73 +404,28 @@ impl Posts {
 
     /// Takes what a response brings: the answer, where it is that.
     async fn take(&self, data: Bytes, id: u64, progress: Option<&ProgressSender>) -> Option<Bytes> {
-        // The answer, as it mostly looks: whoever asked decodes it, and finds out whether it holds.
-        if leading_id(&data).is_some_and(|leading| u64::try_from(leading) == Ok(id)) {
-            return Some(data);
-        }
-        if data.trim_ascii_start().starts_with(b"[") {
-            // Revision 2025-03-26 allows several messages in one array.
-            let messages = serde_json::from_slice::<Vec<&RawValue>>(&data).ok()?;
-            let mut answer = None;
-            for message in messages {
-                let message = data.slice_ref(message.get().as_bytes());
-                answer = self.hear(message, id, progress).await.or(answer);
+        let mut answer = None;
+        for heard in heard::all(data, id) {
+            match heard {
+                Heard::Answer(message) => answer = Some(message),
+                Heard::Progress(report) => {
+                    if let Some(progress) = progress {
+                        // A full channel loses this report: the next one says more.
+                        let _ = progress.try_send(report);
+                    }
+                }
+                Heard::Other(JsonRpcMessage::Request(_)) if self.modern => {
+                    tracing::debug!("a request from a server of a revision in which servers send none");
+                }
+                // It is closed where the session is over.
+                Heard::Other(message) => drop(self.others.send(message).await),
+                Heard::Foreign => self.breach(Breach::ForeignId),
+                Heard::Noise(error) => {
+                    tracing::warn!(%error, "the server sent something that is not a message of MCP");
+                }
             }
-            return answer;
         }
-        self.hear(data, id, progress).await
-    }
-
-    /// Takes one message.
-    async fn hear(&self, message: Bytes, id: u64, progress: Option<&ProgressSender>) -> Option<Bytes> {
-        #[derive(Deserialize)]
-        struct Head<'a> {
-            #[serde(default)]
-            id: Option<Value>,
-            #[serde(default, borrow)]
-            method: Option<&'a RawValue>,
-            #[serde(default, borrow)]
-            params: Option<&'a RawValue>,
-            #[serde(default, borrow)]
-            error: Option<&'a RawValue>,
-        }
-        let head = match serde_json::from_slice::<Head<'_>>(&message) {
-            Ok(head) => head,
-            Err(error) => {
-                tracing::warn!(%error, "the server sent something that is not a message");
-                return None;
-            }
-        };
-        let Some(method) = head.method else {
-            let answers = match &head.id {
-                Some(answered) => number(answered).is_some_and(|answered| u64::try_from(answered) == Ok(id)),
-                // An error about a request that could not be read names none; here it can be no other.
-                None => head.error.is_some(),
-            };
-            if !answers {
-                self.breach(Breach::ForeignId);
-            }
-            return answers.then(|| message.clone());
-        };
-        if method.get() == r#""notifications/progress""#
-            && let Some((about, report)) = head.params.and_then(|params| raw::report(params.get()))
-            && about == id
-        {
-            if let Some(progress) = progress {
-                // A full channel loses this report: the next one says more.
-                let _ = progress.try_send(report);
-            }
-            return None;
-        }
-        match serde_json::from_slice::<ServerJsonRpcMessage>(&message) {
-            Ok(JsonRpcMessage::Request(_)) if self.modern => {
-                tracing::debug!("a request from a server of a revision in which servers send none");
-            }
-            // It is closed where the session is over.
-            Ok(other) => drop(self.others.send(other).await),
-            Err(error) => tracing::warn!(%error, "the server sent a message that is not MCP"),
-        }
-        None
+        answer
     }
 }
 

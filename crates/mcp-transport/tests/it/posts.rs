@@ -40,7 +40,8 @@ fn server(calls: impl Fn(&HttpRequest, &Value) -> HttpReply + Send + Sync + 'sta
                 &json!({"jsonrpc": "2.0", "id": message["id"], "result": {
                     "protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
                     "serverInfo": {"name": "web", "version": "1"}}}),
-            ),
+            )
+            .header("mcp-session-id", "s-1"),
             ("POST", Some("tools/call")) | ("GET", _) => calls(request, &message),
             ("POST", _) if message.get("id").is_none() => HttpReply::empty(202),
             ("POST", _) => HttpReply::json(
@@ -167,6 +168,39 @@ async fn a_broken_stream_is_taken_up_where_it_broke_and_the_call_made_once() {
         let posted = requests.iter().filter(|r| r.json()["method"] == "tools/call").count();
         assert_eq!(posted, 1);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_by_another_stream_is_an_answer() {
+    let call_id: Arc<Mutex<Option<Value>>> = Arc::default();
+    let (asked, known) = (Arc::new(tokio::sync::Notify::new()), call_id.clone());
+    let notify = asked.clone();
+    let (stream, receiver) = mpsc::unbounded_channel();
+    let receiver = Mutex::new(Some(receiver));
+    let server = server(move |request, message| {
+        if request.method == "GET" {
+            // The stream for what is said unasked; a broken one is not taken up.
+            return match receiver.lock().unwrap().take() {
+                Some(receiver) if request.header("last-event-id").is_none() => {
+                    HttpReply::sse(Body::Channel(receiver))
+                }
+                _ => HttpReply::sse(Body::Parts(vec![Part::Hang])),
+            };
+        }
+        *known.lock().unwrap() = Some(message.clone());
+        notify.notify_one();
+        HttpReply::sse(Body::Whole(b"id: 1\nretry: 250\ndata:\n\n".to_vec()))
+    });
+    let session = open(&server.url("/mcp"), SessionOptions::default()).await;
+    server.await_request(|request| request.method == "GET").await;
+    let calling = tokio::spawn({
+        let session = session.clone();
+        async move { call(&session).await }
+    });
+    soon(asked.notified()).await;
+    let answer = result(call_id.lock().unwrap().as_ref().unwrap(), "by another way");
+    stream.send(Part::Bytes(format!("data: {answer}\n\n").into_bytes())).unwrap();
+    assert_eq!(soon(calling).await.unwrap().unwrap().to_text(), "by another way");
 }
 
 #[tokio::test]

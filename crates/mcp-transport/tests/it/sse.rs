@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use massgen_testkit::{McpSseServer, Outcome, PATIENCE, ServerScript, SseOptions, ToolScript};
 use mcp_core::*;
+use mcp_transport::oauth::{MemoryTokens, OAuthOptions, TokenStore};
 use mcp_transport::{Session, SessionOptions, TransportKind};
 use serde_json::json;
 
@@ -39,6 +40,25 @@ async fn open_as(
 
 async fn open(server: &McpSseServer) -> Result<Session, ToolError> {
     open_as(server, Gatekeeper::default(), &[], SessionOptions::default()).await
+}
+
+#[tokio::test]
+async fn a_login_that_was_kept_goes_with_the_stream_and_with_every_message() {
+    let options = SseOptions { token: Some("kept-token".into()), ..SseOptions::default() };
+    let server = McpSseServer::with_options(script(), options);
+    let store = MemoryTokens::default();
+    let mut options = SessionOptions::default();
+    options.oauth = Some(OAuthOptions::new(Arc::new(MemoryTokens::default())));
+    let opened = soon(open_as(&server, Gatekeeper::default(), &[], options.clone())).await;
+    assert!(matches!(opened, Err(ToolError::AuthRequired { .. })), "{opened:?}");
+
+    let record = json!({"issuer": null, "client_id": "c", "client_secret": null, "redirect_uri": null,
+        "scopes": [], "access_token": "kept-token", "refresh_token": null, "expires_at": null});
+    store.save(&name(), &server.url().parse().unwrap(), Some(record.to_string())).await.unwrap();
+    options.oauth = Some(OAuthOptions::new(Arc::new(store)));
+    let session = soon(open_as(&server, Gatekeeper::default(), &[], options)).await.unwrap();
+    let answer = soon(session.call_tool(&tool("greet"), object(json!({"name": "Ada"})), None)).await.unwrap();
+    assert_eq!(answer.to_text(), "Hello, Ada!");
 }
 
 #[tokio::test]
