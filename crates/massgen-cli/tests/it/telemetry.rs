@@ -1,8 +1,6 @@
 //! What is measured, and who gets it: the log folder, Prometheus, a collector.
 
-use std::io::{Read, Write};
-
-use massgen_testkit::{CallReply, Outcome, PATIENCE, ScriptedServer, ServerScript, ToolScript, process};
+use massgen_testkit::{CallReply, Outcome, ScriptedServer, ServerScript, ToolScript};
 use serde_json::{Value, json};
 
 use crate::support::Place;
@@ -57,52 +55,60 @@ fn a_run_leaves_its_figures_and_stats_shows_them() {
     assert!(shown.contains("NOT RETRIED") && shown.contains("unsafe 1"), "{shown}");
 }
 
-/// What the address answers.
-fn fetch(address: &str, request: &str) -> String {
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-#[cfg(all(unix, feature = "prometheus"))]
-#[tokio::test(flavor = "multi_thread")]
-async fn prometheus_reads_metrics_while_a_run_goes_on() {
-    let server = server();
-    let place = place(&server, &["echo", "no", "wait"]);
-    let mut running = place.spawn(&["--config", "team.yaml", "--metrics", "127.0.0.1:0", "q"]);
-    let line = running.line_of_stderr("metrics  ");
-    let address = line.trim_start_matches("metrics  http://").trim_end_matches("/metrics").to_owned();
-    let journal = server.journal();
-    for number in 1..=3 {
-        assert!(process::until(PATIENCE, || journal.method("tools/call").len() >= number).await);
-    }
-    let answer = fetch(&address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4"), "{answer}");
-    for line in [
-        "massgen_mcp_server_up{server=\"srv\"} 1",
-        "massgen_mcp_bulkhead_in_flight{server=\"srv\"} 1",
-        "massgen_mcp_breaker_state{server=\"srv\",state=\"closed\"} 1",
-        "mcp_client_operation_duration_seconds_count{error_type=\"-32050\",gen_ai_tool_name=\"no\",mcp_method_name=\"tools/call\",server=\"srv\"} 1",
-    ] {
-        assert!(answer.contains(&format!("\n{line}\n")), "{line}\n{answer}");
-    }
-    assert!(fetch(&address, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
-    assert!(fetch(&address, "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
-    running.signal(process::Signal::Interrupt);
-    running.wait().expect_code(130);
-    assert!(std::net::TcpStream::connect(&address).is_err(), "nobody listens any more");
-}
-
 #[cfg(feature = "prometheus")]
-#[test]
-fn metrics_are_for_this_machine_only() {
-    let server = server();
-    let place = place(&server, &[]);
-    let ended = place.run(&["--config", "team.yaml", "--metrics", "0.0.0.0:0", "q"]).expect_code(1);
-    assert!(ended.stderr.contains("--metrics 127.0.0.1:0"), "{}", ended.stderr);
+mod prometheus {
+    use std::io::{Read, Write};
+
+    use massgen_testkit::{PATIENCE, process};
+
+    use super::*;
+
+    /// What the address answers.
+    fn fetch(address: &str, request: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[cfg(unix)]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn prometheus_reads_metrics_while_a_run_goes_on() {
+        let server = server();
+        let place = place(&server, &["echo", "no", "wait"]);
+        let mut running = place.spawn(&["--config", "team.yaml", "--metrics", "127.0.0.1:0", "q"]);
+        let line = running.line_of_stderr("metrics  ");
+        let address = line.trim_start_matches("metrics  http://").trim_end_matches("/metrics").to_owned();
+        let journal = server.journal();
+        for number in 1..=3 {
+            assert!(process::until(PATIENCE, || journal.method("tools/call").len() >= number).await);
+        }
+        let answer = fetch(&address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4"), "{answer}");
+        for line in [
+            "massgen_mcp_server_up{server=\"srv\"} 1",
+            "massgen_mcp_bulkhead_in_flight{server=\"srv\"} 1",
+            "massgen_mcp_breaker_state{server=\"srv\",state=\"closed\"} 1",
+            "mcp_client_operation_duration_seconds_count{error_type=\"-32050\",gen_ai_tool_name=\"no\",mcp_method_name=\"tools/call\",server=\"srv\"} 1",
+        ] {
+            assert!(answer.contains(&format!("\n{line}\n")), "{line}\n{answer}");
+        }
+        assert!(fetch(&address, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
+        assert!(fetch(&address, "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
+        running.signal(process::Signal::Interrupt);
+        running.wait().expect_code(130);
+        assert!(std::net::TcpStream::connect(&address).is_err(), "nobody listens any more");
+    }
+
+    #[test]
+    fn metrics_are_for_this_machine_only() {
+        let server = server();
+        let place = place(&server, &[]);
+        let ended = place.run(&["--config", "team.yaml", "--metrics", "0.0.0.0:0", "q"]).expect_code(1);
+        assert!(ended.stderr.contains("--metrics 127.0.0.1:0"), "{}", ended.stderr);
+    }
 }
 
 #[cfg(feature = "otlp")]
