@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcp_client::Gate;
+use mcp_client::{Gate, Judgement, Observer, Subject};
 use mcp_core::{
     BoxFuture, Catalogue, CatalogueEntry, Envelope, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
     ToolService, ToolSpec,
@@ -24,6 +24,7 @@ pub(crate) struct AgentTools {
 pub(crate) struct Reader {
     gate: Gate,
     board: Arc<Board>,
+    observer: Option<Arc<dyn Observer>>,
     /// Makes marks that no server can foretell.
     key: RandomState,
     count: AtomicU64,
@@ -32,8 +33,15 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(gate: Gate, board: Arc<Board>) -> Self {
-        Self { gate, board, key: RandomState::new(), count: AtomicU64::new(0), told: Mutex::default() }
+    pub(crate) fn new(gate: Gate, board: Arc<Board>, observer: Option<Arc<dyn Observer>>) -> Self {
+        Self {
+            gate,
+            board,
+            observer,
+            key: RandomState::new(),
+            count: AtomicU64::new(0),
+            told: Mutex::default(),
+        }
     }
 
     /// The answer as a model may read it: control characters written out, and in an envelope that says whose words it
@@ -41,7 +49,11 @@ impl Reader {
     fn read(&self, spec: &ToolSpec, output: ToolOutput) -> ToolOutput {
         let found = result::findings(&output);
         self.gate.learn(spec, !found.is_empty());
-        for finding in &found {
+        for finding in found {
+            if let Some(observer) = &self.observer {
+                let judgement = Judgement::told(Subject::Answer(spec.name.clone()), finding.clone());
+                observer.judged(&spec.server, &judgement);
+            }
             let key = (format!("{}/{}", spec.server, spec.name), finding.rule);
             if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
                 self.board.notice(format!(

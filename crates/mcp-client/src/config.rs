@@ -89,6 +89,9 @@ pub struct ServerConfig {
     /// What its program may touch. It takes a launcher ([`SessionOptions::launcher`]) that keeps it to that: without one it
     /// is not started. Default: whatever its user may.
     pub sandbox: Option<Sandbox>,
+    /// The folders that it may work in, absolute: a call whose path lies elsewhere is refused. Default: none are declared, and
+    /// paths are not judged.
+    pub roots: Vec<PathBuf>,
     /// What was accepted of it: a tool that changed since is held back. Default: nothing was, and nothing is.
     pub pins: Option<Pins>,
     /// A credential that it needs and that cannot be had: it is not started or dialled. Default: none.
@@ -120,6 +123,7 @@ impl ServerConfig {
             bulkhead: BulkheadOptions { in_flight: 128, queue: 1024, ..BulkheadOptions::default() },
             duplicates: Duplicates::default(),
             sandbox: None,
+            roots: Vec::new(),
             pins: None,
             missing_credential: None,
         }

@@ -25,10 +25,15 @@ pub enum Subject {
     Instructions,
     /// A tool: its name, its texts, its schemas.
     Tool(ToolName),
+    /// The arguments of a call of this tool.
+    Call(ToolName),
+    /// An answer of this tool.
+    Answer(ToolName),
 }
 
 impl Judgement {
-    pub(crate) fn told(subject: Subject, finding: Finding) -> Self {
+    /// Something that is told and stays.
+    pub fn told(subject: Subject, finding: Finding) -> Self {
         Self { subject, withheld: false, finding }
     }
 

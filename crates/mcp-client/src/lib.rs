@@ -43,6 +43,7 @@
 //!
 //! None: what is not used costs nothing.
 
+mod arguments;
 mod asked;
 mod audit;
 mod circuit;

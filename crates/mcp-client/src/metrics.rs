@@ -217,6 +217,8 @@ impl crate::Observer for Measured {
             Subject::Server => "server",
             Subject::Instructions => "instructions",
             Subject::Tool(_) => "tool",
+            Subject::Call(_) => "arguments",
+            Subject::Answer(_) => "answer",
         };
         let verdict = if judgement.withheld { "deny" } else { "flag" };
         self.decided(server, category, judgement.finding.rule, verdict);

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 
+use crate::arguments::ArgumentsLayer;
 use crate::audit::AuditLayer;
 use crate::circuit::CircuitLayer;
 use crate::duplicates::DuplicatesLayer;
@@ -91,6 +92,8 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
         .layer(PermissionLayer::new(server.options.permissions.clone()))
         // Scope: no word of a person sends one server's secret to another.
         .layer(ScopeLayer::new(server.options.scopes.clone()))
+        // Arguments: a path that leads out of the server's folders is refused before a schema is asked about it.
+        .layer(ArgumentsLayer::new(server.clone()))
         // Validate: before anything is planned, written down or sent. A model learns at once which argument is wrong,
         // and the server never sees it.
         .layer(ValidateLayer::new(server.validators.clone()))

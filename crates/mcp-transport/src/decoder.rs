@@ -80,6 +80,10 @@ pub(crate) struct Decoder {
     /// A crash that was reported where the answer to the only call should be.
     crash: Option<Crash>,
     notices: Notices,
+    /// The request that settles the revision, while it is in flight.
+    handshake: Option<RequestId>,
+    /// The revision is one whose messages may come several in one array.
+    arrays: bool,
     verdict: Verdict,
 }
 
@@ -145,6 +149,16 @@ struct Envelope<'a> {
     error: Option<&'a RawValue>,
 }
 
+/// The only revision that knows several messages in one array.
+const WITH_ARRAYS: &str = "2025-03-26";
+
+/// What the answer to the handshake says about the revision.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Handshake {
+    protocol_version: String,
+}
+
 /// An id as a number. Some servers answer with the id as text.
 pub(crate) fn number(id: &Value) -> Option<i64> {
     match id {
@@ -195,6 +209,9 @@ impl Decoder {
                     self.highest = self.highest.max(Some(id));
                 }
                 self.pending.insert(request.id.clone());
+                if matches!(request.request, ClientRequest::InitializeRequest(_)) {
+                    self.handshake = Some(request.id.clone());
+                }
                 if matches!(
                     request.request,
                     ClientRequest::ListToolsRequest(_)
@@ -307,10 +324,16 @@ impl Decoder {
             return;
         }
         if bare.starts_with(b"[") {
-            // Revision 2025-03-26 allows several messages in one array.
-            if let Ok(messages) = serde_json::from_slice::<Vec<&RawValue>>(bare) {
-                for message in messages {
-                    self.message(message.get().as_bytes());
+            if let Ok(messages) = serde_json::from_slice::<Vec<&RawValue>>(bare)
+                && messages.iter().all(|message| message.get().starts_with('{'))
+            {
+                if self.arrays {
+                    messages.iter().for_each(|message| self.message(message.get().as_bytes()));
+                } else {
+                    tracing::warn!("the server sent several messages in one array, which its revision does not know");
+                    if self.pending.len() + self.calls.len() == 1 {
+                        self.fail(None, "its answer in an array, which its revision does not know".to_owned());
+                    }
                 }
                 return;
             }
@@ -357,6 +380,13 @@ impl Decoder {
             && envelope.params.is_some_and(|params| raw::progressed(&self.calls, params.get()))
         {
             return;
+        }
+        if answers && id.is_some() && id == self.handshake {
+            self.handshake = None;
+            self.arrays = envelope.result.is_some_and(|result| {
+                let version = serde_json::from_str::<Handshake>(result.get());
+                version.is_ok_and(|handshake| handshake.protocol_version == WITH_ARRAYS)
+            });
         }
         if let (true, Some(id)) = (answers, &id) {
             if let NumberOrString::Number(number) = id

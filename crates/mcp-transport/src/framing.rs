@@ -331,14 +331,27 @@ mod tests {
         assert_eq!(messages[1]["id"], 0);
     }
 
-    #[tokio::test]
-    async fn an_array_is_several_messages() {
-        let input = br#"[{"jsonrpc":"2.0","id":1,"result":{"a":1}},{"jsonrpc":"2.0","id":0,"error":{"code":-1,"message":"m"}}]
-"#;
-        let mut transport = transport(input, 1000);
+    /// Opens the session in a revision, then reads an array that answers two calls.
+    async fn array(version: &str) -> Vec<Value> {
+        let greeting = json!({"jsonrpc": "2.0", "id": 9, "result": {
+            "protocolVersion": version, "capabilities": {}, "serverInfo": {"name": "s", "version": "1"},
+        }});
+        let answers = r#"[{"jsonrpc":"2.0","id":1,"result":{"a":1}},{"jsonrpc":"2.0","id":0,"error":{"code":-1,"message":"m"}}]"#;
+        let input = format!("{greeting}\n{answers}\n");
+        let mut transport = transport(input.as_bytes(), 1000);
+        let initialize = json!({"jsonrpc": "2.0", "id": 9, "method": "initialize", "params": {
+            "protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "c", "version": "1"},
+        }});
+        transport.send(serde_json::from_value(initialize).unwrap()).await.unwrap();
         asked(&mut transport, 2).await;
-        let messages = all(&mut transport).await;
+        all(&mut transport).await.split_off(1)
+    }
+
+    #[tokio::test]
+    async fn an_array_is_several_messages_in_the_one_revision_that_knows_it() {
+        let messages = array("2025-03-26").await;
         assert_eq!((&messages[0]["result"], &messages[1]["error"]["code"]), (&json!({"a": 1}), &json!(-1)));
+        assert!(array("2025-06-18").await.is_empty());
     }
 
     #[tokio::test]

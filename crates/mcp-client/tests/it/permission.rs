@@ -239,3 +239,20 @@ async fn an_answer_that_looks_like_orders_closes_the_way_out_by_itself() {
     assert_eq!(service.calls.load(Ordering::SeqCst), 1);
     assert_eq!(recorder.outcomes().last().unwrap(), "refused");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_path_outside_the_servers_folders_reaches_no_server() {
+    let service = Memory::new(&[("read_file", Does::Echo)]);
+    let mut config = memory("srv", &service);
+    config.roots = vec!["/home/dev/p".into()];
+    let (client, recorder) = start([config], ClientOptions::default());
+    client.ready(SECOND * 30).await;
+    let read = |path: &str| client.call(call("mcp__srv__read_file", json!({"path": path})));
+    read("/home/dev/p/a/../b.txt").await.unwrap();
+    read("notes/today.md").await.unwrap();
+    for outside in ["/etc/passwd", "/home/dev/p_evil/a", "../x", "file:///etc/passwd", "~/.ssh/id_rsa"] {
+        assert_eq!(rule_of(&read(outside).await.unwrap_err()), "path-outside", "{outside}");
+    }
+    assert_eq!(service.calls.load(Ordering::SeqCst), 2);
+    assert_eq!(recorder.outcomes().iter().filter(|outcome| **outcome == "refused").count(), 5);
+}

@@ -27,13 +27,18 @@ pub(crate) enum Answer<T> {
 
 /// Reads the line that answers a request.
 pub(crate) fn read<'de, T: Deserialize<'de>>(line: &'de [u8]) -> Answer<T> {
+    // What is passed over is looked at as well: a text that two readers read as two is none.
+    let line = match std::str::from_utf8(line) {
+        Ok(line) => line,
+        Err(error) => return Answer::Malformed(format!("an answer that is not UTF-8: {error}")),
+    };
     // One pass, with the id and the kind still to be looked at: a member that is there twice is an error.
     if let Ok(Message { method: None, result: Some(result), error: None, .. }) =
-        serde_json::from_slice::<Message<'de, T>>(line)
+        serde_json::from_str::<Message<'de, T>>(line)
     {
         return Answer::Result(result);
     }
-    let message = match serde_json::from_slice::<Message<'de, &'de RawValue>>(line) {
+    let message = match serde_json::from_str::<Message<'de, &'de RawValue>>(line) {
         Ok(message) => message,
         Err(error) => return Answer::Malformed(format!("an answer that is not JSON-RPC: {error}")),
     };
@@ -261,6 +266,8 @@ mod tests {
                 other => panic!("{line}: {other:?}"),
             }
         }
+        let line = b"{\"id\":1,\"result\":{\"content\":[],\"note\":\"\xff\"}}";
+        assert!(matches!(read::<CallOutput>(line), Answer::Malformed(why) if why.contains("UTF-8")));
         let error = call(r#"{"id":1,"error":{"code":-32602,"message":"no","data":{}}}"#);
         assert!(matches!(error, Answer::Error { code: -32602, message } if message == "no"));
     }
