@@ -186,6 +186,12 @@ fn shadows(plain: &str, around: &Around, scan: &mut Scan) {
     }
 }
 
+/// Makes what scanning needs, once in the life of a program; the first text would wait some milliseconds for it. It
+/// computes, and so belongs on a thread that may block.
+pub fn prepare() {
+    cues::prepare();
+}
+
 /// Every text of a JSON value, keys included; bounded by [`limits::SCHEMA_NODES`].
 fn texts<'a>(value: &'a Value, out: &mut Vec<&'a str>) {
     let mut open = vec![value];

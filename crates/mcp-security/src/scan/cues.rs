@@ -231,11 +231,16 @@ static SET: LazyLock<RegexSet> = LazyLock::new(|| {
     let set = RegexSetBuilder::new(PATTERNS.iter().map(|(_, pattern)| bytewise(pattern)))
         .unicode(false)
         .size_limit(16 << 20)
-        .dfa_size_limit(8 << 20)
+        .dfa_size_limit(2 << 20)
         .build();
     // The patterns are constants, and a test compiles them.
     set.unwrap_or_else(|_| RegexSet::empty())
 });
+
+/// Compiles the patterns, unless they are.
+pub(super) fn prepare() {
+    LazyLock::force(&SET);
+}
 
 /// The pattern over bytes. Classes of Unicode that may come so and so many times make automata of many megabytes, which
 /// every process would build before it has its first tool; a byte beyond ASCII is part of some letter, and counts as one.
