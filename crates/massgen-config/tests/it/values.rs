@@ -132,6 +132,7 @@ mcp_servers:
   - name: two
     url: http://localhost:8000/mcp
     http_read_timeout: 500ms
+    ca_file: company.pem
     effects: immediate
     security: { allow_localhost: true, allow_private_ips: yes, allowed_hostnames: [localhost], resolve_dns: false }
 agent: { backend: { model: gpt-5 } }
@@ -153,6 +154,7 @@ agent: { backend: { model: gpt-5 } }
     assert!(one.required);
     assert!(matches!(&two.transport, McpTransport::StreamableHttp { .. }));
     assert_eq!(two.http_read_timeout, Some(Duration::from_millis(500)));
+    assert!(two.ca_file.as_ref().is_some_and(|file| file.ends_with("company.pem")), "{:?}", two.ca_file);
     assert_eq!(two.effects.default, Some(ToolEffects::Immediate));
     assert!(two.security.allow_private_ips);
     assert_eq!(two.security.resolve_dns, Some(false));

@@ -131,3 +131,27 @@ fn headers_must_not_break_out_or_take_over() {
         assert_eq!(verdict.err().map(|refusal| refusal.rule), rule, "{name}: {value:?}");
     }
 }
+
+#[test]
+fn addresses_of_logins_lead_no_further_than_their_server() {
+    let far = "https://mcp.example.com/mcp";
+    let here = "http://127.0.0.1:8931/mcp";
+    let inside = Rules { allow_private_ips: true, ..Rules::default() };
+    let cases = [
+        (Rules::default(), far, "https://login.example.org/token", None),
+        (Rules::default(), far, "http://login.example.org/token", Some("cleartext")),
+        (Rules::default(), far, "http://localhost:6379/", Some("loopback-address")),
+        (Rules::default(), far, "https://10.0.0.1/token", Some("private-address")),
+        (Rules::default(), far, "http://169.254.169.254/latest", Some("metadata-address")),
+        (Rules::default(), far, "https://who:what@login.example.org/", Some("url-credentials")),
+        (Rules::default(), here, "http://127.0.0.1:8932/token", None),
+        (Rules::default(), here, "https://10.0.0.1/token", Some("private-address")),
+        (inside.clone(), "https://10.0.0.5/mcp", "https://10.0.0.6/token", None),
+        (inside, "https://10.0.0.5/mcp", "http://169.254.169.254/", Some("metadata-address")),
+    ];
+    for (rules, resource, text, rule) in cases {
+        let (url, resource) = (text.parse().unwrap(), resource.parse().unwrap());
+        let verdict = Policy::new(rules).admit_login_url(&server(), &url, &resource);
+        assert_eq!(verdict.err().map(|refusal| refusal.rule), rule, "{text}");
+    }
+}
