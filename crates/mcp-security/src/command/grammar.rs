@@ -339,7 +339,9 @@ fn judge_program(program: &str, args: &[&str], case: &mut Case<'_>) -> Result<()
         }
         "nix" | "nix-shell" => {
             let mut own = args.iter().take_while(|arg| **arg != "--");
-            match own.find(|arg| matches!(**arg, "-c" | "--command" | "--run" | "--expr" | "-E")) {
+            match own.find(|arg| {
+                matches!(arg.split('=').next(), Some("-c" | "--command" | "--run" | "--expr" | "-E"))
+            }) {
                 Some(option) => Err(inline(&name, option)),
                 None => passed_on(args, case),
             }

@@ -7,15 +7,15 @@ use serde_json::Value;
 const WRAPPERS: &[&[&str]] =
     &[&["env"], &["nice"], &["timeout", "60"], &["nohup"], &["stdbuf", "-oL"], &["setsid"], &["env", "A=1"]];
 
-/// The labelled cases beside the repository, where they are.
+/// The labelled cases: the project's own, and those beside the repository, where they are.
 #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn labelled(category: &str) -> Vec<Value> {
-    let path =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/attacks/dev.jsonl");
-    let Ok(text) = std::fs::read_to_string(path) else {
-        eprintln!("SKIPPED: the labelled cases are not beside the repository");
-        return Vec::new();
-    };
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = std::fs::read_to_string(here.join(format!("tests/corpus/{category}.jsonl"))).unwrap();
+    match std::fs::read_to_string(here.join("../../../shared/corpora/attacks/dev.jsonl")) {
+        Ok(more) => text.push_str(&more),
+        Err(_) => eprintln!("SKIPPED in part: the other labelled cases are not beside the repository"),
+    }
     let cases = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     cases.filter(|case| case["category"] == category && !case.to_string().contains("$gen")).collect()
 }
@@ -35,6 +35,7 @@ fn command_lines(expect: &str) -> Vec<(String, Vec<String>)> {
             && input["command"].is_string()
             && input["platform"].is_null()
             && input["trust"].is_null()
+            && case["also_ok"].is_null()
     });
     cases
         .map(|case| {
@@ -51,13 +52,13 @@ fn attacks_stay_attacks_however_they_are_spelt() {
     lines.push(("perl".into(), vec!["-e".into(), "x".into()]));
     lines.push(("docker".into(), ["run", "--privileged", "acme/mcp"].map(str::to_owned).to_vec()));
     for (program, args) in &lines {
-        let wide: String =
-            program
-                .chars()
-                .map(|c| {
-                    if c.is_ascii_alphanumeric() { char::from_u32(u32::from(c) + 0xfee0).unwrap() } else { c }
-                })
-                .collect();
+        // A folder in other letters is another folder; a program is found by what its name shows.
+        let name = program.rfind('/').map_or(0, |at| at + 1);
+        let widened = |c: char| {
+            if c.is_ascii_alphanumeric() { char::from_u32(u32::from(c) + 0xfee0).unwrap() } else { c }
+        };
+        let wide =
+            format!("{}{}", &program[..name], program[name..].chars().map(widened).collect::<String>());
         let mut spelt = vec![
             program.to_uppercase(),
             format!("{program}."),
@@ -83,7 +84,10 @@ fn attacks_stay_attacks_however_they_are_spelt() {
                 let mut apart = args.clone();
                 apart.splice(at..=at, [option.to_owned(), value.to_owned()]);
                 assert!(!allowed(program, &apart), "{program} {apart:?}");
-            } else if arg.starts_with("--") && args.get(at + 1).is_some_and(|next| !next.starts_with('-')) {
+            } else if arg.len() > 2
+                && arg.starts_with("--")
+                && args.get(at + 1).is_some_and(|next| !next.starts_with('-'))
+            {
                 let mut joined = args.clone();
                 let value = joined.remove(at + 1);
                 joined[at] = format!("{arg}={value}");
