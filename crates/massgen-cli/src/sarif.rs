@@ -135,11 +135,11 @@ mod tests {
 
     #[test]
     fn paths_become_uris() {
-        let folder = Path::new("/work");
+        let folder = Path::new("/project");
         for (file, expected) in [
             ("team.yaml", "team.yaml"),
             ("./a b/team.yaml", "a%20b/team.yaml"),
-            ("/work/sub/team.yaml", "sub/team.yaml"),
+            ("/project/sub/team.yaml", "sub/team.yaml"),
             ("/home/dev/.cursor/mcp.json", "file:///home/dev/.cursor/mcp.json"),
             ("c:team.yaml", "c%3Ateam.yaml"),
         ] {
@@ -159,7 +159,7 @@ mod tests {
             subject: "mcp_servers.s".to_owned(),
         };
         let entries = [entry("b", Level::Warning), entry("a", Level::Note), entry("b", Level::Error)];
-        let document = document(&entries, Path::new("/work"));
+        let document = document(&entries, Path::new("/project"));
         let run = &document["runs"][0];
         let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
         assert_eq!(rules.len(), 2);
