@@ -152,6 +152,7 @@ impl Session {
             match Link::open(&server, transport, options.era, &options).await {
                 Ok(opened) => {
                     let posts = posts.speaking(&opened.1.protocol_version, opened.0.is_modern());
+                    posts.settled().await;
                     let short = Some(link::Road::Posts(Box::new(posts)));
                     let road = Road { short, ..Road::new(TransportKind::Http) };
                     Ok(Self::assemble(server.clone(), opened, road, options.clone()))

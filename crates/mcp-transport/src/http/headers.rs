@@ -145,11 +145,9 @@ fn text(value: &Value) -> Option<String> {
 
 fn encoded(value: &str) -> Option<HeaderValue> {
     let blank = |c: char| matches!(c, ' ' | '\t');
-    let plain = value.chars().all(|c| matches!(c, ' '..='~'))
-        && !value.starts_with(blank)
-        && !value.ends_with(blank)
-        && !(value.starts_with(ENCODED.0) && value.ends_with(ENCODED.1));
-    if plain {
+    let looks_encoded = value.starts_with(ENCODED.0) && value.ends_with(ENCODED.1);
+    let padded = value.starts_with(blank) || value.ends_with(blank);
+    if value.chars().all(|c| matches!(c, ' '..='~')) && !padded && !looks_encoded {
         return HeaderValue::from_str(value).ok();
     }
     HeaderValue::from_str(&format!("{}{}{}", ENCODED.0, BASE64_STANDARD.encode(value), ENCODED.1)).ok()

@@ -18,7 +18,7 @@ pub(crate) enum Heard {
     /// How far the request has come.
     Progress(Progress),
     /// A request of the server, or a notice.
-    Other(ServerJsonRpcMessage),
+    Other(Box<ServerJsonRpcMessage>),
     /// An answer under another id.
     Foreign,
     /// No message.
@@ -80,7 +80,7 @@ fn one(message: Bytes, id: u64) -> Heard {
         return Heard::Progress(report);
     }
     match serde_json::from_slice(&message) {
-        Ok(other) => Heard::Other(other),
+        Ok(other) => Heard::Other(Box::new(other)),
         Err(error) => Heard::Noise(error),
     }
 }

@@ -45,6 +45,8 @@ const EVENT_STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
 /// How much of an error's body is read to find a JSON-RPC error in it.
 const ERROR_BODY: usize = 64 * 1024;
+/// How long the opening of a session waits for its stream.
+const SETTLING: Duration = Duration::from_secs(2);
 /// Attempts in a row to open a broken stream again that bring nothing new.
 const RESUMES: u32 = 6;
 /// Bounds of the wait before such an attempt, whatever the server wants; and how the wait grows where it wants nothing.
@@ -55,12 +57,14 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 #[derive(Clone)]
 pub(crate) struct SessionId {
     current: watch::Sender<Option<HeaderValue>>,
+    /// Whether the server has said if it has a stream for what it says unasked.
+    listening: watch::Sender<bool>,
     others: mpsc::Sender<ServerJsonRpcMessage>,
 }
 
 impl SessionId {
     pub(crate) fn new(others: mpsc::Sender<ServerJsonRpcMessage>) -> Self {
-        Self { current: watch::Sender::default(), others }
+        Self { current: watch::Sender::default(), listening: watch::Sender::default(), others }
     }
 
     /// A session was opened.
@@ -79,6 +83,11 @@ impl SessionId {
                 }
             }
         }
+    }
+
+    /// A stream for what the server says unasked was opened, or refused.
+    pub(crate) fn listening(&self) {
+        self.listening.send_replace(true);
     }
 
     fn current(&self) -> Option<HeaderValue> {
@@ -174,6 +183,16 @@ impl Posts {
         }
         self.modern = modern;
         self
+    }
+
+    /// Waits until rmcp has asked for the stream of what the server says unasked, which it does right after the handshake of a
+    /// session. A request that is faster may break, and that stream, asked for late, be taken for its continuation.
+    pub(crate) async fn settled(&self) {
+        if !self.modern && self.session.current().is_some() {
+            let mut listening = self.session.listening.subscribe();
+            // Some servers answer with the first thing they have to say.
+            let _ = tokio::time::timeout(SETTLING, listening.wait_for(|listening| *listening)).await;
+        }
     }
 
     /// An id for a request.
@@ -414,11 +433,11 @@ impl Posts {
                         let _ = progress.try_send(report);
                     }
                 }
-                Heard::Other(JsonRpcMessage::Request(_)) if self.modern => {
+                Heard::Other(message) if self.modern && matches!(*message, JsonRpcMessage::Request(_)) => {
                     tracing::debug!("a request from a server of a revision in which servers send none");
                 }
                 // It is closed where the session is over.
-                Heard::Other(message) => drop(self.others.send(message).await),
+                Heard::Other(message) => drop(self.others.send(*message).await),
                 Heard::Foreign => self.breach(Breach::ForeignId),
                 Heard::Noise(error) => {
                     tracing::warn!(%error, "the server sent something that is not a message of MCP");

@@ -186,16 +186,21 @@ impl StreamableHttpClient for AuthorizedClient {
         headers: Headers,
         max: usize,
     ) -> Result<EventStream, Error> {
-        self.with_token(|token| {
-            self.http.get_stream_with_max_sse_event_size(
-                uri.clone(),
-                session.clone(),
-                last_event.clone(),
-                token,
-                headers.clone(),
-                max,
-            )
-        })
-        .await
+        let stream = self
+            .with_token(|token| {
+                self.http.get_stream_with_max_sse_event_size(
+                    uri.clone(),
+                    session.clone(),
+                    last_event.clone(),
+                    token,
+                    headers.clone(),
+                    max,
+                )
+            })
+            .await;
+        if let Some(session) = &self.session {
+            session.listening();
+        }
+        stream
     }
 }

@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 
 use crate::support::*;
 
+/// The stream that answers a call, and the call.
+type Open = (mpsc::UnboundedSender<Part>, Value);
+
 fn script(era: Era, reply: impl Into<CallReply>) -> ServerScript {
     ServerScript::new().era(era).tool(ToolScript::new("do").replies(reply))
 }
@@ -59,7 +62,7 @@ fn result(message: &Value, text: &str) -> Value {
 
 #[tokio::test]
 async fn a_stream_brings_progress_questions_and_the_answer() {
-    let open_call: Arc<Mutex<Option<(mpsc::UnboundedSender<Part>, Value)>>> = Arc::default();
+    let open_call: Arc<Mutex<Option<Open>>> = Arc::default();
     let server = HttpServer::start(Arc::new(move |request| {
         let message = request.json();
         let event = |message: Value| Part::Bytes(format!("data: {message}\n\n").into_bytes());
@@ -107,7 +110,7 @@ async fn a_stream_brings_progress_questions_and_the_answer() {
 #[tokio::test]
 async fn one_after_the_other_use_one_connection_and_many_at_once_wait_for_nobody() {
     const MANY: usize = 128;
-    let waiting: Arc<Mutex<Vec<(mpsc::UnboundedSender<Part>, Value)>>> = Arc::default();
+    let waiting: Arc<Mutex<Vec<Open>>> = Arc::default();
     let server = server({
         let waiting = waiting.clone();
         move |request, message| {
