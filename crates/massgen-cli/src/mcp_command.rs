@@ -198,6 +198,7 @@ fn as_json(report: &ServerReport) -> Value {
         "name": peer.and_then(|peer| peer.name.as_deref()),
         "version": peer.and_then(|peer| peer.version.as_deref()),
         "instructions": peer.and_then(|peer| peer.instructions.as_deref()),
+        "condition": report.status.condition().name(),
         "sandbox": report.status.sandbox,
         "pid": peer.and_then(|peer| peer.pid),
         "restarts": report.status.restarts,

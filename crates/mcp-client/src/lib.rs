@@ -85,7 +85,7 @@ pub use multi::MultiMcpClient;
 pub use observe::Observer;
 pub use permission::{Answer, Ask, Gate, Question};
 pub use pins::{Drift, NewTools, Pins};
-pub use state::{ServerState, ServerStatus};
+pub use state::{Condition, ServerState, ServerStatus};
 pub use validate::{ARGUMENT_BYTES, ARGUMENT_DEPTH, check_arguments};
 // What options are made of, so that callers need not name the crates below.
 pub use mcp_resilience::backoff::Backoff;

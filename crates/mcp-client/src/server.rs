@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mcp_core::{ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName, ToolOutput, ToolSpec};
+use mcp_core::{Class, ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName, ToolOutput, ToolSpec};
 use mcp_resilience::health::{Health, HealthOptions};
 use mcp_resilience::restart::Restarts;
 use mcp_resilience::timeout::Pulse;
@@ -102,6 +102,8 @@ struct Live {
     /// When a server that is away is tried again.
     retry_at: Option<Instant>,
     restarts: u32,
+    /// It is away because it wants a login.
+    login: bool,
 }
 
 /// How the row of events after a session goes on.
@@ -199,6 +201,7 @@ impl Shared {
         ServerStatus {
             name: self.config.name.clone(),
             state: self.state.borrow().clone(),
+            login: live.login,
             sandbox: live.session.as_ref().and(self.config.sandbox.as_ref()).map(|sandbox| sandbox.level),
             required: self.config.required,
             peer: live.session.as_ref().map(|session| session.peer().clone()),
@@ -555,6 +558,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                     shared.write().restarts += 1;
                 }
                 was_ready = true;
+                shared.write().login = false;
                 shared.ready(session.clone(), tools);
                 shared.settled.send_replace(true);
                 if let Some(first) = first.take() {
@@ -591,6 +595,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 // What never started, by nobody's passing trouble, will not start by being tried again.
                 let worth_a_try = was_ready || error.kind() == ErrorKind::Server;
                 let delay = if worth_a_try { restarts.next(Instant::now()) } else { None };
+                shared.write().login = error.class() == Class::Login;
                 shared.failed(&error.to_string(), error.hint(), delay);
                 shared.settled.send_replace(true);
                 if let Some(first) = first.take() {

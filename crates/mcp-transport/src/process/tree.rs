@@ -125,13 +125,15 @@ impl Tree {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
 
     use super::*;
 
+    #[allow(clippy::disallowed_methods, reason = "an innocent process for signals to miss")]
     fn waiting() -> std::process::Child {
         // It reads until its input ends, or a signal ends it.
         Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
