@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 
-use super::{Rival, Suite};
 use super::runner::Measured;
+use super::{Rival, Suite};
 use crate::project;
 
 const BEGIN: &str = "<!-- race: begin -->\n";

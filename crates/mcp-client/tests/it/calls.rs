@@ -189,3 +189,17 @@ async fn a_client_of_one_server_calls_by_raw_names() {
     assert!(matches!(error, ToolError::Unavailable { .. }), "{error}");
     assert_eq!(observer.outcomes(), ["answered", "unknown_tool", "unavailable"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_calls_at_once_are_all_answered() {
+    let service = Memory::new(ALL);
+    let (client, _) = start([memory("srv", &service)], ClientOptions::default());
+    client.ready(SECOND * 30).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for n in 0..1000 {
+        let client = client.clone();
+        calls.spawn(async move { client.call(call("mcp__srv__echo", json!({"n": n}))).await });
+    }
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(service.calls.load(Ordering::SeqCst), 1000);
+}
