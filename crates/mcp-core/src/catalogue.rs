@@ -152,8 +152,7 @@ impl Merge {
         let exposed = ExposedName::for_tool(&spec.server, &spec.name);
         let catalogue = &mut self.catalogue;
         if catalogue.index.contains_key(&exposed) {
-            self.notices
-                .push(Notice::Duplicate { server: spec.server.clone(), tool: spec.name.clone() });
+            self.notices.push(Notice::Duplicate { server: spec.server.clone(), tool: spec.name.clone() });
             return;
         }
         catalogue.index.insert(exposed.clone(), catalogue.entries.len());
