@@ -270,9 +270,12 @@ fn http(server: ServerName, status: u16, retry_after: Option<Duration>) -> ToolE
     }
 }
 
+/// The longest wait that a server is believed to ask for in earnest.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// `Retry-After` in seconds. A date is not understood: without the server's clock it says little.
 fn retry_after(value: Option<&str>) -> Option<Duration> {
-    value?.trim().parse().ok().map(Duration::from_secs)
+    value?.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 /// The status in "HTTP 404 Not Found: ...", which is all that rmcp keeps of some answers.
@@ -602,6 +605,7 @@ mod tests {
         assert_eq!(stated_status("HTTP 404 Not Found: no such page"), Some(404));
         assert_eq!(stated_status("nothing"), None);
         assert_eq!(retry_after(Some(" 7 ")), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(Some("99999999999")), Some(LONGEST_WAIT));
         assert_eq!(retry_after(Some("Fri, 31 Dec 1999 23:59:59 GMT")), None);
     }
 }

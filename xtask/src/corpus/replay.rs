@@ -13,7 +13,7 @@ use mcp_core::{
     Admitted, Guard, JsonObject, LaunchSpec, RemoteSpec, ServerName, ToolError, ToolName, ToolOutput,
 };
 use mcp_security::{Policy, Redactor, Rules, result};
-use mcp_transport::{EraPolicy, Session, SessionOptions};
+use mcp_transport::{Breach, BreachSink, EraPolicy, Session, SessionOptions};
 use serde_json::{Value, json};
 
 use super::expand;
@@ -45,7 +45,8 @@ pub(super) fn all(cases: &[Value]) -> Result<BTreeMap<String, Answer>> {
     Ok(answers.into_inner().unwrap_or_default())
 }
 
-/// Whether something was logged as a warning while a case was under way, which is how the transport tells.
+/// Whether something was logged as a warning or told as a breach while a case was under way, which is how the transport
+/// tells.
 #[derive(Clone, Default)]
 struct Warned(Arc<AtomicUsize>);
 
@@ -63,6 +64,12 @@ impl tracing::Subscriber for Warned {
     }
     fn enter(&self, _: &tracing::span::Id) {}
     fn exit(&self, _: &tracing::span::Id) {}
+}
+
+impl BreachSink for Warned {
+    fn breach(&self, _: &ServerName, _: Breach) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 fn judge(input: &Value) -> Result<Answer> {
@@ -86,6 +93,7 @@ async fn play(input: &Value, warned: &Warned) -> Result<Answer> {
     let mut options = SessionOptions::default();
     options.era = EraPolicy::Legacy;
     options.close_grace = Duration::from_millis(200);
+    options.breaches = Some(Arc::new(warned.clone()));
     let opened = match input["transport"].as_str() {
         Some("http" | "sse") => {
             let url = offer(input.clone())?;
