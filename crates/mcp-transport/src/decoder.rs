@@ -330,9 +330,14 @@ impl Decoder {
                 if self.arrays {
                     messages.iter().for_each(|message| self.message(message.get().as_bytes()));
                 } else {
-                    tracing::warn!("the server sent several messages in one array, which its revision does not know");
+                    tracing::warn!(
+                        "the server sent several messages in one array, which its revision does not know"
+                    );
                     if self.pending.len() + self.calls.len() == 1 {
-                        self.fail(None, "its answer in an array, which its revision does not know".to_owned());
+                        self.fail(
+                            None,
+                            "its answer in an array, which its revision does not know".to_owned(),
+                        );
                     }
                 }
                 return;

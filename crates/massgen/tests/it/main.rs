@@ -5,3 +5,4 @@
 mod examples;
 mod required;
 mod steered;
+mod strict;
