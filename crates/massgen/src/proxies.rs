@@ -17,11 +17,11 @@ pub(crate) fn read(environment: &Environment) -> Result<Proxies, Problem> {
         found.map(|(name, value)| address(name, value)).transpose()
     };
     let exempt = environment.non_empty("no_proxy").or_else(|| environment.non_empty("NO_PROXY"));
-    let mut proxies = Proxies::default();
-    proxies.http = proxy(["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])?;
-    proxies.https = proxy(["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?;
-    proxies.exempt = exempt.unwrap_or_default().to_owned();
-    Ok(proxies)
+    Ok(Proxies {
+        http: proxy(["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])?,
+        https: proxy(["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
+        exempt: exempt.unwrap_or_default().to_owned(),
+    })
 }
 
 /// The value may hold a password: no message shows it.

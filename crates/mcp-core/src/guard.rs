@@ -113,7 +113,12 @@ pub trait Guard: Send + Sync {
     /// # Errors
     ///
     /// A [`Refusal`] that names the rule and the remedy.
-    fn admit_login_url(&self, server: &ServerName, url: &url::Url, resource: &url::Url) -> Result<(), Refusal> {
+    fn admit_login_url(
+        &self,
+        server: &ServerName,
+        url: &url::Url,
+        resource: &url::Url,
+    ) -> Result<(), Refusal> {
         let _ = resource;
         self.admit_url(server, RemoteSpec { url: url.clone(), headers: BTreeMap::new() }).map(drop)
     }

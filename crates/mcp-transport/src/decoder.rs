@@ -323,27 +323,26 @@ impl Decoder {
         if bare.is_empty() {
             return;
         }
-        if bare.starts_with(b"[") {
-            if let Ok(messages) = serde_json::from_slice::<Vec<&RawValue>>(bare)
-                && messages.iter().all(|message| message.get().starts_with('{'))
-            {
-                if self.arrays {
-                    messages.iter().for_each(|message| self.message(message.get().as_bytes()));
-                } else {
-                    tracing::warn!(
-                        "the server sent several messages in one array, which its revision does not know"
-                    );
-                    if self.pending.len() + self.calls.len() == 1 {
-                        self.fail(
-                            None,
-                            "its answer in an array, which its revision does not know".to_owned(),
-                        );
-                    }
-                }
-                return;
-            }
+        if bare.starts_with(b"[")
+            && let Ok(messages) = serde_json::from_slice::<Vec<&RawValue>>(bare)
+            && messages.iter().all(|message| message.get().starts_with('{'))
+        {
+            self.array(&messages);
+            return;
         }
         self.message(bare);
+    }
+
+    /// Several messages in one line, which one revision of the protocol knew.
+    fn array(&mut self, messages: &[&RawValue]) {
+        if self.arrays {
+            messages.iter().for_each(|message| self.message(message.get().as_bytes()));
+            return;
+        }
+        tracing::warn!("the server sent several messages in one array, which its revision does not know");
+        if self.pending.len() + self.calls.len() == 1 {
+            self.fail(None, "its answer in an array, which its revision does not know".to_owned());
+        }
     }
 
     fn answer(&mut self, id: u64, line: BytesMut) {

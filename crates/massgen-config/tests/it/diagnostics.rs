@@ -64,7 +64,7 @@ timeout: 5
             conf/team.yaml:12:1: warning: unknown key timeout; it is ignored
               12 | timeout: 5
                  | ^^^^^^^
-              help: known keys here: agent, agents, mcp_servers, mcp_config, ui, timeout_settings, orchestrator, limits"#]],
+              help: known keys here: agent, agents, mcp_servers, mcp_config, permissions, labels, ui, timeout_settings, orchestrator, limits"#]],
     );
 }
 

@@ -38,8 +38,7 @@ async fn run(configuration: &Value) -> Vec<EventKind> {
     });
     team.ask(&Task::new("What is new?"), &emitter, &CancellationToken::new()).await;
     team.close().await;
-    let told = told.lock().unwrap().clone();
-    told
+    told.lock().unwrap().clone()
 }
 
 fn configuration(endpoint: &ModelEndpoint, server: &Value, permissions: &Value) -> Value {

@@ -151,7 +151,7 @@ async fn probes_on_a_paused_clock() -> Measured {
     for _ in 0..3 {
         let probing = gate.clone();
         // It waits for an answer that never comes, and is dropped.
-        let probe = mcp_resilience::breaker::probe(probing, base * 100, || std::future::pending());
+        let probe = mcp_resilience::breaker::probe(probing, base * 100, std::future::pending);
         let dropped = tokio::time::timeout(Duration::from_secs(1), probe).await;
         measured.expect(dropped.is_err(), "the probe ended by itself");
         measured.expect(matches!(gate.state(), State::Open { .. }), format!("it is {:?}", gate.state()));

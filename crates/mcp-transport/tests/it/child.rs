@@ -180,7 +180,7 @@ async fn a_message_too_long_costs_its_own_call_only() {
     let mut small = options();
     small.max_message_bytes = 100_000;
     let session = soon(start(server!(), small)).await.unwrap();
-    for arguments in [json!({"size": 200_000}), json!({"size": 5_000_000, "id_last": true})] {
+    for arguments in [json!({"size": 200_000}), json!({"size": 900_000, "id_last": true})] {
         let (hang, huge) = (tool("hang"), tool("huge"));
         let pending = session.call_tool(&hang, JsonObject::new(), None);
         tokio::pin!(pending);

@@ -44,7 +44,8 @@ async fn every_tool_answers_with_a_structured_result_that_its_text_repeats() {
 /// No more and no less than the schema says; a whole validator would be a lot for seven flat objects.
 fn fits_its_schema(desk: &Desk, tool: &str, structured: &Value) {
     let catalogue = desk.catalogue();
-    let schema = catalogue.find_on("desk", tool).unwrap().spec.output_schema.clone().unwrap().to_value().unwrap();
+    let schema =
+        catalogue.find_on("desk", tool).unwrap().spec.output_schema.clone().unwrap().to_value().unwrap();
     let fields = structured.as_object().unwrap();
     for key in fields.keys() {
         assert!(schema["properties"].get(key).is_some(), "{tool}: {key} is not in the schema");
