@@ -13,6 +13,7 @@ mod doctor;
 mod dotenv;
 mod environment;
 mod failure;
+mod hidden;
 mod interactive;
 #[cfg(target_os = "linux")]
 mod launcher;
@@ -49,7 +50,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::args::{Cli, Command};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 fn main() -> ExitCode {
     // Before anything else: servers wait for it.
@@ -70,8 +71,9 @@ fn main() -> ExitCode {
         .map_err(|error| Failure::config(format!("the runtime could not start: {error}")))
         .and_then(|runtime| {
             let ended = runtime.block_on(dispatch(cli));
-            // A thread that waits for a key press must not hold the exit.
+            // A thread that waits for a key press must not hold the exit, nor leave a terminal that shows nothing.
             runtime.shutdown_background();
+            hidden::show_again();
             ended
         });
     match ended {
@@ -87,10 +89,20 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         None => run::run(cli.run).await,
         Some(Command::Demo(args)) => demo::run(args).await,
-        Some(Command::Mcp(command)) => mcp_command::run(command).await,
+        Some(Command::Mcp(command)) => unless_interrupted(mcp_command::run(command)).await,
         Some(Command::Config(command)) => config_command::run(command),
-        Some(Command::Secrets(command)) => secrets_command::run(command).await,
+        Some(Command::Secrets(command)) => unless_interrupted(secrets_command::run(command)).await,
         Some(Command::Resume(args)) => resume::run(args).await,
         Some(Command::Completions { .. }) => Ok(()),
+    }
+}
+
+/// For what has nothing to finish: dropped at the first signal, and its servers with it, also where whoever started us
+/// had Ctrl-C ignored.
+async fn unless_interrupted(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::select! {
+        biased;
+        ended = command => ended,
+        () = signals::first_signal() => Err(Failure::silent(Kind::Interrupted)),
     }
 }

@@ -10,7 +10,7 @@ use crate::args::SecretsCommand;
 use crate::failure::{Failure, Kind};
 use crate::mcp_command::table;
 use crate::secret_store::{Kept, PLACE, SecretStore};
-use crate::{environment, login_store, output};
+use crate::{environment, hidden, login_store, output};
 
 /// The longest value, in bytes: some keyrings take no more.
 const LONGEST: u64 = 64 * 1024;
@@ -38,7 +38,7 @@ fn set(store: &SecretStore, name: &str) -> Result<(), Failure> {
 fn value(name: &str) -> Result<Secret, Failure> {
     let failed = |error: std::io::Error| Failure::config(format!("no value was read: {error}"));
     let text = if std::io::stdin().is_terminal() {
-        rpassword::prompt_password(format!("{name}: ")).map_err(failed)?
+        hidden::line(format!("{name}: ")).map_err(failed)?
     } else {
         let mut text = String::new();
         std::io::stdin().lock().take(LONGEST + 1).read_to_string(&mut text).map_err(failed)?;

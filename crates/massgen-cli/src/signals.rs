@@ -10,6 +10,7 @@ pub(crate) fn listen(stop: CancellationToken) -> Listening {
         first_signal().await;
         stop.cancel();
         first_signal().await;
+        crate::hidden::show_again();
         // The user insists. Children lose their standard input with us and end by themselves.
         #[expect(clippy::exit, reason = "a second Ctrl-C must work whatever else hangs")]
         std::process::exit(130);
@@ -25,8 +26,9 @@ impl Drop for Listening {
     }
 }
 
+/// Waits for a Ctrl-C, SIGTERM or SIGHUP.
 #[cfg(unix)]
-async fn first_signal() {
+pub(crate) async fn first_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
@@ -41,6 +43,6 @@ async fn first_signal() {
 }
 
 #[cfg(not(unix))]
-async fn first_signal() {
+pub(crate) async fn first_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }

@@ -79,7 +79,6 @@ fn new_one(vault: &Vault) -> Result<String, String> {
 }
 
 fn ask(prompt: &str) -> Result<String, String> {
-    let typed =
-        rpassword::prompt_password(prompt).map_err(|error| format!("no passphrase was given: {error}"))?;
+    let typed = crate::hidden::line(prompt).map_err(|error| format!("no passphrase was given: {error}"))?;
     if typed.is_empty() { Err("no passphrase was given".to_owned()) } else { Ok(typed) }
 }

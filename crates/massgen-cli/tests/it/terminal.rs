@@ -13,6 +13,7 @@ use massgen_testkit::{
     CallReply, ModelEndpoint, ModelScript, Outcome, PATIENCE, ScriptedServer, ServerScript, ToolScript, Turn,
 };
 use pty_process::blocking::{Command, Pty, open};
+use rustix::termios::LocalModes;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -298,6 +299,20 @@ async fn ctrl_c_at_a_question_ends_the_command_and_the_server() {
     let (code, screen) = seat.end();
     assert_ne!(code, Some(0), "{screen}");
     assert!(server.journal().all_gone(PATIENCE).await);
+}
+
+#[test]
+fn ctrl_c_at_a_secret_leaves_a_terminal_that_shows_what_is_typed() {
+    let place = Place::new();
+    let mut seat = Seat::take(&place, &["secrets", "set", "tracker"]);
+    let pty = seat.pty.clone();
+    let shows = || rustix::termios::tcgetattr(&*pty).unwrap().local_modes.contains(LocalModes::ECHO);
+    seat.see("tracker: ");
+    assert!(!shows());
+    (&*pty).write_all(b"\x03").unwrap();
+    let (code, screen) = seat.end();
+    assert_eq!(code, Some(130), "{screen}");
+    assert!(shows());
 }
 
 /// A team of one that calls `wipe` so often.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use massgen::Context;
 use massgen::config::{BackendKind, Config, LoadOptions, McpServerConfig, from_yaml_str, load};
 use massgen::core::Environment;
+use massgen::transport::Launcher;
 use serde_json::Value;
 
 /// The variables that the examples name, and the providers' keys. There is no `PATH`: no server can be found.
@@ -92,12 +93,16 @@ fn every_example_is_read_and_its_team_assembles() {
     assert!(configurations.len() >= 20, "{configurations:?}");
     // What is begun here is never waited for, so that no server is started and nobody is called.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Sandboxes are made by the command.
+    let launcher = Some(Launcher { program: "/usr/bin/massgen".into(), args: vec!["__launch".to_owned()] });
     let mut named = BTreeSet::new();
     for path in configurations {
         let config = read(&path);
         companions(&path, &config, &plain(&path), &mut named);
         let team = runtime.block_on(async {
-            massgen::assemble(&config, Context { environment: environment(), ..Context::default() }).map(drop)
+            let launcher = launcher.clone();
+            let context = Context { environment: environment(), launcher, ..Context::default() };
+            massgen::assemble(&config, context).map(drop)
         });
         team.unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
     }
