@@ -153,7 +153,7 @@ async fn a_hundred_fleets(folder: &TempDir) {
     let launch = server(folder.path(), None);
     let mut held = None;
     for _ in 0..100 {
-        let client = fleet(4, &launch);
+        let client = fleet(50, &launch);
         all_ready(&client).await;
         client.close().await;
         drop(client);

@@ -2,14 +2,18 @@
 //!
 //! `cargo xtask tools` installs them. Without them these tests say that they were skipped; in CI that is a failure.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use massgen_testkit::http::{HttpReply, HttpServer};
 use massgen_testkit::{PATIENCE, process, require};
 use mcp_client::{ClientOptions, MultiMcpClient, ServerConfig, ServerState, Target};
-use mcp_core::{Environment, ToolError, ToolOutput, ToolService};
+use mcp_core::{Environment, RemoteSpec, ToolError, ToolOutput, ToolService};
 use mcp_security::env::child_environment;
+use mcp_transport::EraPolicy;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::support::{call, is_ready, launch, name, start, tools, until};
 
@@ -21,6 +25,9 @@ struct Real {
     pids: Vec<u32>,
 }
 
+/// The eras that the Python servers speak, and what each is called.
+const BOTH: [(EraPolicy, &str); 2] = [(EraPolicy::Auto, "2026-07-28"), (EraPolicy::Legacy, "2025-11-25")];
+
 /// What every test's child inherits; proxies stay out, because these servers talk to this computer.
 #[allow(clippy::disallowed_methods, reason = "a test stands where the command line would")]
 fn environment() -> Environment {
@@ -30,11 +37,22 @@ fn environment() -> Environment {
 
 impl Real {
     async fn start(server: &'static str, program: &Path, args: &[&str], declared: &[(&str, &str)]) -> Self {
+        Self::start_in(EraPolicy::Auto, server, program, args, declared).await
+    }
+
+    async fn start_in(
+        era: EraPolicy,
+        server: &'static str,
+        program: &Path,
+        args: &[&str],
+        declared: &[(&str, &str)],
+    ) -> Self {
         let mut spec = launch(program, args);
         let declared = declared.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         spec.env = child_environment(&environment(), &declared);
-        let (client, recorder) =
-            start([ServerConfig::new(name(server), Target::Stdio(spec))], ClientOptions::default());
+        let mut config = ServerConfig::new(name(server), Target::Stdio(spec));
+        config.era = era;
+        let (client, recorder) = start([config], ClientOptions::default());
         let one = client.client(server).unwrap();
         let state = until(one, |state| *state != ServerState::Starting).await;
         assert!(is_ready(&state), "{state}");
@@ -44,6 +62,11 @@ impl Real {
         pids.push(pid);
         assert!(recorder.notices.lock().unwrap().is_empty(), "{:?}", recorder.notices);
         Self { client, server, pids }
+    }
+
+    /// The revision that is spoken.
+    fn revision(&self) -> String {
+        self.client.client(self.server).unwrap().status().peer.unwrap().protocol_version
     }
 
     /// The tools by their own names.
@@ -93,6 +116,43 @@ async fn everything() {
 }
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "a server of this kind is started by somebody else")]
+async fn everything_over_http() {
+    let program = require!(npm "mcp-server-everything");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut process = tokio::process::Command::new(program)
+        .arg("streamableHttp")
+        .env("PORT", port.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+    let listens = async {
+        while let Some(line) = said.next_line().await.unwrap() {
+            if line.contains("listening") {
+                return;
+            }
+        }
+        panic!("the server ended");
+    };
+    tokio::time::timeout(PATIENCE, listens).await.unwrap();
+
+    let url = format!("http://127.0.0.1:{port}/mcp").parse().unwrap();
+    let target = Target::Http(RemoteSpec { url, headers: BTreeMap::new() });
+    let (client, _) = start([ServerConfig::new(name("everything"), target)], ClientOptions::default());
+    let one = client.client("everything").unwrap();
+    let state = until(one, |state| *state != ServerState::Starting).await;
+    assert!(is_ready(&state), "{state}");
+    assert_eq!(one.status().peer.unwrap().protocol_version, "2025-11-25");
+    let sum = client.call(call("mcp__everything__get-sum", json!({"a": 2, "b": 40}))).await.unwrap();
+    assert!(sum.to_text().contains("42"), "{}", sum.to_text());
+    client.close().await;
+    process.kill().await.unwrap();
+}
+
+#[tokio::test]
 async fn filesystem() {
     let program = require!(npm "mcp-server-filesystem");
     let folder = tempfile::tempdir().unwrap();
@@ -136,11 +196,14 @@ async fn sequential_thinking() {
 #[tokio::test]
 async fn time() {
     let program = require!(python "mcp2", "mcp-server-time");
-    let server = Real::start("time", &program, &["--local-timezone", "UTC"], &[]).await;
-    assert!(server.text("get_current_time", json!({"timezone": "Asia/Tokyo"})).await.contains("+09:00"));
-    let nowhere = server.call("get_current_time", json!({"timezone": "Nowhere/Land"})).await.unwrap();
-    assert!(nowhere.is_error, "{}", nowhere.to_text());
-    server.close().await;
+    for (era, revision) in BOTH {
+        let server = Real::start_in(era, "time", &program, &["--local-timezone", "UTC"], &[]).await;
+        assert_eq!(server.revision(), revision);
+        assert!(server.text("get_current_time", json!({"timezone": "Asia/Tokyo"})).await.contains("+09:00"));
+        let nowhere = server.call("get_current_time", json!({"timezone": "Nowhere/Land"})).await.unwrap();
+        assert!(nowhere.is_error, "{}", nowhere.to_text());
+        server.close().await;
+    }
 }
 
 #[tokio::test]
@@ -169,9 +232,12 @@ async fn git() {
         }
         assert!(git.status().unwrap().success());
     }
-    let server = Real::start("git", &program, &["--repository", &root], &[]).await;
-    assert!(server.text("git_log", json!({"repo_path": root})).await.contains("the first commit"));
-    server.close().await;
+    for (era, revision) in BOTH {
+        let server = Real::start_in(era, "git", &program, &["--repository", &root], &[]).await;
+        assert_eq!(server.revision(), revision);
+        assert!(server.text("git_log", json!({"repo_path": root})).await.contains("the first commit"));
+        server.close().await;
+    }
 }
 
 #[tokio::test]
@@ -182,9 +248,13 @@ async fn fetch() {
     }));
     // Without the flag the server refuses addresses of this computer.
     let args = ["--allow-private-ips", "--ignore-robots-txt"];
-    let server = Real::start("fetch", &program, &args, &[]).await;
-    assert!(server.text("fetch", json!({"url": web.url("/page")})).await.contains("a page of this computer"));
-    server.close().await;
+    for (era, revision) in BOTH {
+        let server = Real::start_in(era, "fetch", &program, &args, &[]).await;
+        assert_eq!(server.revision(), revision);
+        let page = server.text("fetch", json!({"url": web.url("/page")})).await;
+        assert!(page.contains("a page of this computer"), "{page}");
+        server.close().await;
+    }
 }
 
 #[tokio::test]
