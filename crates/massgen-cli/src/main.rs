@@ -52,6 +52,10 @@ use clap::{CommandFactory, Parser};
 use crate::args::{Cli, Command};
 use crate::failure::{Failure, Kind};
 
+/// Large answers come and go: the system's allocator gives their memory back each time and takes it again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Before anything else: servers wait for it.
     #[cfg(target_os = "linux")]
