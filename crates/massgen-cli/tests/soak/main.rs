@@ -125,7 +125,7 @@ fn soak(length: Length) -> Report {
     let endpoint = ModelEndpoint::start(ModelScript::from_fn(move |request| models.reply(request)));
     let servers = [server(length.work()), server(length.work()), server(0)];
     let massgen = env!("CARGO_BIN_EXE_massgen");
-    let chaos = ["mcp", "chaos", "--error", "-32603", "--error-rate", "0.5", "--seed", "7", "--"];
+    let chaos = ["mcp", "chaos", "--error", "-32603", "--error-rate", "0.5", "--seed", "11", "--"];
     let behind = chaos.into_iter().map(str::to_owned).chain([servers[2].command()]).chain(servers[2].args());
     let frail = json!({"name": "frail", "command": massgen, "args": behind.collect::<Vec<_>>()});
     let agent = |(number, (kind, path)): (usize, &(&str, &str))| {
