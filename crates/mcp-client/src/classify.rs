@@ -54,9 +54,8 @@ pub(crate) fn meaning(class: Class) -> Meaning {
         | Class::Internal => means(Neutral, Neutral, Resend::Never),
         Class::Stale | Class::Version => means(Neutral, Neutral, Resend::Always),
         Class::ToolFault => means(Neutral, FAILED, Resend::IfSafe),
-        Class::Violation | Class::Lost | Class::ServerFault | Class::Gateway => {
-            means(FAILED, Neutral, Resend::IfSafe)
-        }
+        Class::Violation | Class::ServerFault | Class::Gateway => means(FAILED, Neutral, Resend::IfSafe),
+        Class::Lost => means(Outcome::Failure(Failure::Lost), Neutral, Resend::IfSafe),
         Class::Start | Class::NoHost => means(Outcome::Failure(Failure::Connect), Neutral, Resend::Never),
         Class::Unreached => means(Outcome::Failure(Failure::Connect), Neutral, Resend::Always),
         Class::NotProcessed => means(FAILED, Neutral, Resend::Always),
@@ -139,7 +138,7 @@ mod tests {
                 Err(ToolError::Start { server: server(), reason: String::new(), stderr: Vec::new() }),
                 "connect neutral never",
             ),
-            ("end of the stream while calling", broken(Phase::Call), "failure neutral if-safe"),
+            ("end of the stream while calling", broken(Phase::Call), "lost neutral if-safe"),
             ("connect refused", broken(Phase::Connect), "connect neutral always"),
             ("a name that cannot be looked up now", broken(Phase::Resolve), "connect neutral always"),
             ("no such host", broken(Phase::NoHost), "connect neutral never"),
@@ -201,6 +200,7 @@ mod tests {
                 Outcome::Success => "success".to_owned(),
                 Outcome::Neutral => "neutral".to_owned(),
                 Outcome::Failure(Failure::Connect) => "connect".to_owned(),
+                Outcome::Failure(Failure::Lost) => "lost".to_owned(),
                 Outcome::Failure(Failure::Call) => "failure".to_owned(),
                 Outcome::Failure(Failure::Lasting(time)) => format!("lasting-{}", time.as_secs()),
                 Outcome::Throttled(wait) => format!("throttled-{}", wait.as_secs_f64()),

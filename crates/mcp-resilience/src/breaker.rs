@@ -2,8 +2,8 @@
 //!
 //! Mechanism and policy are apart. [`Gate`] hands out permits and takes them back, and lets exactly one probe through
 //! when the time has come; [`Policy`] says when to open and for how long, and [`Rules`] is the one that is built in:
-//! failures in a row, the rate of failures over a window, and times that grow while it does not help. What a result
-//! means is the caller's to say.
+//! failures in a row, the rate of failures over a window, and times that grow while it does not help, further for a far
+//! end that answers and fails than for one that nobody answers for. What a result means is the caller's to say.
 //!
 //! ```
 //! use mcp_resilience::breaker::{BreakerLayer, Error, Failure, Gate, Outcome, Rules};

@@ -339,7 +339,7 @@ impl<P: Policy> Core<P> {
                         Outcome::Failure(super::Failure::Lasting(at_least)) => at_least,
                         _ => wait,
                     };
-                    Some(self.open(Opening::FailedProbe, "the probe failed".into(), at_least, now))
+                    Some(self.open(Opening::FailedProbe(outcome), "the probe failed".into(), at_least, now))
                 }
             },
             State::Open { .. } | State::ForcedOpen { .. } | State::Disabled => None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::window::Window;
+use super::window::{Counts, Window};
 use crate::backoff;
 
 /// How an attempt ended, as far as a breaker is concerned.
@@ -27,12 +27,21 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The far end could not be reached or started.
+    /// The far end could not be reached or started: nobody answered.
     Connect,
+    /// It was reached, and the way to it broke before anybody answered.
+    Lost,
     /// An attempt failed.
     Call,
     /// It will not get better soon: the circuit opens at once, for at least this long.
     Lasting(Duration),
+}
+
+impl Failure {
+    /// Whether nobody answered at all: to find out whether that is over costs one connect.
+    pub fn is_unanswered(self) -> bool {
+        matches!(self, Self::Connect | Self::Lost)
+    }
 }
 
 /// What a policy says of an outcome.
@@ -55,8 +64,8 @@ pub enum Verdict {
 pub enum Opening {
     /// The policy said so while it was closed.
     Trip,
-    /// A probe failed.
-    FailedProbe,
+    /// A probe ended like this.
+    FailedProbe(Outcome),
 }
 
 /// Decides when a circuit opens and for how long. The gate calls it under its lock: it must return at once.
@@ -100,6 +109,9 @@ pub struct RuleOptions {
     pub open_base: Duration,
     /// The longest time it stays open, jitter not counted.
     pub open_cap: Duration,
+    /// The same where nobody answered, neither the attempts that opened it nor a probe since: a network that is away comes back
+    /// by itself, and finding out costs one connect. The lesser of the two holds.
+    pub unanswered_cap: Duration,
     /// How much jitter is added to the time open at most, as a share of it. Only upwards, so that nobody probes early.
     pub open_jitter: f64,
     /// How long it must have been closed before the time open begins at its base again.
@@ -109,8 +121,9 @@ pub struct RuleOptions {
 }
 
 impl Default for RuleOptions {
-    /// 3 connects or 5 attempts in a row, half of at least 5 within 60 s; open for 5 s, doubled up to 300 s, up to half
-    /// as much on top; forgotten after 60 s and 3 successes. Degraded when 80 % take longer than 30 s.
+    /// 3 connects or 5 attempts in a row, half of at least 5 within 60 s; open for 5 s, doubled up to 300 s, or to 20 s where
+    /// nobody answers, up to half as much on top; forgotten after 60 s and 3 successes. Degraded when 80 % take longer than
+    /// 30 s.
     fn default() -> Self {
         Self {
             connects_in_a_row: 3,
@@ -122,6 +135,7 @@ impl Default for RuleOptions {
             window: Duration::from_secs(60),
             open_base: Duration::from_secs(5),
             open_cap: Duration::from_secs(300),
+            unanswered_cap: Duration::from_secs(20),
             open_jitter: 0.5,
             forget_after: Duration::from_secs(60),
             forget_successes: 3,
@@ -142,12 +156,20 @@ impl RuleOptions {
 }
 
 /// Failures in a row, the rate of failures, and the rate of slow answers over a ring of time.
+///
+/// How long the circuit stays open depends on what opened it. A far end that answers and fails is left alone for longer each
+/// time ([`RuleOptions::open_cap`]): each probe is work for somebody in trouble. One that nobody answers for is looked for
+/// at short intervals ([`RuleOptions::unanswered_cap`]).
 #[derive(Debug, Clone)]
 pub struct Rules {
     options: RuleOptions,
     window: Window,
     connects: u32,
     failures: u32,
+    /// Of these, those to which nobody answered.
+    unanswered: u32,
+    /// Whether nobody has answered since what opened it last, that included.
+    away: bool,
     /// How often in a row it did not help to close; the time open is doubled so many times.
     relapses: u32,
     /// Whether it has opened before, as far as is remembered.
@@ -170,6 +192,8 @@ impl Rules {
             options,
             connects: 0,
             failures: 0,
+            unanswered: 0,
+            away: false,
             relapses: 0,
             opened: false,
             closed_at: None,
@@ -189,12 +213,13 @@ impl Rules {
 
     fn clear(&mut self) {
         self.window.clear();
-        (self.connects, self.failures) = (0, 0);
+        (self.connects, self.failures, self.unanswered) = (0, 0, 0);
     }
 
-    fn judge(&self, now: Instant) -> Verdict {
+    fn judge(&mut self, now: Instant) -> Verdict {
         let options = &self.options;
         let trip = |reason: String| Verdict::Trip { reason: reason.into(), at_least: Duration::ZERO };
+        self.away = self.unanswered == self.failures;
         if self.connects >= options.connects_in_a_row.max(1) {
             return trip(format!("it could not be reached {} times in a row", self.connects));
         }
@@ -205,9 +230,21 @@ impl Rules {
         if counts.calls >= options.minimum_calls.max(1)
             && f64::from(counts.failures) >= options.failure_rate * f64::from(counts.calls)
         {
+            self.away = counts.unanswered == counts.failures;
             return trip(format!("{} of the last {} calls failed", counts.failures, counts.calls));
         }
         Verdict::Keep
+    }
+
+    /// Counts a failure in.
+    fn fail(&mut self, failure: Failure, slow: bool, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        if failure == Failure::Connect {
+            self.connects = self.connects.saturating_add(1);
+        }
+        let unanswered = u32::from(failure.is_unanswered());
+        self.unanswered = self.unanswered.saturating_add(unanswered);
+        self.window.add(now, Counts { calls: 1, failures: 1, unanswered, slow: u32::from(slow) });
     }
 }
 
@@ -215,48 +252,46 @@ impl Policy for Rules {
     fn record(&mut self, outcome: Outcome, took: Duration, now: Instant) -> Verdict {
         self.forget(now);
         let slow = took > self.options.slow_after;
+        let answered = Counts { calls: 1, slow: u32::from(slow), ..Counts::default() };
         match outcome {
             Outcome::Neutral => return Verdict::Keep,
             Outcome::Success => {
-                (self.connects, self.failures) = (0, 0);
+                (self.connects, self.failures, self.unanswered) = (0, 0, 0);
                 self.successes = self.successes.saturating_add(1);
-                self.window.add(now, false, slow);
+                self.window.add(now, answered);
                 self.forget(now);
                 return Verdict::Keep;
             }
-            Outcome::Throttled(_) => self.window.add(now, true, slow),
+            Outcome::Throttled(_) => self.window.add(now, Counts { failures: 1, ..answered }),
             Outcome::Failure(Failure::Lasting(at_least)) => {
-                self.window.add(now, true, slow);
+                self.window.add(now, Counts { failures: 1, ..answered });
+                self.away = false;
                 return Verdict::Trip { reason: "it failed for good".into(), at_least };
             }
-            Outcome::Failure(Failure::Connect) => {
-                self.connects = self.connects.saturating_add(1);
-                self.failures = self.failures.saturating_add(1);
-                self.window.add(now, true, slow);
-            }
-            Outcome::Failure(Failure::Call) => {
-                self.failures = self.failures.saturating_add(1);
-                self.window.add(now, true, slow);
-            }
+            Outcome::Failure(failure) => self.fail(failure, slow, now),
         }
         self.judge(now)
     }
 
     fn open_for(&mut self, opening: Opening, now: Instant) -> Duration {
         self.forget(now);
+        let failed_probe = match opening {
+            Opening::Trip => false,
+            Opening::FailedProbe(outcome) => {
+                self.away &= matches!(outcome, Outcome::Failure(failure) if failure.is_unanswered());
+                true
+            }
+        };
         // A relapse soon after closing is a recovery that failed, just as a failed probe is.
-        if self.opened || opening == Opening::FailedProbe {
+        if self.opened || failed_probe {
             self.relapses = self.relapses.saturating_add(1);
         }
         self.opened = true;
         self.closed_at = None;
         self.successes = 0;
-        backoff::upwards(
-            self.options.open_base,
-            self.relapses,
-            self.options.open_cap,
-            self.options.open_jitter,
-        )
+        let RuleOptions { open_base, open_cap, unanswered_cap, open_jitter, .. } = self.options;
+        let cap = if self.away { open_cap.min(unanswered_cap) } else { open_cap };
+        backoff::upwards(open_base, self.relapses, cap, open_jitter)
     }
 
     fn half_opened(&mut self, _: Instant) {

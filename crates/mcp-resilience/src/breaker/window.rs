@@ -10,7 +10,20 @@ const PARTS: usize = 10;
 pub(super) struct Counts {
     pub(super) calls: u32,
     pub(super) failures: u32,
+    /// Failures to which nobody answered.
+    pub(super) unanswered: u32,
     pub(super) slow: u32,
+}
+
+impl Counts {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_add(other.calls),
+            failures: self.failures.saturating_add(other.failures),
+            unanswered: self.unanswered.saturating_add(other.unanswered),
+            slow: self.slow.saturating_add(other.slow),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -33,27 +46,21 @@ impl Window {
         u64::try_from(since.as_nanos() / self.part.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn add(&mut self, now: Instant, failed: bool, slow: bool) {
+    pub(super) fn add(&mut self, now: Instant, more: Counts) {
         self.origin.get_or_insert(now);
         let epoch = self.epoch(now);
         let (held, counts) = &mut self.ring[(epoch % PARTS as u64) as usize];
         if *held != epoch {
             (*held, *counts) = (epoch, Counts::default());
         }
-        counts.calls = counts.calls.saturating_add(1);
-        counts.failures = counts.failures.saturating_add(failed.into());
-        counts.slow = counts.slow.saturating_add(slow.into());
+        *counts = counts.plus(more);
     }
 
     /// What happened in the last ten parts, the one that is under way included. A pure read.
     pub(super) fn counts(&self, now: Instant) -> Counts {
         let epoch = self.epoch(now);
         let recent = self.ring.iter().filter(|(held, _)| held + PARTS as u64 > epoch);
-        recent.fold(Counts::default(), |sum, (_, part)| Counts {
-            calls: sum.calls.saturating_add(part.calls),
-            failures: sum.failures.saturating_add(part.failures),
-            slow: sum.slow.saturating_add(part.slow),
-        })
+        recent.fold(Counts::default(), |sum, (_, part)| sum.plus(*part))
     }
 
     pub(super) fn clear(&mut self) {
@@ -80,7 +87,8 @@ mod tests {
             (61, false, 3, 1),
             (400, true, 1, 1),
         ] {
-            window.add(at(second), failed, false);
+            let one = Counts { calls: 1, failures: u32::from(failed), ..Counts::default() };
+            window.add(at(second), one);
             let counts = window.counts(at(second));
             assert_eq!((counts.calls, counts.failures), (calls, failures), "at {second} s");
         }

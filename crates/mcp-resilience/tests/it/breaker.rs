@@ -34,6 +34,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         3 => Just(Outcome::Success),
         4 => Just(FAILED),
         1 => Just(Outcome::Failure(Failure::Connect)),
+        3 => Just(Outcome::Failure(Failure::Lost)),
         1 => Just(Outcome::Neutral),
         1 => (1..20u64).prop_map(|seconds| Outcome::Throttled(Duration::from_secs(seconds))),
     ]
@@ -72,6 +73,26 @@ fn panic_with(permit: Permit) {
     assert!(thread.unwrap().join().is_err());
 }
 
+fn unanswered(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Failure(failure) if failure.is_unanswered())
+}
+
+/// Whether nobody answered the attempts that opened a circuit, by what it says of them.
+fn nobody_answered(history: &[Outcome], reason: &str) -> bool {
+    let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failure(_) | Outcome::Throttled(_));
+    let counted: Vec<Outcome> = match reason.split_once(" of the last ") {
+        Some((failures, _)) => {
+            let failures = failures.parse().unwrap();
+            history.iter().copied().filter(failed).rev().take(failures).collect()
+        }
+        None => {
+            let row = history.iter().copied().rev().take_while(|outcome| *outcome != Outcome::Success);
+            row.filter(|outcome| matches!(outcome, Outcome::Failure(_))).collect()
+        }
+    };
+    counted.into_iter().all(unanswered)
+}
+
 /// What happened, checked from outside while it happens.
 struct Checker {
     gate: Gate,
@@ -86,6 +107,10 @@ struct Checker {
     opened: bool,
     closed_at: Option<Instant>,
     successes: u32,
+    /// What counted since the circuit closed.
+    history: Vec<Outcome>,
+    /// Whether nobody answered, neither the attempts that opened it nor a probe since.
+    away: bool,
 }
 
 impl Checker {
@@ -106,6 +131,8 @@ impl Checker {
             opened: false,
             closed_at: None,
             successes: 0,
+            history: Vec::new(),
+            away: false,
         }
     }
 
@@ -115,6 +142,9 @@ impl Checker {
         self.seen += told.len();
         for change in told {
             self.generation += 1;
+            if change.to == State::Closed {
+                self.history.clear();
+            }
             match (&change.from, &change.to) {
                 (State::HalfOpen { .. }, State::Closed) => {
                     assert_eq!(cause, Some((Outcome::Success, true)), "closed without a probe's success");
@@ -139,7 +169,14 @@ impl Checker {
                     }
                     self.opened = true;
                     self.closed_at = None;
-                    let base = (5 * SECOND * 2u32.saturating_pow(self.doublings.min(10))).min(300 * SECOND);
+                    self.away = match from {
+                        State::HalfOpen { .. } => {
+                            self.away && cause.is_some_and(|(probe, _)| unanswered(probe))
+                        }
+                        _ => nobody_answered(&self.history, &change.reason),
+                    };
+                    let cap = if self.away { 20 } else { 300 };
+                    let base = (5 * SECOND * 2u32.saturating_pow(self.doublings.min(10))).min(cap * SECOND);
                     let asked = match cause {
                         Some((Outcome::Throttled(wait), _)) => wait,
                         _ => Duration::ZERO,
@@ -198,6 +235,9 @@ impl Checker {
                 let (probe, before) = (permit.is_probe(), memory(&self.gate));
                 let current = generation == self.generation;
                 permit.record(outcome, self.now);
+                if current && !probe {
+                    self.history.push(outcome);
+                }
                 if current && outcome == Outcome::Success && !probe {
                     self.successes += 1;
                 }
@@ -401,6 +441,49 @@ fn the_time_open_grows_and_is_forgotten_after_a_calm_minute() {
     assert_eq!(seconds, [5, 10, 20, 40, 80, 160, 300, 300]);
     assert_eq!(opens(true, &mut now), 300);
     assert_eq!(opens(false, &mut now), 5);
+}
+
+#[test]
+fn who_answers_nothing_is_looked_for_at_short_intervals() {
+    const LOST: Outcome = Outcome::Failure(Failure::Lost);
+    const CONNECT: Outcome = Outcome::Failure(Failure::Connect);
+    let success = Outcome::Success;
+    // What opens it, the probes that fail then, and how long it stays open each time.
+    for (trip, probes, seconds) in [
+        (vec![CONNECT; 3], vec![CONNECT; 4], vec![5, 10, 20, 20, 20]),
+        (vec![LOST; 5], vec![CONNECT, LOST, LOST], vec![5, 10, 20, 20]),
+        (vec![success, LOST, success, LOST, success, LOST], vec![LOST; 3], vec![5, 10, 20, 20]),
+        // Somebody answered: before it opened, or when it was probed.
+        (vec![LOST, LOST, FAILED, LOST, LOST], vec![LOST; 4], vec![5, 10, 20, 40, 80]),
+        (vec![success, LOST, success, FAILED, success, LOST], vec![LOST; 3], vec![5, 10, 20, 40]),
+        (vec![LOST; 5], vec![LOST, LOST, LOST, FAILED, LOST], vec![5, 10, 20, 20, 80, 160]),
+        (vec![FAILED; 5], vec![CONNECT; 3], vec![5, 10, 20, 40]),
+        (vec![FAILED, success, LOST, LOST, LOST], vec![LOST; 3], vec![5, 10, 20, 40]),
+        // What was answered before the last success is no part of what opened it.
+        (
+            vec![FAILED, success, success, success, success, success, success, LOST, LOST, LOST, LOST, LOST],
+            vec![LOST; 3],
+            vec![5, 10, 20, 20],
+        ),
+    ] {
+        let gate = Gate::new(rules(0.0));
+        let mut now = Instant::now();
+        for outcome in &trip {
+            gate.acquire(now).unwrap().record(*outcome, now);
+        }
+        let mut open = Vec::new();
+        for probe in probes.iter().map(Some).chain([None]) {
+            let State::Open { retry_at, .. } = gate.state() else {
+                panic!("{:?} after {trip:?}", gate.state())
+            };
+            open.push((retry_at - now).as_secs());
+            now = retry_at;
+            if let Some(probe) = probe {
+                gate.acquire(now).unwrap().record(*probe, now);
+            }
+        }
+        assert_eq!(open, seconds, "{trip:?}, then {probes:?}");
+    }
 }
 
 fn judge(result: &Result<&'static str, &'static str>) -> Outcome {
