@@ -33,6 +33,7 @@ pub mod breaker;
 pub mod bulkhead;
 pub mod deadline;
 pub mod health;
+pub mod in_flight;
 pub mod observe;
 pub mod rate_limit;
 pub mod restart;

@@ -5,6 +5,7 @@
 mod breaker;
 mod bulkhead;
 mod health;
+mod in_flight;
 mod retry;
 
 use std::convert::Infallible;
