@@ -83,6 +83,7 @@ pub(crate) fn class(error: &ToolError) -> &'static str {
         ToolError::UnknownTool { .. } => "unknown_tool",
         ToolError::InvalidArguments { .. } => "invalid_arguments",
         ToolError::Refused { .. } => "refused",
+        ToolError::Spawn { .. } => "spawn",
         ToolError::Start { .. } => "start",
         ToolError::Connection { .. } => "connection",
         ToolError::Server { .. } => "server",

@@ -51,6 +51,8 @@ pub(crate) fn meaning(class: Class) -> Meaning {
         | Class::Cancelled
         | Class::Rejected
         | Class::Denied
+        // Its circuit is opened for good by whoever starts it.
+        | Class::Spawn
         | Class::Internal => means(Neutral, Neutral, Resend::Never),
         Class::Stale | Class::Version => means(Neutral, Neutral, Resend::Always),
         Class::ToolFault => means(Neutral, FAILED, Resend::IfSafe),
@@ -132,6 +134,11 @@ mod tests {
                 "malformed",
                 Err(ToolError::Malformed { server: server(), reason: String::new() }),
                 "failure neutral if-safe",
+            ),
+            (
+                "spawn error",
+                Err(ToolError::Spawn { server: server(), reason: String::new(), searched: Vec::new() }),
+                "neutral neutral never",
             ),
             (
                 "start failure",

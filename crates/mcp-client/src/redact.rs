@@ -10,6 +10,9 @@ pub(crate) fn error(redactor: &Redactor, error: ToolError) -> ToolError {
     let clean = |text: String| redactor.redact(&text).into_owned();
     let lines = |lines: Vec<String>| lines.into_iter().map(clean).collect();
     match error {
+        ToolError::Spawn { server, reason, searched } => {
+            ToolError::Spawn { server, reason: clean(reason), searched }
+        }
         ToolError::Start { server, reason, stderr } => {
             ToolError::Start { server, reason: clean(reason), stderr: lines(stderr) }
         }

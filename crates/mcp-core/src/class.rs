@@ -27,6 +27,8 @@ pub enum Class {
     Version,
     /// What came back is not MCP.
     Violation,
+    /// The program cannot be run: it is not there, or is no program.
+    Spawn,
     /// The program did not start, or ended before it spoke.
     Start,
     /// The server was not reached: nothing was sent.
@@ -82,6 +84,7 @@ impl Class {
             | Self::Host
             | Self::Stale
             | Self::Version
+            | Self::Spawn
             | Self::Start
             | Self::Unreached
             | Self::NoHost
@@ -147,6 +150,7 @@ impl ToolError {
         match self {
             Self::UnknownTool { .. } | Self::InvalidArguments { .. } => Class::Caller,
             Self::Refused { .. } => Class::Denied,
+            Self::Spawn { .. } => Class::Spawn,
             Self::Start { .. } => Class::Start,
             Self::Connection { phase, .. } => Class::of_phase(*phase, Class::Lost),
             Self::Server { code, .. } => Class::of_code(*code),

@@ -71,7 +71,7 @@ pub enum ErrorKind {
 /// | `MCPValidationError` | [`ToolError::InvalidArguments`], [`ToolError::UnknownTool`] |
 /// | `MCPTimeoutError` | [`ToolError::Timeout`] |
 /// | `MCPAuthenticationError` | [`ToolError::AuthRequired`], [`ToolError::Forbidden`] |
-/// | `MCPConfigurationError` | [`ToolError::Refused`], [`ToolError::Start`] |
+/// | `MCPConfigurationError` | [`ToolError::Refused`], [`ToolError::Spawn`] |
 /// | `MCPResourceError` | [`ToolError::Server`] (a resource's error is the server's answer) |
 /// | `MCPError` (the base) | [`ToolError`] itself; its categories are [`ToolError::kind`] |
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +111,16 @@ pub enum ToolError {
         reason: String,
         /// The last lines of its standard error.
         stderr: Vec<String>,
+    },
+    /// The server's program cannot be run: it is not there, or is no program. It is not tried again until that has changed.
+    #[error("server {server} did not start: {reason}")]
+    Spawn {
+        /// The server.
+        server: ServerName,
+        /// What is wrong, with the remedy.
+        reason: String,
+        /// The folders in which it was looked for: those of its `PATH`. Empty for a program that is named by its path.
+        searched: Vec<std::path::PathBuf>,
     },
     /// The connection broke or could not be made.
     #[error("the connection to server {server} failed while {phase}: {reason}{}", tail(stderr))]
@@ -276,6 +286,7 @@ impl ToolError {
         match self {
             Self::UnknownTool { .. } | Self::InvalidArguments { .. } => ErrorKind::Caller,
             Self::Start { .. }
+            | Self::Spawn { .. }
             | Self::AuthRequired { .. }
             | Self::CredentialUnavailable { .. }
             | Self::Version { .. } => ErrorKind::Config,
@@ -297,6 +308,10 @@ impl ToolError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused { refusal, .. } => Some(refusal.hint.clone()),
+            Self::Spawn { searched, .. } if !searched.is_empty() => {
+                let folders: Vec<_> = searched.iter().map(|folder| folder.display().to_string()).collect();
+                Some(format!("its PATH was searched: {}", folders.join(", ")))
+            }
             Self::Timeout {
                 phase: Phase::Resolve | Phase::NoHost | Phase::Connect | Phase::Secure | Phase::Handshake,
                 ..

@@ -60,16 +60,16 @@ pub(crate) async fn start(
     options: &SessionOptions,
 ) -> Result<(Child, Pipes), ToolError> {
     let spec = launch.spec();
-    let failed = |reason: String| ToolError::Start { server: server.clone(), reason, stderr: Vec::new() };
+    let failed = |reason: String, searched| ToolError::Spawn { server: server.clone(), reason, searched };
     if let Some(cwd) = &spec.cwd
         && !is_folder(cwd).await
     {
-        return Err(failed(format!("its working folder {} does not exist", cwd.display())));
+        return Err(failed(format!("its working folder {} does not exist", cwd.display()), Vec::new()));
     }
     let program = {
         // The file system is asked on threads of its own: of fifty servers at once, not fifty threads.
         let _turn = LOOKUPS.acquire().await;
-        find(spec).await.map_err(failed)?
+        find(spec).await.map_err(|NotFound { reason, searched }| failed(reason, searched))?
     };
 
     // The launcher's own arguments come before the mark, the server's after it.
@@ -107,7 +107,7 @@ pub(crate) async fn start(
 
     let mut child = command.spawn().map_err(|error| {
         convert::out_of_descriptors(server, &error)
-            .unwrap_or_else(|| failed(format!("{} cannot be run: {error}", head.display())))
+            .unwrap_or_else(|| failed(format!("{} cannot be run: {error}", head.display()), Vec::new()))
     })?;
     let tree = Arc::new(Tree::new(child.id(), options.launcher.is_some()));
     let (Some(stdin), Some(stdout), Some(stderr)) =
@@ -303,11 +303,19 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
+/// Why there is no program to run.
+pub(crate) struct NotFound {
+    reason: String,
+    /// The folders of `PATH`, where it was looked for there.
+    searched: Vec<PathBuf>,
+}
+
 /// Finds the program as the child would: a path as it is, a name on the child's `PATH`.
-async fn find(spec: &LaunchSpec) -> Result<PathBuf, String> {
+pub(crate) async fn find(spec: &LaunchSpec) -> Result<PathBuf, NotFound> {
     let program = Path::new(&spec.program);
+    let not_found = |reason: String, searched| Err(NotFound { reason, searched });
     if spec.program.is_empty() {
-        return Err("its command is empty. Set command: to a program".to_owned());
+        return not_found("its command is empty. Set command: to a program".to_owned(), Vec::new());
     }
     if program.components().count() > 1 || program.is_absolute() {
         let path = match &spec.cwd {
@@ -316,12 +324,15 @@ async fn find(spec: &LaunchSpec) -> Result<PathBuf, String> {
         };
         return match executable(&path).await {
             Executable::Yes => Ok(path),
-            Executable::No => Err(format!("{} is not a program that may be run", path.display())),
-            Executable::Missing => Err(format!("{} does not exist", path.display())),
+            Executable::No => {
+                not_found(format!("{} is not a program that may be run", path.display()), Vec::new())
+            }
+            Executable::Missing => not_found(format!("{} does not exist", path.display()), Vec::new()),
         };
     }
     let path = spec.env.get("PATH").map(String::as_str).unwrap_or_default();
-    for folder in std::env::split_paths(path).filter(|folder| folder.is_absolute()) {
+    let folders: Vec<PathBuf> = std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect();
+    for folder in &folders {
         for name in names(&spec.program) {
             let candidate = folder.join(name);
             if matches!(executable(&candidate).await, Executable::Yes) {
@@ -338,7 +349,7 @@ async fn find(spec: &LaunchSpec) -> Result<PathBuf, String> {
         "bunx" | "bun" => "Install Bun, or set",
         _ => "Install it, or set",
     };
-    Err(format!("{:?} is not on PATH. {remedy} command: to its full path", spec.program))
+    not_found(format!("{:?} is not on PATH. {remedy} command: to its full path", spec.program), folders)
 }
 
 fn names(program: &str) -> Vec<String> {
@@ -373,7 +384,7 @@ fn may_run(_: &std::fs::Metadata) -> bool {
     true
 }
 
-async fn is_folder(path: &Path) -> bool {
+pub(crate) async fn is_folder(path: &Path) -> bool {
     tokio::fs::metadata(path).await.is_ok_and(|metadata| metadata.is_dir())
 }
 

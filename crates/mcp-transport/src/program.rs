@@ -1,5 +1,8 @@
 //! A server's program and its two pipes, for who speaks the protocol on them himself, such as a proxy.
 
+use std::path::PathBuf;
+use std::time::SystemTime;
+
 use mcp_core::{Admitted, LaunchSpec, ServerName, ToolError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -9,6 +12,33 @@ use crate::process::{self, Child};
 /// A running program. Dropping it kills its whole process tree at once.
 pub struct Program {
     child: Child,
+}
+
+/// The file that a launch would run, as it is now; two of them are equal where nothing has changed. It tells when a program
+/// that could not be run is worth another try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramFile {
+    /// Path, length and time of the last change; `None`: there is none that may be run.
+    file: Option<(PathBuf, u64, Option<SystemTime>)>,
+    has_folder: bool,
+}
+
+impl ProgramFile {
+    /// Looks for it where a start would. Nothing is started.
+    pub async fn look(launch: &LaunchSpec) -> Self {
+        let file = match process::find(launch).await {
+            Ok(path) => tokio::fs::metadata(&path)
+                .await
+                .ok()
+                .map(|metadata| (path, metadata.len(), metadata.modified().ok())),
+            Err(_) => None,
+        };
+        let has_folder = match &launch.cwd {
+            Some(folder) => process::is_folder(folder).await,
+            None => true,
+        };
+        Self { file, has_folder }
+    }
 }
 
 /// The two ends of a [`Program`] that the protocol uses. Dropping `stdin` is the polite way to end it.
@@ -24,7 +54,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`ToolError::Start`] where it cannot be run.
+    /// [`ToolError::Spawn`] where it cannot be run.
     pub async fn start(
         server: &ServerName,
         launch: &Admitted<LaunchSpec>,
