@@ -24,6 +24,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::decoder::UNREADABLE;
+use crate::http::{Undialled, Unresolved};
 use crate::link::Reply;
 use crate::options::DroppedTool;
 use crate::raw::{ListPage, ListedTool, NeverSent};
@@ -227,6 +228,8 @@ fn unsent(error: &(dyn Error + 'static)) -> Option<Phase> {
         match error.downcast_ref::<reqwest::Error>() {
             Some(error) if error.is_dns() => return Some(lookup(error)),
             Some(error) if error.is_connect() => phase = Some(Phase::Connect),
+            _ if error.is::<Unresolved>() => return Some(lookup(error)),
+            _ if error.is::<Undialled>() => phase = Some(Phase::Connect),
             _ => {}
         }
         // What TLS does not like comes as invalid data.

@@ -7,7 +7,10 @@ mod events;
 mod headers;
 pub(crate) mod heard;
 mod merged;
+mod plain;
 mod posts;
+mod response;
+mod unpack;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +26,12 @@ use rmcp::transport::streamable_http_client::{
 use tokio::sync::mpsc;
 
 use self::awaited::Awaited;
-pub(crate) use self::dial::{Dialer, Endpoint, endpoint, within_origin};
+pub(crate) use self::dial::{Dialer, Endpoint, Unresolved, endpoint, within_origin};
 pub(crate) use self::events::{Event, Events};
 use self::merged::Merged;
-use self::posts::Limits;
+pub(crate) use self::plain::Undialled;
 pub(crate) use self::posts::{Error, Posts, SessionId, refusal};
+use self::posts::{Limits, Way};
 use crate::breach::Breaches;
 use crate::oauth::AuthorizedClient;
 use crate::options::SessionOptions;
@@ -49,7 +53,7 @@ pub(crate) fn transport(
     endpoint: Endpoint,
     options: &SessionOptions,
 ) -> (impl Transport<RoleClient> + use<> + 'static, Posts) {
-    let Endpoint { client, url, headers, login } = endpoint;
+    let Endpoint { client, plain, url, headers, login } = endpoint;
     let mut reconnect = ExponentialBackoff::default();
     reconnect.max_times = Some(RECONNECTS);
     reconnect.max_delay = Some(RECONNECT_PAUSE);
@@ -66,7 +70,8 @@ pub(crate) fn transport(
     let breaches = Breaches::default();
     breaches.report_to(server, options.breaches.as_ref());
     let awaited = Awaited::default();
-    let posts = Posts::new(client.clone(), url, &headers, session, limits, (awaited.clone(), breaches));
+    let way = Way { client: client.clone(), plain, url };
+    let posts = Posts::new(way, &headers, session, limits, (awaited.clone(), breaches));
     let rmcp = StreamableHttpClientTransport::with_client(client, config);
     (Merged::new(rmcp, taken, awaited), posts)
 }

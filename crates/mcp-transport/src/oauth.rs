@@ -17,7 +17,7 @@ use std::sync::Arc;
 use mcp_core::{BoxFuture, ServerName};
 use url::Url;
 
-pub(crate) use self::client::AuthorizedClient;
+pub(crate) use self::client::{AuthorizedClient, bear};
 pub(crate) use self::login::Login;
 pub use self::tokens::{FileTokens, MemoryTokens};
 

@@ -34,7 +34,7 @@ pub(crate) struct Stream {
 /// something else than a stream that names an address of the same origin, [`ToolError::Connection`] where there is none.
 pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) -> Result<Stream, ToolError> {
     let malformed = |reason: String| ToolError::Malformed { server: server.clone(), reason };
-    let Endpoint { client, url: base, headers, login } = endpoint;
+    let Endpoint { client, url: base, headers, login, .. } = endpoint;
     let client = AuthorizedClient::new(client, login);
     let get = |token| {
         let mut request = Request::new(Method::GET, base.clone());
@@ -86,7 +86,11 @@ async fn send(
     request.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     let server = request.url().clone();
     let response = client.execute(request, token).await?;
-    if response.status().is_success() { Ok(response) } else { Err(http::refusal(&response, &server)) }
+    if response.status().is_success() {
+        Ok(response)
+    } else {
+        Err(http::refusal(response.status(), response.headers(), &server))
+    }
 }
 
 impl Stream {

@@ -3,26 +3,30 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::{HttpConnector, dns};
 use hyper_util::client::proxy::matcher::Matcher;
-use mcp_core::{Admitted, Guard, Refusal, RemoteSpec, ServerName, ToolError};
+use mcp_core::{Admitted, BoxFuture, Guard, Refusal, RemoteSpec, ServerName, ToolError};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, NoProxy, Proxy, StatusCode};
+use tower_service::Service;
 use url::{Host, Url};
 
+use super::plain::Plain;
 use crate::oauth::Login;
 use crate::options::{Proxies, SessionOptions};
 
 /// The limit for a connection, TLS included.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// Redirects followed for one request.
 const REDIRECTS: usize = 4;
 /// How long a connection is kept that nobody uses. Common servers close theirs after 5 s: a request that meets the end of its
 /// connection is one of which nobody knows whether it arrived.
-const IDLE: Duration = Duration::from_secs(4);
+pub(super) const IDLE: Duration = Duration::from_secs(4);
 /// How often a quiet far end is asked whether it is there, and how often it may fail to answer.
 const KEEPALIVE: (Duration, u32) = (Duration::from_secs(15), 3);
 /// The limit for resolving a name that a proxy will resolve again.
@@ -33,6 +37,8 @@ const CERTIFICATES: u64 = 4 * 1024 * 1024;
 /// How one server is reached.
 pub(crate) struct Endpoint {
     pub(crate) client: reqwest::Client,
+    /// The shorter way of requests, where there is one.
+    pub(crate) plain: Option<Plain>,
     pub(crate) url: Url,
     pub(crate) headers: HashMap<HeaderName, HeaderValue>,
     pub(crate) login: Option<Arc<Login>>,
@@ -67,6 +73,7 @@ pub(crate) async fn endpoint(
         .await
         .map_err(|refusal| ToolError::Refused { server: server.clone(), refusal })?;
     let client = dialer.client(Policy::custom(same_origin)).map_err(unusable)?;
+    let plain = Plain::to(&spec.url, &dialer);
     let login = match &options.oauth {
         // A configured header is the login.
         Some(oauth) if !headers.contains_key(&AUTHORIZATION) => {
@@ -75,7 +82,7 @@ pub(crate) async fn endpoint(
         }
         _ => None,
     };
-    Ok(Endpoint { client, url: spec.url.clone(), headers, login })
+    Ok(Endpoint { client, plain, url: spec.url.clone(), headers, login })
 }
 
 /// What all clients of one session have in common. A pool is one session's alone: what one server's user lets it reach,
@@ -152,15 +159,44 @@ impl Dialer {
         if let Some(proxy) = &self.proxies.https {
             builder = builder.proxy(Proxy::https(proxy.clone()).map_err(of_proxy)?.no_proxy(exempt()));
         }
-        let resolver = GuardedResolver {
-            server: self.server.clone(),
-            guard: self.guard.clone(),
-            proxies: self.proxies.hosts(),
-        };
         builder
-            .dns_resolver(resolver)
+            .dns_resolver(self.resolver())
             .build()
             .map_err(|error| format!("the HTTP client cannot be built: {}", error.without_url()))
+    }
+
+    fn resolver(&self) -> GuardedResolver {
+        GuardedResolver {
+            server: self.server.clone(),
+            guard: self.guard.clone(),
+            proxies: self.proxies.hosts().into(),
+        }
+    }
+
+    /// Opens connections as those of a client are, without TLS and without a proxy.
+    pub(super) fn connector(&self) -> HttpConnector<GuardedResolver> {
+        let mut connector = HttpConnector::new_with_resolver(self.resolver());
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_keepalive(Some(KEEPALIVE.0));
+        connector.set_keepalive_interval(Some(KEEPALIVE.0));
+        connector.set_keepalive_retries(Some(KEEPALIVE.1));
+        connector
+    }
+
+    /// Whether requests to this address go through a proxy.
+    pub(super) fn is_proxied(&self, url: &Url) -> bool {
+        url.as_str().parse().is_ok_and(|uri| self.proxied.intercept(&uri).is_some())
+    }
+
+    /// How many connections are kept that nobody uses.
+    pub(super) fn idle(&self) -> usize {
+        self.idle
+    }
+
+    /// How this program calls itself.
+    pub(crate) fn agent(&self) -> &str {
+        &self.agent
     }
 
     /// Asks about an address that nobody will resolve here, or that somebody else will resolve again.
@@ -179,8 +215,7 @@ impl Dialer {
             Some(Host::Ipv6(address)) => return ask(address.into()),
             Some(Host::Domain(_)) | None => {}
         }
-        let uri = url.as_str().parse::<oauth2::http::Uri>();
-        if !uri.is_ok_and(|uri| self.proxied.intercept(&uri).is_some()) {
+        if !self.is_proxied(url) {
             // The resolver asks.
             return Ok(());
         }
@@ -224,50 +259,95 @@ pub(crate) fn within_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 
 /// Follows what keeps method, body and origin: everything else would lose the message or give the headers away.
 fn same_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-    if !same {
-        let elsewhere = attempt.url().host_str().unwrap_or_default().to_owned();
-        return attempt.error(Refusal {
+    let previous = attempt.previous();
+    let Some(first) = previous.first() else { return attempt.stop() };
+    match redirect(attempt.status(), first, attempt.url(), previous.len()) {
+        Redirect::Follow => attempt.follow(),
+        Redirect::Stop => attempt.stop(),
+        Redirect::Refuse(refusal) => attempt.error(refusal),
+    }
+}
+
+/// What is made of a redirect.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Redirect {
+    /// The request is sent again, to where it leads.
+    Follow,
+    /// It is the answer.
+    Stop,
+    /// It must not be followed.
+    Refuse(Refusal),
+}
+
+/// Judges the redirect to `to` of a request that went to `first`; it is the `hops`-th of that request.
+pub(super) fn redirect(status: StatusCode, first: &Url, to: &Url, hops: usize) -> Redirect {
+    if first.origin() != to.origin() {
+        let elsewhere = to.host_str().unwrap_or_default();
+        return Redirect::Refuse(Refusal {
             rule: "url-origin",
             reason: format!("it redirects to {elsewhere}, which is another place than the server"),
             hint: "put the address it leads to into url: if it is right".to_owned(),
         });
     }
-    let keeps_body =
-        matches!(attempt.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
-    if keeps_body && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
+    let keeps_body = matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+    if keeps_body && hops <= REDIRECTS { Redirect::Follow } else { Redirect::Stop }
 }
 
+/// A name that could not be resolved.
+#[derive(Debug, thiserror::Error)]
+#[error("the name could not be resolved")]
+pub(crate) struct Unresolved(#[source] std::io::Error);
+
 /// Resolves names and lets only admitted addresses be dialled, each time anew.
-struct GuardedResolver {
+#[derive(Clone)]
+pub(super) struct GuardedResolver {
     server: ServerName,
     guard: Arc<dyn Guard>,
     /// Hosts of proxies. Whoever set them up wants them dialled, wherever they are.
-    proxies: Vec<String>,
+    proxies: Arc<[String]>,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl GuardedResolver {
+    async fn addresses(self, host: &str) -> Result<std::vec::IntoIter<SocketAddr>, BoxError> {
+        let found = tokio::net::lookup_host((host, 0)).await.map_err(Unresolved)?;
+        if self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(host)) {
+            return Ok(found.collect::<Vec<_>>().into_iter());
+        }
+        let mut refused = None;
+        let mut admitted: Vec<SocketAddr> = Vec::new();
+        for address in found {
+            match self.guard.admit_address(&self.server, host, address.ip()) {
+                Ok(()) => admitted.push(address),
+                Err(refusal) => refused = Some(refusal),
+            }
+        }
+        match refused {
+            Some(refusal) if admitted.is_empty() => Err(refusal.into()),
+            _ => Ok(admitted.into_iter()),
+        }
+    }
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (server, guard) = (self.server.clone(), self.guard.clone());
-        let is_proxy = self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(name.as_str()));
-        Box::pin(async move {
-            let host = name.as_str();
-            if is_proxy {
-                let addresses: Vec<_> = tokio::net::lookup_host((host, 0)).await?.collect();
-                return Ok(Box::new(addresses.into_iter()) as Addrs);
-            }
-            let mut refused = None;
-            let mut admitted: Vec<SocketAddr> = Vec::new();
-            for address in tokio::net::lookup_host((host, 0)).await? {
-                match guard.admit_address(&server, host, address.ip()) {
-                    Ok(()) => admitted.push(address),
-                    Err(refusal) => refused = Some(refusal),
-                }
-            }
-            match refused {
-                Some(refusal) if admitted.is_empty() => Err(refusal.into()),
-                _ => Ok(Box::new(admitted.into_iter()) as Addrs),
-            }
-        })
+        let resolver = self.clone();
+        Box::pin(async move { Ok(Box::new(resolver.addresses(name.as_str()).await?) as Addrs) })
+    }
+}
+
+impl Service<dns::Name> for GuardedResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: dns::Name) -> Self::Future {
+        let resolver = self.clone();
+        Box::pin(async move { resolver.addresses(name.as_str()).await })
     }
 }

@@ -4,8 +4,8 @@
 //! request, though, it decodes by trying one type after another, hands messages through three tasks, and opens a
 //! connection each time. Here the task that asked writes the bytes, reads the bytes, and decodes them once.
 //!
-//! The client underneath is reqwest's: its pool, TLS, HTTP/2 and proxies are what a hand-made client on hyper would have to
-//! repeat, and what it costs above hyper is small against what a server costs.
+//! What is encrypted or goes through a proxy goes through reqwest: its TLS, HTTP/2 and proxies are what a hand-made client
+//! would have to repeat. The rest goes on connections that this task drives itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use mcp_core::Schema;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, StatusCode};
 use rmcp::model::{JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::auth::WWWAuthenticateParams;
 use rmcp::transport::streamable_http_client::{
@@ -31,18 +30,20 @@ use super::awaited::Awaited;
 use super::events::{Event, Events};
 use super::headers::{self, ParamHeader};
 use super::heard::{self, Heard};
+use super::plain::Plain;
+use super::response::{Kind, Response};
+use super::unpack;
 use crate::breach::{Breach, Breaches};
-use crate::oauth::AuthorizedClient;
+use crate::oauth::{self, AuthorizedClient};
 use crate::options::ProgressSender;
 use crate::raw::{self, Ids, Request};
+use crate::traced;
 
 pub(crate) type Error = StreamableHttpError<reqwest::Error>;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
-const EVENT_STREAM: &str = "text/event-stream";
-const JSON: &str = "application/json";
 /// How much of an error's body is read to find a JSON-RPC error in it.
 const ERROR_BODY: usize = 64 * 1024;
 /// How long the opening of a session waits for its stream.
@@ -95,10 +96,36 @@ impl SessionId {
     }
 }
 
-/// The way of requests to one server.
+/// How requests reach one server.
+pub(super) struct Way {
+    pub(super) client: AuthorizedClient,
+    /// The shorter way, where there is one.
+    pub(super) plain: Option<Plain>,
+    pub(super) url: Url,
+}
+
+impl Way {
+    async fn send(
+        &self,
+        method: Method,
+        mut headers: HeaderMap,
+        body: Option<Bytes>,
+        token: Option<String>,
+    ) -> Result<Response, Error> {
+        if let Some(plain) = &self.plain {
+            oauth::bear(&mut headers, token)?;
+            return Ok(plain.send(&method, &self.url, headers, body).await?.into());
+        }
+        let mut request = reqwest::Request::new(method, self.url.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = body.map(Into::into);
+        Ok(self.client.execute(request, token).await?.into())
+    }
+}
+
+/// The way of requests to one server, and what they have in common.
 pub(crate) struct Posts {
-    client: AuthorizedClient,
-    url: Url,
+    way: Way,
     /// What goes with each request.
     headers: HeaderMap,
     session: SessionId,
@@ -126,14 +153,13 @@ impl Limits {
     /// The next piece of a body.
     async fn chunk(self, response: &mut Response) -> Result<Option<Bytes>, Error> {
         let chunk = response.chunk();
-        let chunk = match self.silence {
+        match self.silence {
             Some(silence) => tokio::time::timeout(silence, chunk).await.map_err(|_| {
                 let reason = format!("the answer brought nothing for {silence:?}");
                 std::io::Error::new(std::io::ErrorKind::TimedOut, reason)
             })?,
             None => chunk.await,
-        };
-        Ok(chunk.map_err(reqwest::Error::without_url)?)
+        }
     }
 }
 
@@ -147,8 +173,7 @@ enum Body {
 
 impl Posts {
     pub(super) fn new(
-        client: AuthorizedClient,
-        url: Url,
+        way: Way,
         configured: &HashMap<HeaderName, HeaderValue>,
         session: SessionId,
         limits: Limits,
@@ -157,13 +182,11 @@ impl Posts {
         let mut headers = HeaderMap::with_capacity(configured.len() + 8);
         headers.extend(configured.iter().map(|(name, value)| (name.clone(), value.clone())));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-        // What was not compressed cannot swell: a limit on the bytes that arrive is one on what they become.
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(Kind::Json.name()));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(unpack::accepted(&way.url)));
         let others = session.others.clone();
         Self {
-            client,
-            url,
+            way,
             headers,
             session,
             modern: false,
@@ -269,7 +292,7 @@ impl Posts {
             headers
         };
         let post = |token| self.post(headers(), line.clone(), token, session.is_some());
-        let body = self.client.with_token(post).await?;
+        let body = self.way.client.with_token(post).await?;
         match body {
             Body::Error(error) => Ok(error),
             Body::Whole(response) => {
@@ -288,27 +311,25 @@ impl Posts {
         token: Option<String>,
         in_session: bool,
     ) -> Result<Body, Error> {
-        let mut request = reqwest::Request::new(Method::POST, self.url.clone());
-        *request.headers_mut() = headers;
-        *request.body_mut() = Some(line.into());
-        let response = self.client.execute(request, token).await?;
+        let session = headers.get(SESSION).cloned();
+        let response = self.way.send(Method::POST, headers, Some(line), token).await?;
+        traced::posted(response.version(), session.as_ref().map(HeaderValue::as_bytes));
         let status = response.status();
         if status == StatusCode::NOT_FOUND && in_session {
+            response.done();
             return Err(Error::SessionExpired);
         }
         if !status.is_success() {
             return self.refused(response).await;
         }
-        match (kind(&response), response.headers().get(CONTENT_ENCODING)) {
-            (_, Some(encoding)) if encoding != "identity" => Err(Error::UnexpectedServerResponse(
-                format!("an answer in the encoding {encoding:?}, which was not asked for").into(),
-            )),
-            (Some(JSON), _) => Ok(Body::Whole(response)),
-            (Some(EVENT_STREAM), _) => Ok(Body::Stream(response)),
-            _ if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
+        match response.kind() {
+            Some(Kind::Json) => Ok(Body::Whole(response.unpacked()?)),
+            Some(Kind::Events) => Ok(Body::Stream(response.unpacked()?)),
+            None if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
+                response.done();
                 Err(Error::UnexpectedServerResponse("it takes the request and answers nothing".into()))
             }
-            _ => {
+            None => {
                 let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
                 let kind = kind.map(|kind| String::from_utf8_lossy(kind).chars().take(100).collect());
                 Err(Error::UnexpectedContentType(kind))
@@ -318,10 +339,11 @@ impl Posts {
 
     /// Reads what comes with a status that says no: the error of JSON-RPC, or the status.
     async fn refused(&self, response: Response) -> Result<Body, Error> {
-        let error = refusal(&response, &self.url);
+        let error = refusal(response.status(), response.headers(), &self.way.url);
         let says_more = matches!(&error, Error::HttpStatus(status) if !matches!(status.status, 403 | 429));
-        if says_more
-            && kind(&response) == Some(JSON)
+        if !says_more || response.kind() != Some(Kind::Json) {
+            response.done();
+        } else if let Ok(response) = response.unpacked()
             && let Ok(body) = read(response, Limits { bytes: ERROR_BODY, ..self.limits }).await
             && matches!(raw::read::<Value>(&body), raw::Answer::Error { .. })
         {
@@ -351,6 +373,7 @@ impl Posts {
                 match event {
                     Some(event @ Event { .. }) if event.is_message() && !event.data.is_empty() => {
                         if let Some(answer) = self.take(event.data.freeze(), id, progress).await {
+                            response.done();
                             return Ok(answer);
                         }
                         continue;
@@ -361,6 +384,8 @@ impl Posts {
                 match self.limits.chunk(&mut response).await {
                     Ok(Some(bytes)) => events.push(&bytes),
                     Ok(None) => break,
+                    // It is there, and makes no sense.
+                    Err(error @ Error::UnexpectedServerResponse(_)) => return Err(error),
                     Err(error) => {
                         tracing::debug!(%error, "a stream of events broke");
                         break;
@@ -385,7 +410,7 @@ impl Posts {
         let Some(last) = last else { return Err(Error::UnexpectedEndOfStream) };
         let mut headers = self.headers.clone();
         headers.remove(CONTENT_TYPE);
-        headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        headers.insert(ACCEPT, HeaderValue::from_static(Kind::Events.name()));
         headers.insert(LAST_EVENT, last);
         if let Some(session) = session {
             headers.insert(SESSION, session.clone());
@@ -394,7 +419,7 @@ impl Posts {
             let grown = BACKOFF.0.saturating_mul(1 << *attempts).min(BACKOFF.1);
             *attempts += 1;
             tokio::time::sleep(events.retry().unwrap_or(grown).clamp(RETRY.0, RETRY.1)).await;
-            match self.client.with_token(|token| self.open(headers.clone(), token)).await {
+            match self.way.client.with_token(|token| self.open(headers.clone(), token)).await {
                 Ok(response) => {
                     events.restart();
                     return Ok(response);
@@ -408,17 +433,15 @@ impl Posts {
     }
 
     async fn open(&self, headers: HeaderMap, token: Option<String>) -> Result<Response, Error> {
-        let mut request = reqwest::Request::new(Method::GET, self.url.clone());
-        *request.headers_mut() = headers;
-        let response = self.client.execute(request, token).await?;
+        let response = self.way.send(Method::GET, headers, None, token).await?;
         if !response.status().is_success() {
             self.refused(response).await?;
             return Err(Error::ServerDoesNotSupportSse);
         }
-        if kind(&response) != Some(EVENT_STREAM) {
+        if response.kind() != Some(Kind::Events) {
             return Err(Error::ServerDoesNotSupportSse);
         }
-        Ok(response)
+        response.unpacked()
     }
 
     /// Takes what a response brings: the answer, where it is that.
@@ -430,7 +453,7 @@ impl Posts {
                 Heard::Progress(report) => {
                     if let Some(progress) = progress {
                         // A full channel loses this report: the next one says more.
-                        let _ = progress.try_send(report);
+                        progress.report(report);
                     }
                 }
                 Heard::Other(message) if self.modern && matches!(*message, JsonRpcMessage::Request(_)) => {
@@ -449,8 +472,7 @@ impl Posts {
 }
 
 /// The error of a status that says no.
-pub(crate) fn refusal(response: &Response, url: &Url) -> Error {
-    let (status, headers) = (response.status(), response.headers());
+pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, url: &Url) -> Error {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     match (status, text(WWW_AUTHENTICATE)) {
         // Where a login is made can be found without a challenge, too.
@@ -465,38 +487,32 @@ pub(crate) fn refusal(response: &Response, url: &Url) -> Error {
     }
 }
 
-/// The media type, if it is one of the two that carry messages.
-fn kind(response: &Response) -> Option<&'static str> {
-    let kind = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    [JSON, EVENT_STREAM].into_iter().find(|known| known.eq_ignore_ascii_case(kind))
-}
-
 /// Reads a body up to a limit.
 async fn read(mut response: Response, limits: Limits) -> Result<Bytes, Error> {
     let limit = limits.bytes;
     let too_large = |length: usize| length > limit;
-    if response.content_length().is_some_and(|length| usize::try_from(length).map_or(true, too_large)) {
+    let length = response.length().map_or(Ok(0), usize::try_from).unwrap_or(usize::MAX);
+    if too_large(length) {
         return Err(Error::ResponseBodyTooLarge { max_size: limit });
     }
-    let Some(first) = limits.chunk(&mut response).await? else { return Ok(Bytes::new()) };
-    let Some(second) = limits.chunk(&mut response).await? else {
-        return if too_large(first.len()) {
-            Err(Error::ResponseBodyTooLarge { max_size: limit })
-        } else {
-            Ok(first)
-        };
-    };
-    let mut whole = BytesMut::from(&first[..]);
-    let mut next = Some(second);
-    while let Some(bytes) = next {
-        whole.extend_from_slice(&bytes);
-        if too_large(whole.len()) {
+    let first = limits.chunk(&mut response).await?.unwrap_or_default();
+    if too_large(first.len()) {
+        return Err(Error::ResponseBodyTooLarge { max_size: limit });
+    }
+    // Most come in one piece, and that is not copied.
+    let mut more = BytesMut::new();
+    while let Some(bytes) = limits.chunk(&mut response).await? {
+        if more.is_empty() {
+            more.reserve(length);
+            more.extend_from_slice(&first);
+        }
+        if too_large(more.len() + bytes.len()) {
             return Err(Error::ResponseBodyTooLarge { max_size: limit });
         }
-        next = limits.chunk(&mut response).await?;
+        more.extend_from_slice(&bytes);
     }
-    Ok(whole.freeze())
+    response.done();
+    Ok(if more.is_empty() { first } else { more.freeze() })
 }
 
 fn nonsense(body: &[u8]) -> Error {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use oauth2::http::header::AUTHORIZATION;
-use oauth2::http::{HeaderName, HeaderValue};
+use oauth2::http::{HeaderMap, HeaderName, HeaderValue};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
@@ -45,13 +45,7 @@ impl AuthorizedClient {
         mut request: reqwest::Request,
         token: Option<String>,
     ) -> Result<reqwest::Response, Error> {
-        if let Some(token) = token {
-            let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-                Error::UnexpectedServerResponse("the login's token is none that HTTP can carry".into())
-            })?;
-            value.set_sensitive(true);
-            request.headers_mut().insert(AUTHORIZATION, value);
-        }
+        bear(request.headers_mut(), token)?;
         Ok(self.http.execute(request).await?)
     }
 
@@ -100,6 +94,22 @@ impl AuthorizedClient {
             }
         }
     }
+}
+
+/// Puts a token into the headers of a request.
+///
+/// # Errors
+///
+/// For a token that HTTP cannot carry.
+pub(crate) fn bear(headers: &mut HeaderMap, token: Option<String>) -> Result<(), Error> {
+    if let Some(token) = token {
+        let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
+            Error::UnexpectedServerResponse("the login's token is none that HTTP can carry".into())
+        })?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(())
 }
 
 impl StreamableHttpClient for AuthorizedClient {

@@ -16,6 +16,8 @@ mod host;
 mod http;
 mod memory;
 mod oauth;
+mod packed;
+mod plain;
 mod posts;
 mod sse;
 mod support;

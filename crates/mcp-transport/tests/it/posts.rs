@@ -22,19 +22,21 @@ fn script(era: Era, reply: impl Into<CallReply>) -> ServerScript {
     ServerScript::new().era(era).tool(ToolScript::new("do").replies(reply))
 }
 
-async fn open(url: &str, options: SessionOptions) -> Session {
+pub(crate) async fn open(url: &str, options: SessionOptions) -> Session {
     let spec = RemoteSpec { url: url.parse().unwrap(), headers: BTreeMap::new() };
     soon(Session::http(name(), Admitted::by_guard(spec), Arc::new(Gatekeeper::default()), options))
         .await
         .unwrap()
 }
 
-async fn call(session: &Session) -> Result<ToolOutput, ToolError> {
+pub(crate) async fn call(session: &Session) -> Result<ToolOutput, ToolError> {
     soon(session.call_tool(&tool("do"), JsonObject::new(), None)).await
 }
 
 /// A server of 2025-11-25 that answers the handshake, and calls as the test says.
-fn server(calls: impl Fn(&HttpRequest, &Value) -> HttpReply + Send + Sync + 'static) -> HttpServer {
+pub(crate) fn server(
+    calls: impl Fn(&HttpRequest, &Value) -> HttpReply + Send + Sync + 'static,
+) -> HttpServer {
     HttpServer::start(Arc::new(move |request| {
         let message = request.json();
         match (request.method.as_str(), message["method"].as_str()) {
@@ -56,7 +58,7 @@ fn server(calls: impl Fn(&HttpRequest, &Value) -> HttpReply + Send + Sync + 'sta
     }))
 }
 
-fn result(message: &Value, text: &str) -> Value {
+pub(crate) fn result(message: &Value, text: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": message["id"], "result": {"content": [{"type": "text", "text": text}]}})
 }
 
@@ -97,7 +99,9 @@ async fn a_stream_brings_progress_questions_and_the_answer() {
     }));
     let session = open(&server.url("/mcp"), SessionOptions::default()).await;
     let (sender, mut reports) = mpsc::channel(8);
-    let output = soon(session.call_tool(&tool("do"), JsonObject::new(), Some(sender))).await.unwrap();
+    let output = soon(session.call_tool(&tool("do"), JsonObject::new(), Some(std::sync::Arc::new(sender))))
+        .await
+        .unwrap();
     // Nothing was offered, and the server is told so while it is at work.
     assert_eq!(output.to_text(), "-32601");
     let mut seen = Vec::new();
@@ -163,7 +167,10 @@ async fn a_broken_stream_is_taken_up_where_it_broke_and_the_call_made_once() {
         let session = open(&server.url(), SessionOptions::default()).await;
         server.fail_method("tools/call", 1, HttpFault::Cut(cut));
         let (sender, _reports) = mpsc::channel(8);
-        let output = soon(session.call_tool(&tool("do"), JsonObject::new(), Some(sender))).await.unwrap();
+        let output =
+            soon(session.call_tool(&tool("do"), JsonObject::new(), Some(std::sync::Arc::new(sender))))
+                .await
+                .unwrap();
         assert_eq!((output.to_text().as_str(), server.executed()), ("whole", 1));
         let requests = server.http().requests();
         let resumed: Vec<_> = requests.iter().filter_map(|r| r.header("last-event-id")).collect();
