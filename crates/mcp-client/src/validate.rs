@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use jsonschema::{PatternOptions, Validator};
@@ -16,6 +16,8 @@ use serde_json::Value;
 use tower::{Layer, Service};
 
 use crate::pipeline::Request;
+
+mod plain;
 
 /// The largest arguments of a call, bytes as JSON.
 pub const ARGUMENT_BYTES: usize = 10 * 1024 * 1024;
@@ -32,9 +34,10 @@ const PROBLEM_CHARS: usize = 300;
 /// Steps of a regular expression with look-around or references before it is given up.
 const BACKTRACKING: usize = 100_000;
 
-/// The compiled schemas of one server, each compiled once, when its tool is first called.
+/// The schemas of one server: each is read when its tool is first called, and compiled once, when a value does not plainly
+/// fit.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Validators(Arc<Mutex<HashMap<(ToolName, Side), Compiled>>>);
+pub(crate) struct Validators(Arc<Mutex<HashMap<(ToolName, Side), Arc<Known>>>>);
 
 /// Which of a tool's two schemas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,11 +46,13 @@ enum Side {
     Output,
 }
 
-#[derive(Debug, Clone)]
-struct Compiled {
+#[derive(Debug)]
+struct Known {
     schema: Schema,
+    /// `None`: nobody can read it.
+    tree: Option<Value>,
     /// `None`: the schema is no use.
-    validator: Option<Arc<Validator>>,
+    validator: OnceLock<Option<Validator>>,
 }
 
 /// Checks the arguments of a call against the limits and the tool's schema, as every call's are before it is sent.
@@ -79,7 +84,11 @@ impl Validators {
         if let Err(refusal) = args::bounds(fields) {
             return invalid(vec![format!("{}; {}", refusal.reason, refusal.hint)]);
         }
-        let Some(validator) = self.compiled(tool, Side::Input, &tool.input_schema) else { return Ok(()) };
+        let known = self.known(tool, Side::Input, &tool.input_schema);
+        if known.surely_fits(arguments) {
+            return Ok(());
+        }
+        let Some(validator) = known.validator(tool) else { return Ok(()) };
         let problems: Vec<String> = validator
             .iter_errors(arguments)
             // A pattern that takes too long says nothing about the value.
@@ -108,10 +117,11 @@ impl Validators {
         else {
             return;
         };
-        let fits = depth([structured], ARGUMENT_DEPTH).is_some()
-            && self
-                .compiled(tool, Side::Output, schema)
-                .is_none_or(|validator| validator.is_valid(structured));
+        let fits = depth([structured], ARGUMENT_DEPTH).is_some() && {
+            let known = self.known(tool, Side::Output, schema);
+            known.surely_fits(structured)
+                || known.validator(tool).is_none_or(|validator| validator.is_valid(structured))
+        };
         if !fits {
             tracing::warn!(
                 server = %tool.server,
@@ -122,34 +132,46 @@ impl Validators {
         }
     }
 
-    fn compiled(&self, tool: &ToolSpec, side: Side, schema: &Schema) -> Option<Arc<Validator>> {
+    fn known(&self, tool: &ToolSpec, side: Side, schema: &Schema) -> Arc<Known> {
         let key = (tool.name.clone(), side);
         let known = {
-            let compiled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            compiled.get(&key).filter(|known| known.schema.is_same(schema)).cloned()
+            let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.get(&key).filter(|known| known.schema.is_same(schema)).cloned()
         };
         if let Some(known) = known {
-            return known.validator;
+            return known;
         }
-        let validator = match compile(schema) {
-            Ok(validator) => Some(Arc::new(validator)),
-            Err(reason) => {
-                tracing::warn!(
-                    server = %tool.server,
-                    tool = %tool.name,
-                    reason = %cut(reason.escape_debug().to_string()),
-                    "the tool's schema is no use; nothing is checked against it"
-                );
-                None
-            }
-        };
-        let compiled = Compiled { schema: schema.clone(), validator: validator.clone() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, compiled);
-        validator
+        let tree = read(schema).inspect_err(|reason| useless(tool, reason)).ok();
+        let known = Arc::new(Known { schema: schema.clone(), tree, validator: OnceLock::new() });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, known.clone());
+        known
     }
 }
 
-fn compile(schema: &Schema) -> Result<Validator, String> {
+impl Known {
+    fn surely_fits(&self, value: &Value) -> bool {
+        self.tree.as_ref().is_none_or(|tree| plain::surely_fits(tree, value))
+    }
+
+    fn validator(&self, tool: &ToolSpec) -> Option<&Validator> {
+        let compiled = || {
+            let tree = self.tree.as_ref()?;
+            compile(tree).inspect_err(|reason| useless(tool, reason)).ok()
+        };
+        self.validator.get_or_init(compiled).as_ref()
+    }
+}
+
+fn useless(tool: &ToolSpec, reason: &str) {
+    tracing::warn!(
+        server = %tool.server,
+        tool = %tool.name,
+        reason = %cut(reason.escape_debug().to_string()),
+        "the tool's schema is no use; nothing is checked against it"
+    );
+}
+
+fn read(schema: &Schema) -> Result<Value, String> {
     if schema.as_str().len() > SCHEMA_BYTES {
         return Err(format!("it is larger than {} KiB", SCHEMA_BYTES >> 10));
     }
@@ -157,10 +179,14 @@ fn compile(schema: &Schema) -> Result<Validator, String> {
     if depth([&schema], SCHEMA_DEPTH).is_none() {
         return Err(format!("it is nested deeper than {SCHEMA_DEPTH} levels"));
     }
+    Ok(schema)
+}
+
+fn compile(schema: &Value) -> Result<Validator, String> {
     jsonschema::options()
         .offline()
         .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(BACKTRACKING).size_limit(1 << 20))
-        .build(&schema)
+        .build(schema)
         .map_err(|error| error.to_string())
 }
 
@@ -265,11 +291,11 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        without_nulls(&request.spec, &mut request.call.arguments);
-        let arguments = Value::Object(std::mem::take(&mut request.call.arguments));
+        without_nulls(&request.spec, &mut Arc::make_mut(&mut request.call).arguments);
+        let arguments = Value::Object(std::mem::take(&mut request.call_mut().arguments));
         let checked = self.validators.check(&request.spec, &arguments);
         if let Value::Object(arguments) = arguments {
-            request.call.arguments = arguments;
+            request.call_mut().arguments = arguments;
         }
         match checked {
             Ok(()) => {
@@ -462,12 +488,14 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_compiled_once_until_it_changes() {
+    fn a_schema_is_read_once_until_it_changes_and_compiled_where_a_value_is_in_doubt() {
         let validators = Validators::default();
         let spec = tool(json!({"type": "object"}));
-        let compiled = |tool: &ToolSpec| validators.compiled(tool, Side::Input, &tool.input_schema).unwrap();
-        let first = compiled(&spec);
-        assert!(Arc::ptr_eq(&first, &compiled(&spec.clone())));
-        assert!(!Arc::ptr_eq(&first, &compiled(&tool(json!({"type": "object"})))));
+        let known = |tool: &ToolSpec| validators.known(tool, Side::Input, &tool.input_schema);
+        let first = known(&spec);
+        assert!(validators.check(&spec, &json!({"a": 1})).is_ok() && first.validator.get().is_none());
+        assert!(first.validator(&spec).is_some());
+        assert!(Arc::ptr_eq(&first, &known(&spec.clone())));
+        assert!(!Arc::ptr_eq(&first, &known(&tool(json!({"type": "object"})))));
     }
 }
