@@ -8,9 +8,12 @@ use tokio::sync::Notify;
 use crate::state::Limit;
 use crate::team::Limits;
 
-/// Counts tokens, money and tool calls of a run. Cheap to clone.
+/// Counts tokens, money and tool calls of a run, against its limits. Cheap to clone; clones share it.
+///
+/// A run has one of its own ([`crate::run`]), unless it is given one ([`crate::run_when`]): then others can spend from it
+/// too, such as a server that has an agent's model asked.
 #[derive(Debug, Clone)]
-pub(crate) struct Budget(Arc<Inner>);
+pub struct Budget(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -35,8 +38,18 @@ pub(crate) struct AgentSpent {
     pub(crate) tool_calls: u32,
 }
 
+impl Spent {
+    fn total(&self) -> Usage {
+        let mut total = Usage::default();
+        self.agents.iter().for_each(|agent| total.add(&agent.usage));
+        self.open.iter().for_each(|(_, _, usage)| total.add(usage));
+        total
+    }
+}
+
 impl Budget {
-    pub(crate) fn new(agents: usize, limits: &Limits) -> Self {
+    /// A whole budget for so many agents. Of the limits, it keeps those of tokens and money.
+    pub fn new(agents: usize, limits: &Limits) -> Self {
         let spent = Spent { agents: vec![AgentSpent::default(); agents], ..Spent::default() };
         Self(Arc::new(Inner {
             max_tokens: limits.max_tokens,
@@ -46,9 +59,24 @@ impl Budget {
         }))
     }
 
-    /// A meter for one conversation of an agent.
-    pub(crate) fn meter(&self, agent: usize) -> Meter {
+    /// A meter for one conversation of an agent, by its place in the team.
+    pub fn meter(&self, agent: usize) -> Meter {
         Meter { budget: self.clone(), agent, open: None }
+    }
+
+    /// Whether nothing is left.
+    pub fn is_spent(&self) -> bool {
+        self.tokens_left() == Some(0) || self.exceeded().is_some()
+    }
+
+    /// How many tokens are left; `None`: they are not limited.
+    pub fn tokens_left(&self) -> Option<u64> {
+        self.0.max_tokens.map(|limit| limit.saturating_sub(self.lock().total().total_tokens()))
+    }
+
+    /// Waits until a limit is exceeded.
+    pub async fn spent_up(&self) {
+        self.until_exceeded().await;
     }
 
     /// The limit that is exceeded, if any.
@@ -83,9 +111,7 @@ impl Budget {
         if self.0.max_tokens.is_none() && self.0.max_cost_usd.is_none() {
             return None;
         }
-        let mut total = Usage::default();
-        spent.agents.iter().for_each(|agent| total.add(&agent.usage));
-        spent.open.iter().for_each(|(_, _, usage)| total.add(usage));
+        let total = spent.total();
         if self.0.max_tokens.is_some_and(|limit| total.total_tokens() > limit) {
             return Some(Limit::Tokens);
         }
@@ -100,7 +126,7 @@ impl Budget {
 
 /// Counts one conversation. What a turn used before it was stopped counts, too.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub struct Meter {
     budget: Budget,
     agent: usize,
     open: Option<u64>,
@@ -108,7 +134,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// What the running turn has used so far.
-    pub(crate) fn turn_so_far(&mut self, usage: Usage) {
+    pub fn turn_so_far(&mut self, usage: Usage) {
         let mut spent = self.budget.lock();
         let number = *self.open.get_or_insert_with(|| {
             spent.next += 1;
@@ -124,7 +150,7 @@ impl Meter {
     }
 
     /// The running turn is over.
-    pub(crate) fn turn_over(&mut self) {
+    pub fn turn_over(&mut self) {
         let Some(number) = self.open.take() else { return };
         let mut spent = self.budget.lock();
         let Some(at) = spent.open.iter().position(|(open, ..)| *open == number) else { return };
@@ -170,6 +196,7 @@ mod tests {
         let mut other = budget.meter(0);
         other.turn_so_far(usage(1, None));
         assert_eq!(budget.exceeded(), Some(Limit::Tokens));
+        assert_eq!((budget.tokens_left(), budget.is_spent()), (Some(0), true));
         assert_eq!(budget.spent()[1].usage.input_tokens, 100);
     }
 

@@ -31,16 +31,20 @@ pub async fn run(
     emitter: &Emitter,
     cancel: &CancellationToken,
 ) -> RunResult {
-    run_when(std::future::ready(Ok(())), agents, task, options, emitter, cancel).await
+    let budget = Budget::new(agents.len(), &options.limits);
+    run_when(std::future::ready(Ok(())), agents, task, options, budget, emitter, cancel).await
 }
 
 /// As [`run`], but the agents begin when `ready` does: servers are still starting, say. The wait is part of the run: it
 /// comes after the first event, counts against [`crate::Limits::total`] and ends when `cancel` fires.
+///
+/// `budget` is the run's own, made with the limits of `options`; what others spend from it counts as the agents' use.
 pub async fn run_when(
     ready: impl Future<Output = Result<(), String>>,
     agents: &[Agent],
     task: &Task,
     options: &Options,
+    budget: Budget,
     emitter: &Emitter,
     cancel: &CancellationToken,
 ) -> RunResult {
@@ -56,7 +60,7 @@ pub async fn run_when(
         () = cancel.cancelled() => Ok(()),
         () = tokio::time::sleep_until(deadline) => Ok(()),
     };
-    let mut driver = Driver::new(agents, task, options, emitter);
+    let mut driver = Driver::new(agents, task, options, budget, emitter);
     let (ending, tally) = match ready {
         Ok(()) => driver.coordinate(deadline, cancel).await,
         Err(message) => {
@@ -112,7 +116,13 @@ struct Conclusion {
 }
 
 impl<'a> Driver<'a> {
-    fn new(agents: &'a [Agent], task: &Task, options: &'a Options, emitter: &'a Emitter) -> Self {
+    fn new(
+        agents: &'a [Agent],
+        task: &Task,
+        options: &'a Options,
+        budget: Budget,
+        emitter: &'a Emitter,
+    ) -> Self {
         let limits = &options.limits;
         let bounds = Bounds {
             answers: limits.max_answers_per_agent,
@@ -128,7 +138,7 @@ impl<'a> Driver<'a> {
             now: jiff::Timestamp::now().strftime("%A, %Y-%m-%d %H:%M UTC").to_string().into(),
             mode: if direct { Mode::Direct } else { Mode::Coordinated },
             state: Coordination::new(agents.len(), bounds),
-            budget: Budget::new(agents.len(), limits),
+            budget,
             rounds: JoinSet::new(),
             running: HashMap::new(),
             seats: agents.iter().map(|_| Seat::default()).collect(),

@@ -291,10 +291,16 @@ pub enum ServerState {
     Starting,
     /// Its tools can be used.
     Ready,
+    /// Its tools can be used, but it is slow, or left alone now and then.
+    Degraded,
     /// Nobody called it for a while, and its program was ended; a call starts it again.
     Resting,
     /// It failed; its tools are away.
-    Failed,
+    Unreachable,
+    /// It wants a login, or a credential that cannot be had now.
+    AuthRequired,
+    /// It broke the protocol as no honest server does; its calls are refused.
+    Quarantined,
     /// It was stopped on purpose.
     Stopped,
 }

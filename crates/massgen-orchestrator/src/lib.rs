@@ -60,6 +60,7 @@ mod state;
 mod team;
 mod vote;
 
+pub use budget::{Budget, Meter};
 pub use driver::{run, run_when};
 pub use event::{
     AgentInfo, AgentSummary, Emitter, Event, EventKind, RunOutcome, ServerState, ToolStatus, VERSION,

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use massgen_backends::Backend;
 use massgen_config::{AgentConfig, Config, McpServerConfig};
+use massgen_orchestrator::{Agent, Budget};
 use mcp_core::{AgentId, BoxFuture, ServerName};
 use mcp_security::Redactor;
 use mcp_transport::host::{
-    Abilities, Elicitation, ElicitationReply, Host, LogMessage, Root, SamplingReply, SamplingRequest,
+    Abilities, Elicitation, ElicitationReply, Host, LogMessage, Root, SamplingRefusal, SamplingReply,
+    SamplingRequest,
 };
 use url::Url;
 
@@ -86,8 +88,10 @@ impl Answers {
     }
 
     /// A new run has its budgets whole.
-    pub(crate) fn begin_run(&self) {
-        self.servers.values().filter_map(|server| server.sampler.as_ref()).for_each(Sampler::begin_run);
+    pub(crate) fn begin_run(&self, budget: &Budget, agents: &[Agent]) {
+        for sampler in self.servers.values().filter_map(|server| server.sampler.as_ref()) {
+            sampler.begin_run(budget, agents);
+        }
     }
 }
 
@@ -157,10 +161,10 @@ impl Host for Answers {
         &'a self,
         server: &'a ServerName,
         request: SamplingRequest,
-    ) -> BoxFuture<'a, Option<SamplingReply>> {
+    ) -> BoxFuture<'a, Result<SamplingReply, SamplingRefusal>> {
         match self.servers.get(server).and_then(|server| server.sampler.as_ref()) {
             Some(sampler) => Box::pin(sampler.answer(server, request)),
-            None => Box::pin(std::future::ready(None)),
+            None => Box::pin(std::future::ready(Err(SamplingRefusal::NotAgreed))),
         }
     }
 

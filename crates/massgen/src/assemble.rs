@@ -9,7 +9,8 @@ use massgen_config::{AgentConfig, Config};
 use massgen_orchestrator::{Agent, Limits, Options};
 use mcp_client::{Ask, Ledger, NewTools, Observer, metrics};
 use mcp_core::Environment;
-use mcp_security::lock::Lock;
+use mcp_security::Trust;
+use mcp_security::lock::{LaunchPin, Lock};
 use mcp_security::permission::Defaults;
 use mcp_transport::{Launcher, StderrSink};
 
@@ -37,6 +38,8 @@ pub struct Context {
     pub ledger: Option<Ledger>,
     /// Knows which trace a call belongs to: its server is told. `None`: no server is told anything.
     pub trace: Option<Arc<dyn mcp_transport::TraceSource>>,
+    /// Whether the arguments and answers of calls are put into spans, without registered secrets.
+    pub content_in_spans: bool,
     /// How logins at remote servers are made and kept; `None`: not at all.
     pub oauth: Option<mcp_transport::oauth::OAuthOptions>,
     /// What becomes of agents' calls that no permission rule speaks of; everything is allowed unless said otherwise.
@@ -47,6 +50,11 @@ pub struct Context {
     pub person: Option<Arc<dyn Person>>,
     /// What starts the servers' programs; `None`: they are started directly, and outlive this process where it is killed.
     pub launcher: Option<Launcher>,
+    /// Who wrote the configuration. One that came with a project can only narrow what is allowed, and its servers are not
+    /// started before somebody accepted how.
+    pub trust: Trust,
+    /// How servers are reached, as somebody accepted it on this computer, by their names in a lock.
+    pub launches: BTreeMap<String, LaunchPin>,
     /// What was accepted (`massgen.lock`); `None`: nothing was, and nothing is held back.
     pub lock: Option<AcceptedLock>,
 }
@@ -83,7 +91,11 @@ pub fn assemble(config: &Config, context: Context) -> Result<Team, AssembleError
     let mut cast = Vec::new();
     for agent in &config.agents {
         match models::connect(agent, config, &context, &client) {
-            Ok(model) => cast.push((agent, model)),
+            Ok(mut model) => {
+                // Before anyone has it, so that what servers ask it is counted too.
+                model.backend = measured(model.backend, context.metrics.clone());
+                cast.push((agent, model));
+            }
             Err(mut found) => problems.append(&mut found.problems),
         }
     }
@@ -103,8 +115,7 @@ pub fn assemble(config: &Config, context: Context) -> Result<Team, AssembleError
         notes.extend(model.notes.into_iter().map(|note| format!("{}: {note}", agent.id)));
         secrets.extend(model.secret);
         let tools = servers.tools_of(agent)?;
-        let model = measured(model.backend, context.metrics.clone());
-        agents.push(with_message(agent, Agent::new(agent.id.clone(), model).with_tools(tools)));
+        agents.push(with_message(agent, Agent::new(agent.id.clone(), model.backend).with_tools(tools)));
     }
     Ok(Team::new(agents, options(config), servers, notes, secrets))
 }

@@ -64,23 +64,24 @@ impl Board {
 }
 
 fn event(server: &str, state: &ServerState, sandbox: Option<Level>) -> EventKind {
-    let (shown, tools, detail) = match state {
-        ServerState::Starting => (Shown::Starting, 0, None),
-        // It runs in the sandbox that was asked for, or not at all.
-        ServerState::Ready { tools } => {
-            (Shown::Ready, *tools, sandbox.map(|level| format!("sandbox: {level}")))
-        }
-        ServerState::Resting { tools } => (Shown::Resting, *tools, None),
-        ServerState::Failed { reason, hint, .. } => {
-            let detail = match hint {
-                Some(hint) => format!("{reason}\n  hint: {hint}"),
-                None => reason.clone(),
-            };
-            (Shown::Failed, 0, Some(detail))
-        }
-        _ => (Shown::Stopped, 0, None),
+    let shown = match state {
+        ServerState::Starting => Shown::Starting,
+        ServerState::Ready { .. } => Shown::Ready,
+        ServerState::Degraded { .. } => Shown::Degraded,
+        ServerState::Resting { .. } => Shown::Resting,
+        ServerState::Unreachable { .. } => Shown::Unreachable,
+        ServerState::AuthRequired { .. } => Shown::AuthRequired,
+        ServerState::Quarantined { .. } => Shown::Quarantined,
+        _ => Shown::Stopped,
     };
-    EventKind::Server { server: server.to_owned(), state: shown, tools, detail }
+    let detail = match (state.reason(), state.hint()) {
+        (Some(reason), Some(hint)) => Some(format!("{reason}\n  hint: {hint}")),
+        (Some(reason), None) => Some(reason.to_owned()),
+        // It runs in the sandbox that was asked for, or not at all.
+        (None, _) if shown == Shown::Ready => sandbox.map(|level| format!("sandbox: {level}")),
+        (None, _) => None,
+    };
+    EventKind::Server { server: server.to_owned(), state: shown, tools: state.tools(), detail }
 }
 
 /// Watches the servers of one owner: the team, or one agent.
@@ -118,22 +119,22 @@ impl Observer for Watch {
     }
 
     fn circuit_changed(&self, server: &ServerName, tool: Option<&ToolName>, change: &CircuitChange) {
-        let what = match tool {
-            Some(tool) => format!("tool {tool} of server {}", self.label(server)),
-            None => format!("server {}", self.label(server)),
-        };
-        // Once when it is given a rest, once when it is back; the probes between are nobody's business.
-        match (&change.from, &change.to) {
-            (
-                CircuitState::Closed,
-                CircuitState::Open { reason, .. } | CircuitState::ForcedOpen { reason },
-            ) => {
-                self.board.notice(format!("{what} is left alone for a while: {reason}"));
+        // Once when it is given a rest, once when it is back; the probes between are nobody's business. The circuit of
+        // the whole server is part of its state.
+        if let Some(tool) = tool {
+            let what = format!("tool {tool} of server {}", self.label(server));
+            match (&change.from, &change.to) {
+                (
+                    CircuitState::Closed,
+                    CircuitState::Open { reason, .. } | CircuitState::ForcedOpen { reason },
+                ) => {
+                    self.board.notice(format!("{what} is left alone for a while: {reason}"));
+                }
+                (CircuitState::HalfOpen { .. }, CircuitState::Closed) => {
+                    self.board.notice(format!("{what} can be used again"));
+                }
+                _ => {}
             }
-            (CircuitState::HalfOpen { .. }, CircuitState::Closed) => {
-                self.board.notice(format!("{what} can be used again"));
-            }
-            _ => {}
         }
         if let Some(further) = &self.further {
             further.circuit_changed(server, tool, change);

@@ -8,18 +8,18 @@ use massgen_config::{
     AgentConfig, Config, Isolation, McpServerConfig, McpTransport, Secret, SecurityConfig, SecurityLevel,
     Start,
 };
-use massgen_orchestrator::Emitter;
+use massgen_orchestrator::{Agent, Budget, Emitter};
 use mcp_client::{
     ClientOptions, Duplicates, Gate, McpClient, MultiMcpClient, Observer, RuleOptions, ServerConfig,
-    ServerState, ServerStatus, Target,
+    ServerStatus, Target,
 };
 use mcp_core::{
-    AgentId, Catalogue, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
+    AgentId, Catalogue, Environment, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
     ToolService,
 };
 use mcp_security::lock::ServerPins;
 use mcp_security::sandbox::{self, Sandbox};
-use mcp_security::{Level, Policy, Rules, command, env};
+use mcp_security::{Level, Policy, Rules, Trust, command, env};
 use mcp_transport::{Proxies, SessionOptions};
 
 use crate::asked::{Answers, Models, Setting};
@@ -28,6 +28,7 @@ use crate::board::{Board, Watch};
 use crate::error::{AssembleError, Problem};
 use crate::guards::{self, Guards};
 use crate::places;
+use crate::project;
 use crate::proxies;
 use crate::tools::{AgentTools, Part, Reader};
 
@@ -66,11 +67,11 @@ pub struct ServerReport {
     pub owner: Owner,
     /// Its name.
     pub name: ServerName,
-    /// `starting`, `ready`, `resting`, `failed` or `stopped`.
+    /// The name of its state: `ready`, `unreachable`; see [`mcp_client::ServerState::name`].
     pub state: &'static str,
     /// How many tools it offers now.
     pub tools: usize,
-    /// Why it failed, with the remedy.
+    /// Why its tools cannot be used, with the remedy.
     pub error: Option<String>,
     /// What else its client knows.
     pub status: ServerStatus,
@@ -103,6 +104,18 @@ impl Servers {
     ) -> Result<Self, AssembleError> {
         let wanted = |server: &&McpServerConfig| only.is_none_or(|name| server.name.as_str() == name);
         let board = Arc::new(Board::default());
+        let narrowed;
+        let config = match context.trust {
+            Trust::User => config,
+            Trust::Project => {
+                let (config, left_out) = project::narrowed(config);
+                for what in left_out {
+                    board.notice(format!("the configuration came with this folder; left out: {what}"));
+                }
+                narrowed = config;
+                &narrowed
+            }
+        };
         let guards = Guards::new(config, context).map_err(|problems| AssembleError { problems })?;
         let (shared, per_agent): (Vec<_>, Vec<_>) = config
             .mcp_servers
@@ -145,10 +158,12 @@ impl Servers {
                 let key = guards::lock_key(&owner, agent, &server.name);
                 let mut rules = rules(&server.security);
                 rules.private_folders = places::private_folders_of(&server.transport);
+                rules.trust = context.trust;
                 policy = policy.with_server(server.name.clone(), rules);
                 match client_config(server, agent, context) {
                     Ok(mut config) => {
                         config.pins = guards::pins(context, &key);
+                        config.consent = project::consent(context, &key, server, &guards.redactor);
                         configs.push(config);
                     }
                     Err(problem) => problems.push(problem),
@@ -306,8 +321,9 @@ impl Servers {
         Ok(Arc::new(AgentTools { parts: parts.collect(), reader }))
     }
 
-    pub(crate) fn attach(&self, emitter: &Emitter) {
-        self.groups.iter().for_each(|group| group.answers.begin_run());
+    /// A run begins: it is told about the servers, and what they have models asked is spent from its budget.
+    pub(crate) fn attach(&self, emitter: &Emitter, budget: &Budget, agents: &[Agent]) {
+        self.groups.iter().for_each(|group| group.answers.begin_run(budget, agents));
         self.board.attach(emitter);
     }
 
@@ -330,17 +346,20 @@ impl Servers {
 }
 
 fn report(owner: &Owner, status: ServerStatus) -> ServerReport {
-    let (state, tools, error) = match &status.state {
-        ServerState::Starting => ("starting", 0, None),
-        ServerState::Ready { tools } => ("ready", *tools, None),
-        ServerState::Resting { tools } => ("resting", *tools, None),
-        ServerState::Failed { reason, hint, .. } => {
-            let hint = hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-            ("failed", 0, Some(format!("{reason}{hint}")))
-        }
-        _ => ("stopped", 0, None),
-    };
-    ServerReport { owner: owner.clone(), name: status.name.clone(), state, tools, error, status }
+    let state = &status.state;
+    let reason = state.reason().filter(|_| !state.is_usable());
+    let error = reason.map(|reason| match state.hint() {
+        Some(hint) => format!("{reason}\n  hint: {hint}"),
+        None => reason.to_owned(),
+    });
+    ServerReport {
+        owner: owner.clone(),
+        name: status.name.clone(),
+        state: state.name(),
+        tools: state.tools(),
+        error,
+        status,
+    }
 }
 
 fn options(context: &Context, guards: &Guards, answers: Arc<Answers>, proxies: Proxies) -> ClientOptions {
@@ -356,8 +375,10 @@ fn options(context: &Context, guards: &Guards, answers: Arc<Answers>, proxies: P
     options.permissions = guards.gate.clone();
     options.scopes = guards.scopes.clone();
     options.redactor = guards.redactor.clone();
+    options.neighbours = guards.neighbours.clone();
     options.ledger.clone_from(&context.ledger);
     options.metrics.clone_from(&context.metrics);
+    options.content_in_spans = context.content_in_spans;
     options
 }
 
@@ -387,7 +408,7 @@ fn client_config(
     context: &Context,
 ) -> Result<ServerConfig, Problem> {
     let name = &server.name;
-    let target = target(server, context)?;
+    let target = target(server, &context.environment)?;
     let backend = agent.map(|agent| &agent.backend);
     let allowed =
         server.allowed_tools.as_ref().or(backend.and_then(|backend| backend.allowed_tools.as_ref()));
@@ -441,7 +462,7 @@ fn client_config(
     Ok(config)
 }
 
-fn target(server: &McpServerConfig, context: &Context) -> Result<Target, Problem> {
+pub(crate) fn target(server: &McpServerConfig, environment: &Environment) -> Result<Target, Problem> {
     let name = &server.name;
     match &server.transport {
         McpTransport::Stdio { command, args, env: declared, cwd } => {
@@ -449,7 +470,7 @@ fn target(server: &McpServerConfig, context: &Context) -> Result<Target, Problem
             all.extend(args.iter().cloned());
             let declared: BTreeMap<_, _> =
                 declared.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect();
-            let env = env::child_environment(&context.environment, &declared);
+            let env = env::child_environment(environment, &declared);
             Ok(Target::Stdio(LaunchSpec { program, args: all, env, cwd: cwd.clone() }))
         }
         McpTransport::StreamableHttp { url, headers } => Ok(Target::Http(remote(name, url, headers)?)),

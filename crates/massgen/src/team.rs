@@ -1,6 +1,6 @@
 //! A team that can be asked, again and again.
 
-use massgen_orchestrator::{Agent, Emitter, EventKind, Options, RunResult, Task};
+use massgen_orchestrator::{Agent, Budget, Emitter, EventKind, Options, RunResult, Task};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -31,18 +31,21 @@ impl Team {
     /// limit of time; the events tell about the servers, too. Where one that is required has failed, the run ends at once,
     /// without an answer, and a warning lists all that are missing.
     pub async fn ask(&self, task: &Task, emitter: &Emitter, cancel: &CancellationToken) -> RunResult {
+        let budget = Budget::new(self.agents.len(), &self.options.limits);
+        let shared = budget.clone();
         let ready = async {
             for note in &self.notes {
                 emitter.emit(EventKind::Warning { message: note.clone() });
             }
-            self.servers.attach(emitter);
+            self.servers.attach(emitter, &shared, &self.agents);
             self.servers.settled().await;
             match self.servers.missing() {
                 missing if missing.is_empty() => Ok(()),
                 missing => Err(missing),
             }
         };
-        let run = massgen_orchestrator::run_when(ready, &self.agents, task, &self.options, emitter, cancel);
+        let run =
+            massgen_orchestrator::run_when(ready, &self.agents, task, &self.options, budget, emitter, cancel);
         let result = run.instrument(tracing::info_span!("massgen run", agents = self.agents.len())).await;
         // No event may follow the last one.
         self.servers.detach();

@@ -14,7 +14,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_client::host::{Abilities, Elicitation, ElicitationReply, Host, SamplingReply, SamplingRequest};
+use mcp_client::host::{
+    Abilities, Elicitation, ElicitationReply, Host, SamplingRefusal, SamplingReply, SamplingRequest,
+};
 use mcp_client::oauth::{
     AuthorizeError, Authorizer, ClientIdentity, Grant, IdentityProvider, MemoryTokens, OAuthOptions,
 };
@@ -143,13 +145,17 @@ impl Host for Agreeable {
         Box::pin(std::future::ready(ElicitationReply::Accept(values)))
     }
 
-    fn sample<'a>(&'a self, _: &'a ServerName, _: SamplingRequest) -> BoxFuture<'a, Option<SamplingReply>> {
+    fn sample<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: SamplingRequest,
+    ) -> BoxFuture<'a, Result<SamplingReply, SamplingRefusal>> {
         let reply = SamplingReply {
             content: Content::text("It is so."),
             model: "a-model".to_owned(),
             stop_reason: Some("endTurn".to_owned()),
         };
-        Box::pin(std::future::ready(Some(reply)))
+        Box::pin(std::future::ready(Ok(reply)))
     }
 }
 

@@ -2,16 +2,18 @@
 //! server's secret is not given away in an answer, one server cannot pile up questions, and a call that waits for a
 //! person does not run out of time meanwhile.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mcp_core::{BoxFuture, Content, ServerName};
+use mcp_resilience::timeout::Vital;
 use mcp_security::Scopes;
 use mcp_security::secret::{field_wants_credential, question_wants_credential};
 use mcp_transport::host::{
-    Abilities, Elicitation, ElicitationReply, Field, Host, LogMessage, Root, SamplingReply, SamplingRequest,
+    Abilities, Elicitation, ElicitationReply, Field, Host, LogMessage, Root, SamplingRefusal, SamplingReply,
+    SamplingRequest,
 };
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::Observer;
 
@@ -25,34 +27,64 @@ pub(crate) struct Screened {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) scopes: Scopes,
-    /// How many questions of this server are open.
-    pub(crate) open: watch::Sender<usize>,
+    pub(crate) open: Arc<Questions>,
+}
+
+/// The questions of one server that wait for a person or a model. As long as we owe the server an answer, it need not
+/// give its own: that counts as a sign of life.
+#[derive(Debug, Default)]
+pub(crate) struct Questions(Mutex<Asked>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    open: usize,
+    /// When the last one was answered.
+    closed: Option<Instant>,
+}
+
+impl Questions {
+    fn lock(&self) -> MutexGuard<'_, Asked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more, if that is not too many.
+    fn begin(&self) -> Option<Open<'_>> {
+        let mut asked = self.lock();
+        let admitted = asked.open < OPEN;
+        asked.open += usize::from(admitted);
+        admitted.then_some(Open(self))
+    }
+}
+
+impl Vital for Questions {
+    fn last(&self) -> Option<Instant> {
+        let asked = self.lock();
+        if asked.open > 0 { Some(Instant::now()) } else { asked.closed }
+    }
 }
 
 /// An open question.
-struct Open<'a>(&'a watch::Sender<usize>);
+struct Open<'a>(&'a Questions);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.send_modify(|open| *open = open.saturating_sub(1));
+        let mut asked = self.0.lock();
+        asked.open = asked.open.saturating_sub(1);
+        asked.closed = Some(Instant::now());
     }
 }
 
 impl Screened {
     /// Counts a question as open; `None`: there are too many.
     fn begin(&self, server: &ServerName) -> Option<Open<'_>> {
-        let admitted = self.open.send_if_modified(|open| {
-            let admitted = *open < OPEN;
-            *open += usize::from(admitted);
-            admitted
-        });
-        if !admitted {
+        let open = self.open.begin();
+        if open.is_none() {
             self.refuse(
                 server,
                 &format!("it has more than {OPEN} questions open; further ones are declined"),
             );
         }
-        admitted.then(|| Open(&self.open))
+        open
     }
 
     fn refuse(&self, server: &ServerName, reason: &str) {
@@ -119,15 +151,15 @@ impl Host for Screened {
         &'a self,
         server: &'a ServerName,
         request: SamplingRequest,
-    ) -> BoxFuture<'a, Option<SamplingReply>> {
+    ) -> BoxFuture<'a, Result<SamplingReply, SamplingRefusal>> {
         Box::pin(async move {
-            let _open = self.begin(server)?;
+            let _open = self.begin(server).ok_or(SamplingRefusal::NotAgreed)?;
             let reply = self.host.sample(server, request).await?;
             let said = match &reply.content {
                 Content::Text(text) => Value::from(text.as_str()),
                 other => other.to_value(),
             };
-            (!self.is_foreign(server, &said)).then_some(reply)
+            if self.is_foreign(server, &said) { Err(SamplingRefusal::NotAgreed) } else { Ok(reply) }
         })
     }
 

@@ -1,7 +1,7 @@
 //! A client of one server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mcp_core::{CallId, Guard, JsonObject, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec};
@@ -14,7 +14,7 @@ use crate::circuit;
 use crate::metrics;
 use crate::pipeline::{self, Pipeline, Request};
 use crate::server::{self, Shared, Task, ToolsHook};
-use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target};
+use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus};
 
 /// What remains of an end after all polite steps of the transport.
 const SLACK: Duration = Duration::from_secs(7);
@@ -64,11 +64,6 @@ impl McpClient {
         hook: ToolsHook,
     ) -> (Self, oneshot::Receiver<Result<(), ToolError>>) {
         let observer = metrics::measured(observer, &options);
-        if !matches!(config.target, Target::InMemory(_)) {
-            // While the server starts there is time for it.
-            static PREPARED: Once = Once::new();
-            PREPARED.call_once(|| drop(tokio::task::spawn_blocking(mcp_security::scan::prepare)));
-        }
         let shared = Shared::new(config, guard, observer, options, hook);
         let (first, ended) = oneshot::channel();
         let task = Task::spawn(server::run(shared.clone(), first));
@@ -87,7 +82,7 @@ impl McpClient {
         self.shared.status()
     }
 
-    /// Follows the server's state.
+    /// Follows the server's state. [`McpClient::status`] and [`Observer::server_changed`] say the same.
     pub fn state(&self) -> watch::Receiver<ServerState> {
         self.shared.state()
     }
@@ -136,7 +131,7 @@ impl McpClient {
                 let trail = Trail::begin(self.shared.observer.clone(), &call, None);
                 let error = if let Some(held) = self.shared.held(|tool| tool.as_str() == call.tool) {
                     held
-                } else if self.status().state.is_usable() {
+                } else if self.shared.offers() {
                     let names = tools.iter().map(|tool| tool.name.as_str());
                     ToolError::UnknownTool { nearest: nearest(&call.tool, names), name: call.tool }
                 } else {

@@ -2,22 +2,18 @@
 //! of its own making is in the best of health. Nothing but somebody's word leads out of quarantine.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mcp_core::{Refusal, ServerName, ToolError, ToolOutput};
+use mcp_core::{Refusal, ServerName, ToolError};
 use mcp_transport::{Breach, BreachSink};
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tower::{Layer, Service};
 
 use crate::Observer;
 use crate::pipeline::Request;
-use crate::server::Shared;
+use crate::server::Reassess;
+use crate::step::Check;
 
 /// So many breaches within [`WINDOW`], and the server is in quarantine.
 const BREACHES: usize = 3;
@@ -46,6 +42,7 @@ pub enum Integrity {
 pub(crate) struct Guardian {
     server: ServerName,
     observer: Arc<dyn Observer>,
+    changed: Reassess,
     /// What each call looks at.
     quarantined: AtomicBool,
     record: Mutex<Record>,
@@ -61,8 +58,14 @@ struct Record {
 }
 
 impl Guardian {
-    pub(crate) fn new(server: ServerName, observer: Arc<dyn Observer>) -> Arc<Self> {
-        Arc::new(Self { server, observer, quarantined: AtomicBool::new(false), record: Mutex::default() })
+    pub(crate) fn new(server: ServerName, observer: Arc<dyn Observer>, changed: Reassess) -> Arc<Self> {
+        Arc::new(Self {
+            server,
+            observer,
+            changed,
+            quarantined: AtomicBool::new(false),
+            record: Mutex::default(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Record> {
@@ -97,9 +100,10 @@ impl Guardian {
             record.breaches.push_back(now);
             let breaches = record.breaches.len();
             let after = if breaches >= BREACHES {
-                record.quarantine = Some(breach.to_string());
+                let reason = format!("it broke the protocol {BREACHES} times: {breach}");
+                record.quarantine = Some(reason.clone());
                 self.quarantined.store(true, Ordering::Release);
-                Integrity::Quarantined { reason: breach.to_string() }
+                Integrity::Quarantined { reason }
             } else {
                 Integrity::Suspicious { breaches }
             };
@@ -107,18 +111,13 @@ impl Guardian {
         };
         let server = &self.server;
         match &after {
-            Integrity::Quarantined { reason } => {
-                tracing::warn!(%server, reason, "server quarantined");
-                let notice = format!(
-                    "it is in quarantine, because it broke the protocol {BREACHES} times: {reason}; its calls are refused \
-                     until somebody approves of it"
-                );
-                self.observer.notice(server, &notice);
-            }
+            // Told as the state of the server.
+            Integrity::Quarantined { .. } => {}
             _ if before == 0 => tracing::warn!(%server, %breach, "server suspicious"),
             _ => tracing::debug!(%server, %breach, "another breach"),
         }
         self.observer.integrity_changed(server, &after);
+        (self.changed)();
     }
 
     /// Somebody has looked at it and lets it be called.
@@ -126,6 +125,7 @@ impl Guardian {
         *self.lock() = Record::default();
         self.quarantined.store(false, Ordering::Release);
         self.observer.integrity_changed(&self.server, &Integrity::Clean);
+        (self.changed)();
     }
 
     /// Why it may not be called.
@@ -136,7 +136,7 @@ impl Guardian {
         let reason = self.lock().quarantine.clone()?;
         let refusal = Refusal {
             rule: "quarantined",
-            reason: format!("it is in quarantine, because it broke the protocol {BREACHES} times: {reason}"),
+            reason: format!("it is in quarantine, because {reason}"),
             hint: "find out what is wrong with it; a new run starts it without this mark".to_owned(),
         };
         Some(ToolError::Refused { server: self.server.clone(), refusal })
@@ -159,72 +159,21 @@ impl BreachSink for Guardian {
     }
 }
 
-/// Puts [`Believed`] around a service.
-#[derive(Clone)]
-pub(crate) struct IntegrityLayer {
-    server: Arc<Shared>,
-}
-
-impl IntegrityLayer {
-    pub(crate) fn new(server: Arc<Shared>) -> Self {
-        Self { server }
-    }
-}
-
-impl<S> Layer<S> for IntegrityLayer {
-    type Service = Believed<S>;
-
-    fn layer(&self, inner: S) -> Believed<S> {
-        Believed { inner, server: self.server.clone() }
-    }
-}
-
 /// Refuses the calls of a server that is in quarantine.
 #[derive(Clone)]
-pub(crate) struct Believed<S> {
-    inner: S,
-    server: Arc<Shared>,
+pub(crate) struct Believed {
+    guardian: Arc<Guardian>,
 }
 
-impl<S> Service<Request> for Believed<S>
-where
-    S: Service<Request, Response = ToolOutput, Error = ToolError>,
-{
-    type Response = ToolOutput;
-    type Error = ToolError;
-    type Future = BelievedFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        match self.server.integrity.refusal() {
-            Some(error) => BelievedFuture::Refused { error: Some(error) },
-            None => BelievedFuture::Passed { inner: self.inner.call(request) },
-        }
+impl Believed {
+    pub(crate) fn new(guardian: Arc<Guardian>) -> Self {
+        Self { guardian }
     }
 }
 
-pin_project! {
-    #[project = Projected]
-    pub(crate) enum BelievedFuture<F> {
-        Passed { #[pin] inner: F },
-        Refused { error: Option<ToolError> },
-    }
-}
-
-impl<F: Future<Output = Result<ToolOutput, ToolError>>> Future for BelievedFuture<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Projected::Passed { inner } => inner.poll(cx),
-            Projected::Refused { error } => {
-                // Polled after its end, it has nothing more to say.
-                Poll::Ready(Err(error.take().unwrap_or(ToolError::Cancelled)))
-            }
-        }
+impl Check for Believed {
+    fn check(&self, _: &Request) -> Result<(), ToolError> {
+        self.guardian.refusal().map_or(Ok(()), Err)
     }
 }
 
@@ -243,7 +192,7 @@ mod tests {
 
     fn guardian() -> (Arc<Guardian>, Arc<Heard>) {
         let heard = Arc::new(Heard::default());
-        (Guardian::new(ServerName::new("srv").unwrap(), heard.clone()), heard)
+        (Guardian::new(ServerName::new("srv").unwrap(), heard.clone(), Box::new(|| {})), heard)
     }
 
     #[tokio::test(start_paused = true)]

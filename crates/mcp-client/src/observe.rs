@@ -10,7 +10,8 @@ use crate::{AuditRecord, Drift, Integrity, Judgement, ServerState};
 ///
 /// `()` hears nothing.
 pub trait Observer: Send + Sync {
-    /// A server's state changed, or the number of its tools.
+    /// A server's state changed, or the number of its tools: the same states that [`crate::McpClient::state`] shows, each
+    /// change once and in order.
     fn server_changed(&self, _server: &ServerName, _state: &ServerState) {}
 
     /// The circuit of a server, or of one of its tools, changed its state: it opened, is being probed, or closed.

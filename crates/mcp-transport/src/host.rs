@@ -27,15 +27,19 @@ pub trait Host: Send + Sync {
         Box::pin(std::future::ready(ElicitationReply::Decline))
     }
 
-    /// The server wants a model to continue a conversation, at this program's cost. `None`, the default, refuses. The
-    /// future is dropped as that of [`Host::elicit`].
+    /// The server wants a model to continue a conversation, at this program's cost. The default refuses. The future is
+    /// dropped as that of [`Host::elicit`].
+    ///
+    /// # Errors
+    ///
+    /// [`SamplingRefusal`], which the server is told.
     fn sample<'a>(
         &'a self,
         server: &'a ServerName,
         request: SamplingRequest,
-    ) -> BoxFuture<'a, Option<SamplingReply>> {
+    ) -> BoxFuture<'a, Result<SamplingReply, SamplingRefusal>> {
         let _ = (server, request);
-        Box::pin(std::future::ready(None))
+        Box::pin(std::future::ready(Err(SamplingRefusal::NotAgreed)))
     }
 
     /// The folders that the server may work in. Default: none.
@@ -183,6 +187,33 @@ pub struct SamplingReply {
     pub model: String,
     /// Why it stopped: `endTurn`, `maxTokens`, `stopSequence`.
     pub stop_reason: Option<String>,
+}
+
+/// Why a server gets no words of a model. It hears of it as error -1, which MCP gives for this, with
+/// [`SamplingRefusal::name`] as `reason` in the error's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SamplingRefusal {
+    /// Nobody agreed to it. Remedy: agree, or have the configuration agree.
+    #[error("nobody agreed to it")]
+    NotAgreed,
+    /// What may be spent on it is spent: by this server, or by the whole run. Asking again in the same run is in vain.
+    #[error("the budget for it is spent")]
+    BudgetSpent,
+    /// The model failed or took too long, or the request makes no sense to it.
+    #[error("no model could answer it")]
+    Failed,
+}
+
+impl SamplingRefusal {
+    /// Its name, as the server is told: `not_agreed`, `budget_spent` or `failed`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotAgreed => "not_agreed",
+            Self::BudgetSpent => "budget_spent",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// A folder that a server may work in (MCP client/roots).

@@ -24,7 +24,7 @@ fn kinds() -> Vec<EventKind> {
         },
         EventKind::Server {
             server: "s".into(),
-            state: ServerState::Failed,
+            state: ServerState::Unreachable,
             tools: 0,
             detail: Some("d".into()),
         },

@@ -504,7 +504,8 @@ async fn what_must_be_there_and_is_not_ends_the_run_before_anybody_is_asked() {
     });
     let ready = std::future::ready(Err("the required server papers is missing".to_owned()));
     let options = Options::default();
-    let result = run_when(ready, team.agents(), &team.task, &options, &emitter, &team.cancel).await;
+    let budget = Budget::new(team.agents().len(), &options.limits);
+    let result = run_when(ready, team.agents(), &team.task, &options, budget, &emitter, &team.cancel).await;
     assert_eq!(result.outcome, RunOutcome::NoAnswer);
     let told = told.lock().unwrap();
     assert!(told.iter().any(|e| matches!(e, EventKind::Warning { message } if message.contains("papers"))));
@@ -527,7 +528,8 @@ async fn agents_wait_for_what_must_be_ready_but_not_beyond_the_limits() {
             tokio::time::sleep(Duration::from_secs(ready_after)).await;
             Ok(())
         };
-        let running = run_when(ready, team.agents(), &team.task, &options, &emitter, &team.cancel);
+        let budget = Budget::new(team.agents().len(), &options.limits);
+        let running = run_when(ready, team.agents(), &team.task, &options, budget, &emitter, &team.cancel);
         let interrupting = async {
             tokio::time::sleep(Duration::from_secs(interrupt_after)).await;
             team.cancel.cancel();

@@ -9,9 +9,10 @@ use massgen_backends::{
     Backend, BackendError, Event, FinishReason, Message, Request, RequestContext, ToolChoice, Turn, Usage,
 };
 use massgen_config::{SamplingApproval, SamplingConfig};
+use massgen_orchestrator::{Agent, Budget};
 use mcp_core::{AgentId, Content, ServerName};
 use mcp_security::Redactor;
-use mcp_transport::host::{SamplingReply, SamplingRequest};
+use mcp_transport::host::{SamplingRefusal, SamplingReply, SamplingRequest};
 use tokio_util::sync::CancellationToken;
 
 use super::{Person, SamplingQuestion, Setting};
@@ -21,6 +22,8 @@ use crate::board::Board;
 const LIMIT: Duration = Duration::from_secs(120);
 /// Bytes of text that count as a token before the model has counted.
 const BYTES_PER_TOKEN: u64 = 4;
+/// What the user is told where a limit of the run leaves nothing for servers.
+const RUN_IS_SPENT: &str = "the run has used up its tokens or its money (limits)";
 
 /// One agent's model, as far as one server may use it.
 pub(super) struct Sampler {
@@ -38,6 +41,21 @@ struct Spent {
     calls: u32,
     /// What was used, and what is set aside for answers that are being made.
     tokens: u64,
+    /// What the run may spend in all, and the agent's place in its team.
+    run: Option<(Budget, usize)>,
+}
+
+/// A request that is refused: what the server is told, and what the user is.
+struct Refused(SamplingRefusal, String);
+
+impl Refused {
+    fn spent(reason: impl Into<String>) -> Self {
+        Self(SamplingRefusal::BudgetSpent, reason.into())
+    }
+
+    fn failed(reason: impl Into<String>) -> Self {
+        Self(SamplingRefusal::Failed, reason.into())
+    }
 }
 
 /// What is set aside for one answer; what of it is not used goes back.
@@ -72,35 +90,37 @@ impl Sampler {
         }
     }
 
-    pub(super) fn begin_run(&self) {
-        *self.spent() = Spent::default();
+    pub(super) fn begin_run(&self, budget: &Budget, agents: &[Agent]) {
+        let place = agents.iter().position(|agent| agent.id == self.agent);
+        let run = place.map(|place| (budget.clone(), place));
+        *self.spent() = Spent { run, ..Spent::default() };
     }
 
     fn spent(&self) -> MutexGuard<'_, Spent> {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The model's answer; `None`: refused, and the reason told.
+    /// The model's answer; where it is refused, the user is told why.
     pub(super) async fn answer(
         &self,
         server: &ServerName,
         request: SamplingRequest,
-    ) -> Option<SamplingReply> {
+    ) -> Result<SamplingReply, SamplingRefusal> {
         match self.attempt(server, &request).await {
-            Ok(reply) => Some(reply),
-            Err(reason) => {
+            Ok(reply) => Ok(reply),
+            Err(Refused(refusal, reason)) => {
                 let reason = self.redactor.redact(&reason).into_owned();
                 self.board.notice(format!(
                     "server {server}: its request for words of {}'s model was refused: {reason}",
                     self.agent
                 ));
-                None
+                Err(refusal)
             }
         }
     }
 
-    async fn attempt(&self, server: &ServerName, asked: &SamplingRequest) -> Result<SamplingReply, String> {
-        let messages = messages(asked)?;
+    async fn attempt(&self, server: &ServerName, asked: &SamplingRequest) -> Result<SamplingReply, Refused> {
+        let messages = messages(asked).map_err(Refused::failed)?;
         let system = system(server, asked);
         let length = system.len() + asked.messages.iter().map(length).sum::<usize>();
         let mut reserve = self.reserve(length as u64 / BYTES_PER_TOKEN, asked.max_tokens)?;
@@ -118,7 +138,8 @@ impl Sampler {
                 None => false,
             };
             if !agreed {
-                return Err("nobody agreed to it (sampling.approval: allow would)".to_owned());
+                let reason = "nobody agreed to it (sampling.approval: allow would)".to_owned();
+                return Err(Refused(SamplingRefusal::NotAgreed, reason));
             }
         }
         let request = Request {
@@ -134,13 +155,23 @@ impl Sampler {
             tool_choice: ToolChoice::None,
             max_tokens: Some(most),
         };
-        let said = tokio::time::timeout(LIMIT, self.ask(request)).await;
-        let said = said.map_err(|_| format!("the model took longer than {} s", LIMIT.as_secs()))?;
-        let Said { text, reason, usage } = said.map_err(|error| error.to_string())?;
-        let used = match usage.total_tokens() {
-            0 => (length + text.len()) as u64 / BYTES_PER_TOKEN,
-            counted => counted,
+        let run = self.spent().run.clone();
+        let asking = tokio::time::timeout(LIMIT, self.ask(request, length, run.as_ref()));
+        let spent_up = async {
+            match &run {
+                Some((budget, _)) => budget.spent_up().await,
+                None => std::future::pending().await,
+            }
         };
+        let said = tokio::select! {
+            biased;
+            said = asking => said,
+            () = spent_up => return Err(Refused::spent(RUN_IS_SPENT)),
+        };
+        let said =
+            said.map_err(|_| Refused::failed(format!("the model took longer than {} s", LIMIT.as_secs())))?;
+        let Said { text, reason, usage } = said.map_err(|error| Refused::failed(error.to_string()))?;
+        let used = usage.total_tokens();
         let (calls, tokens) = {
             let mut spent = self.spent();
             spent.tokens = spent.tokens.saturating_sub(reserve.tokens).saturating_add(used);
@@ -163,22 +194,37 @@ impl Sampler {
     }
 
     /// Sets the question and the longest answer aside.
-    fn reserve(&self, question: u64, most: Option<u64>) -> Result<Reserve<'_>, String> {
+    fn reserve(&self, question: u64, most: Option<u64>) -> Result<Reserve<'_>, Refused> {
         let mut spent = self.spent();
         if spent.calls >= self.config.max_calls {
-            return Err(format!("it has used up its {} requests of this run", self.config.max_calls));
+            let reason = format!("it has used up its {} requests of this run", self.config.max_calls);
+            return Err(Refused::spent(reason));
         }
         let left = self.config.max_tokens.saturating_sub(spent.tokens);
         if left <= question {
-            return Err(format!("it has used up its {} tokens of this run", self.config.max_tokens));
+            let reason = format!("it has used up its {} tokens of this run", self.config.max_tokens);
+            return Err(Refused::spent(reason));
         }
+        let run = spent.run.as_ref().map(|(budget, _)| budget);
+        let of_run = run.and_then(Budget::tokens_left).unwrap_or(u64::MAX);
+        if of_run <= question || run.is_some_and(Budget::is_spent) {
+            return Err(Refused::spent(RUN_IS_SPENT));
+        }
+        let left = left.min(of_run);
         let tokens = left.min(question.saturating_add(most.unwrap_or(u64::MAX)));
         spent.calls += 1;
         spent.tokens += tokens;
         Ok(Reserve { sampler: self, tokens })
     }
 
-    async fn ask(&self, request: Request) -> Result<Said, BackendError> {
+    /// `length`: bytes of the request, for models that do not count.
+    async fn ask(
+        &self,
+        request: Request,
+        length: usize,
+        run: Option<&(Budget, usize)>,
+    ) -> Result<Said, BackendError> {
+        let mut meter = run.map(|(budget, place)| budget.meter(*place));
         let cancel = CancellationToken::new();
         let _cancelled_when_dropped = cancel.clone().drop_guard();
         let mut events = self.backend.stream(request, cancel);
@@ -186,9 +232,22 @@ impl Sampler {
         while let Some(event) = events.next().await {
             match event? {
                 Event::Text(text) | Event::Refusal(text) => said.text.push_str(&text),
-                Event::Usage(usage) => said.usage = usage,
+                Event::Usage(usage) => {
+                    said.usage = usage.clone();
+                    if let Some(meter) = &mut meter {
+                        meter.turn_so_far(usage);
+                    }
+                }
                 Event::Done { reason, .. } => said.reason = reason,
                 _ => {}
+            }
+        }
+        if said.usage.total_tokens() == 0 {
+            let tokens = |bytes: usize| bytes as u64 / BYTES_PER_TOKEN;
+            let (input_tokens, output_tokens) = (tokens(length), tokens(said.text.len()));
+            said.usage = Usage { input_tokens, output_tokens, ..said.usage };
+            if let Some(meter) = &mut meter {
+                meter.turn_so_far(said.usage.clone());
             }
         }
         Ok(said)

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use massgen_testkit::{Outcome as Reply, ServerScript, ToolScript};
-use mcp_client::host::{Abilities, Elicitation, ElicitationReply, Host, SamplingReply, SamplingRequest};
+use mcp_client::host::{
+    Abilities, Elicitation, ElicitationReply, Host, SamplingRefusal, SamplingReply, SamplingRequest,
+};
 use mcp_client::{ClientOptions, McpClient, Scopes, ServerConfig};
 use mcp_core::{BoxFuture, Content, ErrorKind, MissingCredential, ServerName, ToolError};
 use serde_json::{Value, json};
@@ -36,9 +38,13 @@ impl Host for Person {
         })
     }
 
-    fn sample<'a>(&'a self, _: &'a ServerName, _: SamplingRequest) -> BoxFuture<'a, Option<SamplingReply>> {
+    fn sample<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: SamplingRequest,
+    ) -> BoxFuture<'a, Result<SamplingReply, SamplingRefusal>> {
         let reply = SamplingReply { content: Content::text("words"), model: "m".into(), stop_reason: None };
-        Box::pin(std::future::ready(Some(reply)))
+        Box::pin(std::future::ready(Ok(reply)))
     }
 }
 

@@ -70,7 +70,7 @@ async fn restarts_are_bounded_and_the_last_words_stay() {
     let (client, recorder) = start([child("srv", &script)], restarts(2));
     client.ready(PATIENCE).await;
     client.call(call("mcp__srv__die", json!({}))).await.unwrap_err();
-    let given_up = |state: &ServerState| matches!(state, ServerState::Failed { retry_in: None, .. });
+    let given_up = |state: &ServerState| matches!(state, ServerState::Unreachable { retry_in: None, .. });
     let state = until(client.client("srv").unwrap(), given_up).await;
     assert_eq!(
         recorder.states("srv"),

@@ -73,7 +73,7 @@ async fn a_failing_server_costs_only_its_own_tools() {
     assert_eq!(tools(&client), ["mcp__works__echo"]);
     client.call(call("mcp__works__echo", json!({}))).await.unwrap();
     let reason = |at: usize| match &status[at].state {
-        ServerState::Failed { reason, hint, retry_in: None } => (reason.clone(), hint.clone()),
+        ServerState::Unreachable { reason, hint, retry_in: None } => (reason.clone(), hint.clone()),
         other => panic!("{other:?}"),
     };
     // The last words of a server are the diagnosis; a refusal comes with its remedy.
@@ -211,7 +211,7 @@ async fn one_server_that_cannot_start_is_an_error() {
     let config = ServerConfig::new(name("missing"), Target::Stdio(missing));
     let connected =
         McpClient::connect(config, Arc::new(Policy::default()), Arc::new(()), ClientOptions::default()).await;
-    assert!(matches!(connected, Err(ToolError::Start { .. })), "{connected:?}");
+    assert!(matches!(connected, Err(ToolError::Spawn { .. })), "{connected:?}");
 }
 
 #[tokio::test]
@@ -257,7 +257,7 @@ async fn a_remote_server_that_is_down_is_tried_again_and_given_up() {
     let (client, _) = start([ServerConfig::new(name("remote"), target)], restarts(3));
     let status = client.ready(PATIENCE).await;
     assert!(is_failed(&status[0].state) || status[0].state == ServerState::Starting, "{:?}", status[0].state);
-    let given_up = |state: &ServerState| matches!(state, ServerState::Failed { retry_in: None, .. });
+    let given_up = |state: &ServerState| matches!(state, ServerState::Unreachable { retry_in: None, .. });
     until(client.client("remote").unwrap(), given_up).await;
     let error = client.client("remote").unwrap().call_tool("echo", object(json!({}))).await.unwrap_err();
     assert!(matches!(error, ToolError::Unavailable { .. }), "{error}");
@@ -273,7 +273,7 @@ async fn a_secret_that_a_dying_server_prints_goes_nowhere() {
     options.redactor.register("hunter2-hunter2");
     let (client, recorder) = start([child("dies", &dies)], options);
     let status = client.ready(PATIENCE).await;
-    let ServerState::Failed { reason, .. } = &status[0].state else { panic!("{status:?}") };
+    let ServerState::Unreachable { reason, .. } = &status[0].state else { panic!("{status:?}") };
     assert!(reason.contains("bad key [redacted]"), "{reason}");
     assert!(!format!("{status:?} {:?}", recorder.states.lock().unwrap()).contains("hunter2"));
     client.close().await;

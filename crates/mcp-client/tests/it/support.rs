@@ -129,13 +129,9 @@ impl Recorder {
     pub(crate) fn states(&self, server: &str) -> Vec<&'static str> {
         let states = self.states.lock().unwrap();
         let word = |state: &ServerState| match state {
-            ServerState::Starting => "starting",
-            ServerState::Ready { .. } => "ready",
-            ServerState::Resting { .. } => "resting",
-            ServerState::Failed { retry_in: Some(_), .. } => "failed",
-            ServerState::Failed { retry_in: None, .. } => "given up",
-            ServerState::Stopped => "stopped",
-            _ => "?",
+            ServerState::Unreachable { retry_in: Some(_), .. } => "failed",
+            ServerState::Unreachable { retry_in: None, .. } => "given up",
+            other => other.name(),
         };
         states.iter().filter(|(name, _)| name == server).map(|(_, state)| word(state)).collect()
     }
@@ -222,11 +218,11 @@ pub(crate) async fn until(client: &McpClient, wanted: impl Fn(&ServerState) -> b
 }
 
 pub(crate) fn is_ready(state: &ServerState) -> bool {
-    matches!(state, ServerState::Ready { .. })
+    matches!(state, ServerState::Ready { .. } | ServerState::Degraded { .. })
 }
 
 pub(crate) fn is_failed(state: &ServerState) -> bool {
-    matches!(state, ServerState::Failed { .. })
+    matches!(state, ServerState::Unreachable { .. } | ServerState::AuthRequired { .. })
 }
 
 pub(crate) fn tools(service: &dyn ToolService) -> Vec<String> {

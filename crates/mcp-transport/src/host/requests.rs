@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{
-    Elicitation, ElicitationReply, Host, LogMessage, Root, SamplingMessage, SamplingReply, SamplingRequest,
+    Elicitation, ElicitationReply, Host, LogMessage, Root, SamplingMessage, SamplingRefusal, SamplingReply,
+    SamplingRequest,
 };
 
 /// The extension for results that come later.
@@ -50,7 +51,9 @@ pub(crate) enum Asked {
     /// It was not offered, or there is no such request.
     NotOffered,
     /// The user or the policy said no to a request that knows no other way to say so.
-    Refused,
+    Refused(SamplingRefusal),
+    /// The server took it back.
+    TakenBack,
     /// It makes no sense.
     Invalid(&'static str),
 }
@@ -83,8 +86,9 @@ pub(crate) async fn answer(
         }
         "sampling/createMessage" if offered.sampling => {
             match timeout(PATIENCE, host.sample(server, sampling(params))).await {
-                Ok(Some(reply)) => Asked::Answer(sampled(reply)),
-                Ok(None) | Err(_) => Asked::Refused,
+                Ok(Ok(reply)) => Asked::Answer(sampled(reply)),
+                Ok(Err(refusal)) => Asked::Refused(refusal),
+                Err(_) => Asked::Refused(SamplingRefusal::Failed),
             }
         }
         "roots/list" if offered.roots => {

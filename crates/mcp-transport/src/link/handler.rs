@@ -8,9 +8,10 @@ use rmcp::model::{
     ClientConfig, ClientResult, CustomResult, ErrorCode, ErrorData, ServerNotification, ServerRequest,
 };
 use rmcp::service::{NotificationContext, RequestContext, Service};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Routes;
+use super::pages::COMPLETE;
 use crate::breach::{Breach, BreachSink};
 use crate::host::{self, Asked, Host};
 use crate::options::Progress;
@@ -38,7 +39,7 @@ impl Service<RoleClient> for Handler {
         let asked = tokio::select! {
             asked = answer => asked,
             // The server takes its question back, or the session is over: nobody need answer any longer.
-            () = context.ct.cancelled() => Asked::Refused,
+            () = context.ct.cancelled() => Asked::TakenBack,
         };
         match asked {
             Asked::Answer(value) => Ok(ClientResult::CustomResult(CustomResult(value))),
@@ -49,7 +50,12 @@ impl Service<RoleClient> for Handler {
                 Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "this client does not offer that", None))
             }
             // The code that MCP gives for a rejected sampling request.
-            Asked::Refused => Err(ErrorData::new(ErrorCode(-1), "the request was refused", None)),
+            Asked::Refused(refusal) => Err(ErrorData::new(
+                ErrorCode(-1),
+                format!("the request was refused: {refusal}"),
+                Some(json!({"reason": refusal.name()})),
+            )),
+            Asked::TakenBack => Err(ErrorData::new(ErrorCode(-1), "the request was taken back", None)),
             Asked::Invalid(reason) => Err(ErrorData::invalid_params(reason, None)),
         }
     }
@@ -66,8 +72,7 @@ impl Service<RoleClient> for Handler {
                 if let Some(sender) = sender {
                     let report =
                         Progress { progress: params.progress, total: params.total, message: params.message };
-                    // A full channel loses this report: the next one says more.
-                    let _ = sender.try_send(report);
+                    sender.report(report);
                 }
             }
             ServerNotification::CancelledNotification(_) => {}
@@ -75,6 +80,10 @@ impl Service<RoleClient> for Handler {
             other => {
                 let notice = serde_json::to_value(other).unwrap_or(Value::Null);
                 let method = notice["method"].as_str().unwrap_or_default();
+                if let (COMPLETE, Some(id)) = (method, notice["params"]["elicitationId"].as_str()) {
+                    // Nobody may be waiting.
+                    let _ = self.routes.completed.send(id.to_owned());
+                }
                 host::hear(self.host.as_deref(), &self.server, method, &notice["params"]);
             }
         }

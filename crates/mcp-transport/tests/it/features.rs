@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use massgen_testkit::{CallReply, Era, McpHttpServer, Outcome, ScriptedServer, ServerScript, ToolScript};
 use mcp_core::*;
 use mcp_transport::host::{
-    Abilities, Elicitation, ElicitationReply, Host, Root, SamplingReply, SamplingRequest,
+    Abilities, Elicitation, ElicitationReply, Host, Root, SamplingRefusal, SamplingReply, SamplingRequest,
 };
-use mcp_transport::oauth::{FileTokens, MemoryTokens, OAuthOptions, TokenStore};
+use mcp_transport::oauth::{FileTokens, LoginKey, MemoryTokens, OAuthOptions, TokenStore};
 use mcp_transport::{CompletionTarget, Session, SessionOptions};
 use serde_json::{Value, json};
 
@@ -160,10 +160,10 @@ impl Host for Clerk {
         &'a self,
         _: &'a ServerName,
         asked: SamplingRequest,
-    ) -> BoxFuture<'a, Option<SamplingReply>> {
+    ) -> BoxFuture<'a, Result<SamplingReply, SamplingRefusal>> {
         self.asked.lock().unwrap().push(format!("sample {:?}", asked.max_tokens));
         let reply = SamplingReply { content: Content::text("yes"), model: "m".into(), stop_reason: None };
-        Box::pin(std::future::ready(Some(reply)))
+        Box::pin(std::future::ready(Ok(reply)))
     }
 
     fn roots(&self, _: &ServerName) -> Vec<Root> {
@@ -343,10 +343,10 @@ async fn a_login_that_was_kept_is_used() {
     let options = massgen_testkit::McpHttpOptions { token: Some("kept-token".into()), ..Default::default() };
     let server = McpHttpServer::with_options(script(Era::Legacy), options);
     let store = MemoryTokens::default();
-    let url = server.url().parse().unwrap();
+    let key = LoginKey { issuer: None, resource: server.url().parse().unwrap() };
     let record = json!({"issuer": null, "client_id": "c", "client_secret": null, "redirect_uri": null,
         "scopes": [], "access_token": "kept-token", "refresh_token": null, "expires_at": null});
-    store.save(&name(), &url, Some(record.to_string())).await.unwrap();
+    store.save(&key, Some(record.to_string())).await.unwrap();
     let mut options = SessionOptions::default();
     options.oauth = Some(OAuthOptions::new(Arc::new(store)));
     let session = over_http(&server, options).await;
@@ -357,24 +357,39 @@ async fn a_login_that_was_kept_is_used() {
 #[tokio::test]
 async fn tokens_are_kept_in_files_of_the_user_alone() {
     let folder = std::env::temp_dir().join(format!("massgen-tokens-{}", std::process::id()));
-    let store = FileTokens::new(folder.join("deep"));
-    let (here, there) = ("https://a.example/mcp".parse().unwrap(), "https://b.example/mcp".parse().unwrap());
-    assert_eq!(store.load(&name(), &here).await.unwrap(), None);
-    store.save(&name(), &here, Some("first".into())).await.unwrap();
-    store.save(&name(), &here, Some("second".into())).await.unwrap();
-    assert_eq!(store.load(&name(), &here).await.unwrap().as_deref(), Some("second"));
-    assert_eq!(store.load(&name(), &there).await.unwrap(), None, "a server that moved");
+    let deep = folder.join("deep");
+    let store = FileTokens::new(&deep);
+    let key = |issuer: &str, resource: &str| LoginKey {
+        issuer: Some(issuer.to_owned()),
+        resource: resource.parse().unwrap(),
+    };
+    let (here, there) = (key("https://one.example", "https://a.example/mcp"), "https://b.example/mcp");
+    let files = || -> Vec<_> {
+        std::fs::read_dir(&deep).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    assert_eq!(store.load(&here.resource).await.unwrap(), None);
+    store.save(&here, Some("first".into())).await.unwrap();
+    store.save(&here, Some("second".into())).await.unwrap();
+    assert_eq!(store.load(&here.resource).await.unwrap().as_deref(), Some("second"));
+    assert_eq!(store.load(&there.parse().unwrap()).await.unwrap(), None, "a server that moved");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&folder.join("deep")), 0o700);
-        assert_eq!(mode(&folder.join("deep/scripted.json")), 0o600);
+        assert_eq!(mode(&deep), 0o700);
+        assert_eq!(mode(&files()[0]), 0o600);
     }
-    std::fs::write(folder.join("deep/scripted.json"), "{").unwrap();
-    let error = store.load(&name(), &here).await.unwrap_err();
-    assert!(error.to_string().contains("damaged") && !error.to_string().contains("second"), "{error}");
-    store.save(&name(), &here, None).await.unwrap();
-    assert_eq!(store.load(&name(), &here).await.unwrap(), None);
+    // A login of another issuer takes its place, and so does one that was kept by a server's name.
+    let named = json!({"resource": "https://a.example/mcp", "record": "older"});
+    std::fs::write(deep.join("scripted.json"), named.to_string()).unwrap();
+    store.save(&key("https://two.example", "https://a.example/mcp"), Some("third".into())).await.unwrap();
+    assert_eq!((store.load(&here.resource).await.unwrap().as_deref(), files().len()), (Some("third"), 1));
+    store.save(&here, None).await.unwrap();
+    assert!(files().is_empty(), "{:?}", files());
+    std::fs::write(deep.join("scripted.json"), named.to_string()).unwrap();
+    assert_eq!(store.load(&here.resource).await.unwrap().as_deref(), Some("older"));
+    std::fs::write(deep.join("scripted.json"), "{").unwrap();
+    let error = store.load(&here.resource).await.unwrap_err();
+    assert!(error.to_string().contains("damaged") && !error.to_string().contains("older"), "{error}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
