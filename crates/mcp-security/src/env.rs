@@ -507,8 +507,19 @@ pub(crate) fn judge_variable(name: &str, value: &str, place: Place) -> Result<Op
                 Say::Tell("base-url", "sends what is meant for a model, keys included, to another place")
             }
         }
+        // Whoever wrote a project would read the traffic, or at least choose who does.
         "HTTP_PROXY" | "HTTPS_PROXY" | "ALL_PROXY" if place.project && is_true => {
-            Say::Tell("proxy", "leads the server's traffic through another place")
+            if crate::command::leads_here(value) {
+                Say::Tell("proxy", "leads the server's traffic through another program")
+            } else {
+                return Err(refusal(
+                    "proxy",
+                    format!(
+                        "the variable {name} of a project leads the server's traffic through a place of its choice"
+                    ),
+                    "put it into your own configuration if you want it",
+                ));
+            }
         }
         _ => Say::Nothing,
     };

@@ -4,16 +4,23 @@
 //! to keep silent, to change what another tool does). Soft: phrases that documentation may contain and that are told.
 //! Everything is deterministic and reads each text a bounded number of times.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use mcp_core::{Schema, ToolSpec};
 use serde_json::Value;
 
 use crate::{Finding, Verdict, limits, refusal, schema, text, url};
 
+mod around;
 mod cues;
+mod gates;
+mod intent;
+mod lexicon;
 mod spell;
 
+pub use around::{mentioned_as, mentions};
+
+use around::{bare, is_distinctive};
 use cues::{Cue, Cues};
 
 /// What is around a text.
@@ -73,13 +80,22 @@ pub fn text(raw: &str, around: &Around) -> Scan {
     if hidden.controls {
         scan.hard("control-character", "holds control characters");
     }
-    if raw.contains(&"\n".repeat(30)) || raw.contains(&" ".repeat(200)) {
+    if has_run(raw, b'\n', 30) || has_run(raw, b' ', 200) {
         scan.soft("off-screen", "goes on far below or beside what is shown");
     }
     words(raw, around, LAYERS, &mut scan);
     scan.hard.dedup();
     scan.soft.dedup();
     scan
+}
+
+fn has_run(raw: &str, of: u8, count: usize) -> bool {
+    let mut run = 0;
+    raw.len() >= count
+        && raw.bytes().any(|byte| {
+            run = if byte == of { run + 1 } else { 0 };
+            run == count
+        })
 }
 
 fn words(raw: &str, around: &Around, layers: usize, scan: &mut Scan) {
@@ -91,6 +107,9 @@ fn words(raw: &str, around: &Around, layers: usize, scan: &mut Scan) {
             judge(&cues, scan);
         }
     }
+    if spell::is_squashed_override(&spell::meant(&plain)) {
+        scan.hard("instruction-override", "tells a model to ignore its instructions");
+    }
     shadows(&plain, around, scan);
     if layers == 0 {
         return;
@@ -98,7 +117,8 @@ fn words(raw: &str, around: &Around, layers: usize, scan: &mut Scan) {
     for inner in spell::encoded(raw) {
         let mut found = Scan::default();
         words(&inner, around, layers - 1, &mut found);
-        let cues = Cues::of(&spell::plain(&inner));
+        let plain = spell::plain(&inner);
+        let cues = Cues::of(&plain);
         if !found.hard.is_empty()
             || !found.soft.is_empty()
             || cues.any(&[Cue::KeyFile, Cue::Secrets, Cue::Context])
@@ -108,7 +128,7 @@ fn words(raw: &str, around: &Around, layers: usize, scan: &mut Scan) {
     }
 }
 
-fn judge(cues: &Cues, scan: &mut Scan) {
+fn judge(cues: &Cues<'_>, scan: &mut Scan) {
     use Cue::*;
     if cues.has(Override) {
         scan.hard("instruction-override", "tells a model to ignore its instructions");
@@ -134,7 +154,10 @@ fn judge(cues: &Cues, scan: &mut Scan) {
     {
         scan.hard("gives-secrets", "tells a model to hand out secrets or its instructions");
     }
-    if cues.has(Context) && cues.any(&[First, Conceal, Must]) {
+    if cues.has(TakesSecrets) {
+        scan.hard("gives-secrets", "tells a model to hand out what is the user's");
+    }
+    if cues.has(TakesTalk) || (cues.has(Context) && cues.any(&[First, Conceal, Must])) {
         scan.hard("gives-conversation", "tells a model to hand out the conversation");
     }
     if cues.has(Conceal) {
@@ -145,6 +168,21 @@ fn judge(cues: &Cues, scan: &mut Scan) {
         } else {
             scan.soft("conceals", "tells a model to keep silent about something");
         }
+    }
+    if cues.has(Denies) {
+        scan.hard("conceals", "tells a model to deny what it is told");
+    }
+    if cues.has(Diverts) {
+        scan.hard("diverts", "tells a model to lead elsewhere what other tools do");
+    }
+    if cues.has(ObeysPage) {
+        scan.hard("remote-instruction", "tells a model to do what a page on the web says");
+    }
+    if cues.has(Plants) {
+        scan.hard("plants-instruction", "tells a model to write instructions where they are read again");
+    }
+    if cues.has(Addresses) {
+        scan.hard("addresses-model", "speaks to a model about what is not the tool's");
     }
     if cues.has(ImageTemplate) {
         scan.hard("image-leak", "tells a model to put data into the address of an image");
@@ -164,32 +202,23 @@ fn judge(cues: &Cues, scan: &mut Scan) {
 
 /// Orders about tools of other servers.
 fn shadows(plain: &str, around: &Around, scan: &mut Scan) {
-    let distinctive = |name: &str| name.len() >= 6 && name.contains(['_', '-']) || name.starts_with("mcp__");
     let known = |word: &str| {
-        // Other servers' tools may be called by the names that models see.
-        let word =
-            word.strip_prefix("mcp__").and_then(|rest| rest.split_once("__")).map_or(word, |(_, name)| name);
-        distinctive(word)
+        let word = bare(word);
+        is_distinctive(word)
             && around.foreign.iter().any(|foreign| text::skeleton(foreign) == word)
             && !around.own.iter().any(|own| text::skeleton(own) == word)
     };
-    for sentence in plain.split_inclusive(['.', '\n', ';']) {
+    for sentence in plain.split_inclusive(['.', '\n']) {
         let mut words = sentence.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-')));
         if words.any(known) {
             let cues = Cues::of(sentence);
-            if cues.any(&[Cue::Redirect, Cue::Conceal, Cue::Must, Cue::When, Cue::Instead]) {
+            if cues.orders() || cues.any(&[Cue::Redirect, Cue::Conceal, Cue::Must, Cue::When, Cue::Instead]) {
                 scan.hard("shadows-tool", "tells a model how to use a tool of another server");
             } else {
                 scan.soft("names-foreign-tool", "speaks of a tool of another server");
             }
         }
     }
-}
-
-/// Makes what scanning needs, once in the life of a program; the first text would wait some milliseconds for it. It
-/// computes, and so belongs on a thread that may block.
-pub fn prepare() {
-    cues::prepare();
 }
 
 /// Every text of a JSON value, keys included; bounded by [`limits::SCHEMA_NODES`].
@@ -215,6 +244,15 @@ fn texts<'a>(value: &'a Value, out: &mut Vec<&'a str>) {
 
 /// Judges a tool's whole definition but its name. `Sanitize`: what models are shown instead.
 pub fn tool(spec: &ToolSpec, around: &Around) -> Verdict<ToolSpec> {
+    tool_among(spec, around, &mut Heard::default())
+}
+
+/// Texts in which nothing was found. What many tools of one server say alike is looked at once.
+#[derive(Debug, Default)]
+pub struct Heard(HashSet<String>);
+
+/// Judges one of many tools, as [`tool`] does; `around` is the same for all of them.
+pub fn tool_among(spec: &ToolSpec, around: &Around, heard: &mut Heard) -> Verdict<ToolSpec> {
     let mut scan = Scan::default();
     let mut shown = spec.clone();
     let mut changed = false;
@@ -225,7 +263,12 @@ pub fn tool(spec: &ToolSpec, around: &Around) -> Verdict<ToolSpec> {
             "the tool is left out; its server has to change its schema",
         )
     };
-    let input = match spec.input_schema.to_value() {
+    let mut parts: Vec<&str> = Vec::new();
+    parts.extend(spec.title.as_deref());
+    parts.extend(spec.description.as_deref());
+    parts.extend(spec.annotations.title.as_deref());
+    let strings = schema::strings(spec.input_schema.as_str());
+    let input = match strings.is_none().then(|| spec.input_schema.to_value()).transpose() {
         Ok(schema) => schema,
         Err(error) => return Verdict::Block(unreadable(error)),
     };
@@ -233,24 +276,29 @@ pub fn tool(spec: &ToolSpec, around: &Around) -> Verdict<ToolSpec> {
         Ok(schema) => schema,
         Err(error) => return Verdict::Block(unreadable(error)),
     };
-    match schema::judge(&input) {
-        Verdict::Block(refusal) => return Verdict::Block(refusal),
-        Verdict::Sanitize(schema) => {
-            shown.input_schema = schema.into();
-            changed = true;
+    parts.extend(strings.into_iter().flatten());
+    if let Some(schema) = &input {
+        match schema::judge(schema) {
+            Verdict::Block(refusal) => return Verdict::Block(refusal),
+            Verdict::Sanitize(schema) => {
+                shown.input_schema = schema.into();
+                changed = true;
+            }
+            _ => {}
         }
-        _ => {}
     }
-    let mut parts: Vec<&str> = Vec::new();
-    parts.extend(spec.title.as_deref());
-    parts.extend(spec.description.as_deref());
-    parts.extend(spec.annotations.title.as_deref());
-    texts(&input, &mut parts);
-    if let Some(schema) = &output {
+    for schema in [&input, &output].into_iter().flatten() {
         texts(schema, &mut parts);
     }
     for part in parts.iter().filter(|part| !is_keyword(part)) {
-        scan.add(text(part, around));
+        if heard.0.contains(*part) {
+            continue;
+        }
+        let found = text(part, around);
+        if found == Scan::default() {
+            heard.0.insert((*part).to_owned());
+        }
+        scan.add(found);
     }
     if let Some(found) = scan.hard.into_iter().next() {
         return Verdict::Block(refusal(found.rule, found.reason, found.hint));

@@ -1,5 +1,7 @@
 //! One spelling for what can be spelt in many ways.
 
+use std::borrow::Cow;
+
 use crate::{path, text};
 
 /// A text as it is read: in lower case, in plain letters, decoded, with single blanks; line breaks stay.
@@ -18,8 +20,18 @@ pub(super) fn plain(raw: &str) -> String {
             }
         }
     }
+    // A name that is a sentence: `content_of_the_env_file`.
+    if !shown.contains(' ') && shown.matches('_').count() >= 3 {
+        shown = shown.replace('_', " ");
+    }
+    if shown.contains("&#") {
+        shown = unescaped(&shown, "&#");
+    }
     let mut spaced = String::with_capacity(shown.len());
     for c in shown.chars() {
+        if !c.is_ascii() && push_folded(c, &mut spaced) {
+            continue;
+        }
         let c = if c == '\n' {
             '\n'
         } else if c.is_whitespace() {
@@ -34,6 +46,167 @@ pub(super) fn plain(raw: &str) -> String {
         spaced.push(c);
     }
     spaced
+}
+
+/// A letter without its accents, and the points of other scripts as ours; false: it is something else.
+fn push_folded(c: char, folded: &mut String) -> bool {
+    let letter = match c {
+        // Marks over, under and through letters.
+        '\u{300}'..='\u{36f}'
+        | '\u{1ab0}'..='\u{1aff}'
+        | '\u{1dc0}'..='\u{1dff}'
+        | '\u{20d0}'..='\u{20ff}' => "",
+        '\u{3002}' | '\u{ff61}' | '\u{964}' | '\u{6d4}' => ". ",
+        '\u{61f}' => "? ",
+        '\u{3001}' | '\u{60c}' => ", ",
+        '\u{e0}'..='\u{e5}'
+        | '\u{101}'
+        | '\u{103}'
+        | '\u{105}'
+        | '\u{1ce}'
+        | '\u{227}'
+        | '\u{1ea0}'..='\u{1eb7}' => "a",
+        '\u{e6}' => "ae",
+        '\u{e7}' | '\u{107}' | '\u{109}' | '\u{10b}' | '\u{10d}' => "c",
+        '\u{f0}' | '\u{10f}' | '\u{111}' => "d",
+        '\u{e8}'..='\u{eb}'
+        | '\u{113}'
+        | '\u{115}'
+        | '\u{117}'
+        | '\u{119}'
+        | '\u{11b}'
+        | '\u{229}'
+        | '\u{1eb8}'..='\u{1ec7}' => "e",
+        '\u{11d}' | '\u{11f}' | '\u{121}' | '\u{123}' | '\u{1e21}' => "g",
+        '\u{125}' | '\u{127}' => "h",
+        '\u{ec}'..='\u{ef}' | '\u{129}' | '\u{12b}' | '\u{12d}' | '\u{12f}' | '\u{1ec8}'..='\u{1ecb}' => "i",
+        '\u{135}' => "j",
+        '\u{137}' => "k",
+        '\u{13a}' | '\u{13c}' | '\u{13e}' | '\u{140}' | '\u{142}' => "l",
+        '\u{f1}' | '\u{144}' | '\u{146}' | '\u{148}' => "n",
+        '\u{f2}'..='\u{f6}'
+        | '\u{f8}'
+        | '\u{14d}'
+        | '\u{14f}'
+        | '\u{151}'
+        | '\u{22f}'
+        | '\u{1ecc}'..='\u{1ee3}' => "o",
+        '\u{153}' => "oe",
+        '\u{155}' | '\u{157}' | '\u{159}' => "r",
+        '\u{15b}' | '\u{15d}' | '\u{15f}' | '\u{161}' | '\u{219}' => "s",
+        '\u{df}' => "ss",
+        '\u{163}' | '\u{165}' | '\u{21b}' => "t",
+        '\u{f9}'..='\u{fc}'
+        | '\u{169}'
+        | '\u{16b}'
+        | '\u{16d}'
+        | '\u{16f}'
+        | '\u{171}'
+        | '\u{173}'
+        | '\u{1ee4}'..='\u{1ef1}' => "u",
+        '\u{fd}' | '\u{ff}' | '\u{1ef2}'..='\u{1ef9}' => "y",
+        '\u{17a}' | '\u{17c}' | '\u{17e}' => "z",
+        _ => return false,
+    };
+    folded.push_str(letter);
+    true
+}
+
+/// A text whose characters are written as numbers behind `lead` (`&#105;`, `\\u0069`, `\\x69`), as those characters.
+fn unescaped(text: &str, lead: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(lead) {
+        plain.push_str(before);
+        let (digits, radix) = match lead {
+            "&#" => after.strip_prefix(['x', 'X']).map_or((after, 10), |hex| (hex, 16)),
+            _ => (after.trim_start_matches('{'), 16),
+        };
+        let most = match lead {
+            "\\x" => 2,
+            "\\u" if after.len() == digits.len() => 4,
+            _ => 6,
+        };
+        let count = digits.chars().take(most).take_while(|c| c.is_digit(radix)).count();
+        match u32::from_str_radix(&digits[..count], radix).ok().and_then(char::from_u32) {
+            Some(c) if !c.is_control() => {
+                plain.extend(c.to_lowercase());
+                rest = digits[count..].trim_start_matches([';', '}']);
+            }
+            _ => {
+                plain.push_str(lead);
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// Words after which a quotation is an example.
+const INTRODUCTIONS: &[&str] = &[
+    "such as",
+    "e.g.",
+    "e.g.,",
+    "e.g",
+    "eg",
+    "like",
+    "for example",
+    "for example,",
+    "for instance",
+    "example:",
+    "examples:",
+    "phrases",
+    "attempts",
+    "phrase",
+];
+
+/// A sentence as it is meant: to tell somebody to do something is to ask, and what is quoted as an example is not said.
+pub(super) fn meant(sentence: &str) -> Cow<'_, str> {
+    match sentence.contains("tell the user to ") {
+        true => {
+            without_examples(&sentence.replace("tell the user to ", "ask the user to ")).into_owned().into()
+        }
+        false => without_examples(sentence),
+    }
+}
+
+/// A sentence without the quotations that it gives as examples: `detects phrases such as "ignore all rules"`.
+fn without_examples(sentence: &str) -> Cow<'_, str> {
+    const QUOTES: [char; 4] = ['\'', '"', '\u{201c}', '\u{201d}'];
+    if !sentence.contains(QUOTES) || !INTRODUCTIONS.iter().any(|word| sentence.contains(word)) {
+        return Cow::Borrowed(sentence);
+    }
+    let mut kept = String::with_capacity(sentence.len());
+    let mut rest = sentence;
+    let mut in_list = false;
+    while let Some(open) = rest.find(QUOTES) {
+        let (before, quoted) = rest.split_at(open);
+        kept.push_str(before);
+        let mark = quoted.chars().next().unwrap_or('"');
+        let inside = &quoted[mark.len_utf8()..];
+        // An apostrophe inside a word opens nothing.
+        let opens = !before.ends_with(char::is_alphanumeric);
+        let lead = before.trim_end_matches([' ', '(', ',']);
+        let between = before.trim_matches([' ', ',']);
+        let is_example = INTRODUCTIONS.iter().any(|word| lead.ends_with(word.trim_end_matches(',')))
+            || (in_list && matches!(between, "" | "or" | "and"));
+        let closes = |at: &(usize, &str)| !inside[at.0 + at.1.len()..].starts_with(char::is_alphanumeric);
+        let end = inside.match_indices(QUOTES).find(closes).map(|(at, mark)| (at, at + mark.len()));
+        match end {
+            Some((end, after)) if opens && is_example && end <= 120 => {
+                rest = &inside[after..];
+                in_list = true;
+            }
+            _ => {
+                kept.push(mark);
+                rest = inside;
+                in_list = false;
+            }
+        }
+    }
+    kept.push_str(rest);
+    Cow::Owned(kept)
 }
 
 /// The text with letters that were set apart put together (`i g n o r e   a l l`), or with digits read as the letters they
@@ -56,41 +229,170 @@ pub(super) fn disguised(plain: &str, raw: &str) -> Option<String> {
     if plain.split(' ').filter(|word| mixed(word)).count() < 2 {
         return None;
     }
-    let letter = |c: char| match c {
-        '0' => 'o',
-        '1' => 'i',
-        '3' => 'e',
-        '4' | '@' => 'a',
-        '5' | '$' => 's',
-        c => c,
-    };
+    let letter = |c: char| if c.is_ascii_alphabetic() { c } else { letter_of(c).unwrap_or(c) };
     let read = |word: &str| if mixed(word) { word.chars().map(letter).collect() } else { word.to_owned() };
     Some(plain.split(' ').map(read).collect::<Vec<String>>().join(" "))
 }
 
-/// The texts that are encoded in a text: base64 and hexadecimal that make readable words.
+/// Whether the letters of a text, whatever stands between them, order to ignore what was said before: `ig nore all prev
+/// ious instruc tions`, `i.g.n.o.r.e`, `ignore_all_previous_instructions`.
+pub(super) fn is_squashed_override(plain: &str) -> bool {
+    if plain.len() > 16 * 1024 {
+        return false;
+    }
+    let letters: String = plain.chars().filter_map(letter_of).collect();
+    let after =
+        |rest: &str, words: &[&str]| words.iter().find_map(|word| rest.strip_prefix(word)).map(str::to_owned);
+    ["ignore", "disregard", "forget", "override", "bypass"].iter().any(|verb| {
+        letters.match_indices(verb).any(|(at, verb)| {
+            let mut rest = letters[at + verb.len()..].chars().take(48).collect::<String>();
+            while let Some(next) = after(&rest, &["all", "any", "every", "the", "of", "your", "my", "these"])
+            {
+                rest = next;
+            }
+            let Some(next) = after(
+                &rest,
+                &["previous", "prior", "earlier", "above", "preceding", "system", "former", "safety"],
+            ) else {
+                return false;
+            };
+            after(
+                &next,
+                &["instruction", "prompt", "rule", "guideline", "directive", "system", "safety", "command"],
+            )
+            .is_some()
+        })
+    })
+}
+
+/// The letter that a character of a text stands for.
+fn letter_of(c: char) -> Option<char> {
+    match c {
+        'a'..='z' => Some(c),
+        '0' => Some('o'),
+        '1' | '!' => Some('i'),
+        '3' => Some('e'),
+        '4' | '@' => Some('a'),
+        '5' | '$' => Some('s'),
+        '7' => Some('t'),
+        _ => None,
+    }
+}
+
+/// The texts that are encoded in a text: in base64, base32, hexadecimal, numbers, escapes, turned round or with other
+/// letters, where that makes readable words.
 pub(super) fn encoded(raw: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let part = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_' | '='));
-    for run in raw.split(part).filter(|run| (24..=65_536).contains(&run.len())) {
-        let run = run.trim_matches('=');
-        if let Some(bytes) = hex(run).or_else(|| base64(run))
-            && let Ok(text) = String::from_utf8(bytes)
-            && is_readable(&text)
+    let mut take = |bytes: Option<Vec<u8>>| {
+        if let Some(text) = bytes.and_then(readable)
+            && found.len() < MOST
         {
             found.push(text);
-            if found.len() >= 16 {
-                break;
-            }
+        }
+    };
+    let part = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_' | '='));
+    let runs = || raw.split(part).filter(|run| !run.is_empty());
+    for run in runs().filter(|run| (24..=65_536).contains(&run.len())).take(4 * MOST) {
+        let run = run.trim_matches('=');
+        take(hex(run).or_else(|| base64(run)));
+        take(base32(run));
+    }
+    // Lines of one encoded text.
+    let lines: String =
+        raw.split_ascii_whitespace().filter(|word| word.len() >= 16 && !word.contains(part)).collect();
+    if lines.len() >= 24 && lines.len() <= 65_536 {
+        take(base64(lines.trim_matches('=')));
+    }
+    for radix in [16, 10, 2] {
+        take(numbers(raw, radix));
+    }
+    for lead in ["\\u", "\\x"] {
+        if raw.matches(lead).take(8).count() == 8 {
+            take(Some(unescaped(raw, lead).into_bytes()));
+        }
+    }
+    if raw.len() <= 16 * 1024 {
+        let lower = raw.to_ascii_lowercase();
+        if TURNED.iter().any(|word| lower.contains(word)) {
+            take(Some(lower.chars().rev().collect::<String>().into_bytes()));
+        }
+        if ROTATED.iter().any(|word| lower.contains(word)) {
+            take(Some(lower.bytes().map(rotated).collect()));
         }
     }
     found
 }
 
-fn is_readable(text: &str) -> bool {
+/// Encoded texts of one text that are looked into.
+const MOST: usize = 16;
+
+/// Words that orders to models are made of, turned round.
+const TURNED: &[&str] =
+    &["snoitcurtsni", "erongi", "suoiverp", "terces", "drowssap", "laitnederc", "metsys", "yek ", "resu eht"];
+
+/// The same with each letter half an alphabet on.
+const ROTATED: &[&str] =
+    &["vafgehpgvba", "vtaber", "cerivbhf", "frperg", "cnffjbeq", "perqragvny", "flfgrz", "xrl", "gur hfre"];
+
+fn rotated(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' => (byte - b'a' + 13) % 26 + b'a',
+        other => other,
+    }
+}
+
+/// Bytes that are a text, in UTF-8 or UTF-16.
+fn readable(bytes: Vec<u8>) -> Option<String> {
+    let bytes = if bytes.len() >= 24 && bytes.iter().skip(1).step_by(2).all(|byte| *byte == 0) {
+        bytes.into_iter().step_by(2).collect()
+    } else {
+        bytes
+    };
+    let text = String::from_utf8(bytes).ok()?;
     let total = text.chars().count();
-    let readable = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ' || *c == '\n').count();
-    total >= 12 && readable == total && text.contains(' ')
+    let readable = text.chars().filter(|c| c.is_ascii_graphic() || matches!(c, ' ' | '\n' | '\t')).count();
+    (total >= 12 && readable * 20 >= total * 19).then_some(text)
+}
+
+/// Letters written as numbers, each for itself: `69 67 6e`, `105 103 110`, `01101001 01100111`.
+fn numbers(raw: &str, radix: u32) -> Option<Vec<u8>> {
+    let digits = match radix {
+        16 => 2..=2,
+        10 => 2..=3,
+        _ => 7..=8,
+    };
+    let mut bytes = Vec::new();
+    let between = |c: char| c.is_ascii_whitespace() || matches!(c, ',' | ':' | ';' | '-');
+    for word in raw.split(between).filter(|word| !word.is_empty()) {
+        let word = word.trim_start_matches("0x");
+        let is_digits =
+            digits.contains(&word.len()) && word.bytes().all(|byte| char::from(byte).is_digit(radix));
+        match u8::from_str_radix(word, radix) {
+            Ok(byte @ 0x20..=0x7e) if is_digits => bytes.push(byte),
+            _ if bytes.len() >= 12 => break,
+            _ => bytes.clear(),
+        }
+    }
+    (bytes.len() >= 12).then_some(bytes)
+}
+
+fn base32(run: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(run.len() * 5 / 8);
+    let (mut group, mut bits) = (0u32, 0);
+    for byte in run.bytes() {
+        let five = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'2'..=b'7' => byte - b'2' + 26,
+            _ => return None,
+        };
+        group = (group << 5 | u32::from(five)) & 0xffff;
+        bits += 5;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(group >> bits & 0xff).unwrap_or(0));
+        }
+    }
+    Some(bytes)
 }
 
 fn hex(run: &str) -> Option<Vec<u8>> {

@@ -1,0 +1,281 @@
+//! What must stand in a text before a cue can be in it.
+//!
+//! Most texts of tools hold nothing of the kind, and are decided by one pass over their letters: no expression is
+//! compiled for them, and none is run. A cue without an entry is looked for whenever somebody asks for it; those are the
+//! everyday words that matter only beside others.
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+use super::cues::Cue::{self, *};
+
+/// Wherever a cue is found there is one of these. A test derives that from the patterns.
+pub(super) const GATES: &[(Cue, &[&str])] = &[
+    (
+        Override,
+        &[
+            "ignor",
+            "disregard",
+            "forget",
+            "override",
+            "bypass",
+            "discard",
+            "skip ",
+            "you are now",
+            "instruction",
+            "prompt",
+            "rules",
+            "guideline",
+            "directive",
+            "your system",
+            "your original",
+            "your previous",
+            "do not follow",
+            "do not obey",
+            "do not listen",
+        ],
+    ),
+    (
+        Approve,
+        &[
+            "approve",
+            "grant",
+            "say yes",
+            "always accept",
+            "always allow",
+            "always confirm",
+            "always permit",
+            "automatically",
+            "on behalf",
+            "for the user",
+            "to all",
+            "to every",
+            "to any",
+            "skip ",
+            "bypass ",
+            "suppress ",
+            "ignore ",
+            "accepted",
+        ],
+    ),
+    (HiddenTag, &["<", "inst]", "system", " message", " prompt", " instruction", " override"]),
+    (LoudTag, &["<"]),
+    (Comment, &["<!--"]),
+    (
+        KeyFile,
+        &[
+            ".ssh",
+            "rsa",
+            "ed25519",
+            "ecdsa",
+            "dsa",
+            ".aws/",
+            ".netrc",
+            ".npmrc",
+            ".pypirc",
+            ".git-credentials",
+            ".kube/config",
+            ".docker/config",
+            ".gnupg",
+            "/etc/",
+            "mcp.json",
+            ".cursor/",
+            "claude_desktop_config",
+            "credentials",
+            "gcloud",
+            "login data",
+            "cookie",
+            "keychain",
+            "wallet.dat",
+            "seed phrase",
+            ".env",
+            "_history",
+            "environ",
+            ".vault-token",
+        ],
+    ),
+    (
+        Secrets,
+        &[
+            "key",
+            "password",
+            "passphrase",
+            "secret",
+            "credential",
+            "token",
+            "cookie",
+            "environment variable",
+            "env var",
+            ".env",
+            "credit card",
+        ],
+    ),
+    (Template, &["{{", "${", "$("]),
+    (Tells, &["system", "developer", "initial", "hidden"]),
+    (
+        Steals,
+        &[
+            "exfiltrate",
+            "steal",
+            "harvest",
+            "siphon",
+            "smuggle",
+            "and send",
+            "and put",
+            "and pass",
+            "and forward",
+            "and post",
+            "and upload",
+            "and submit",
+            "and paste",
+            "and transmit",
+            "and e",
+            "and include",
+            "and place",
+            "and add",
+        ],
+    ),
+    (Context, &["conversation", "chat", "message", "dialog", "transcript", "context"]),
+    (
+        Conceal,
+        &[
+            "do not",
+            "don't",
+            "dont",
+            "never",
+            "without",
+            "avoid",
+            "no need to",
+            "refrain",
+            "keep this",
+            "keep it",
+            "hide this",
+            "hide it",
+            "silently",
+            "secretly",
+            "covertly",
+            "user must",
+            "user should",
+            "user may",
+            "user can",
+            "user will",
+            "human must",
+            "human should",
+            "human may",
+            "human can",
+            "human will",
+            "person must",
+            "person should",
+            "person may",
+            "person can",
+            "person will",
+            "must not",
+            "should not",
+            "may not",
+            "can not",
+        ],
+    ),
+    (ImageTemplate, &["![", "http"]),
+    (Line, &["before", "prior to"]),
+    (Prefer, &["always", "prefer", "other", "alternative", "competing"]),
+    (Role, &[":"]),
+    (ObeysPage, &["curl", "wget", "iwr", "irm"]),
+];
+
+struct Gates {
+    finder: Option<AhoCorasick>,
+    /// For each word of the finder the cues it may stand for.
+    opens: Vec<u64>,
+    /// The cues without an entry.
+    always: u64,
+}
+
+static ALL: LazyLock<Gates> = LazyLock::new(|| {
+    let mut words: Vec<&str> = Vec::new();
+    let mut opens: Vec<u64> = Vec::new();
+    let mut always = u64::MAX;
+    for (cue, gates) in GATES {
+        always &= !cue.bit();
+        for word in *gates {
+            match words.iter().position(|known| known == word) {
+                Some(at) => {
+                    if let Some(open) = opens.get_mut(at) {
+                        *open |= cue.bit();
+                    }
+                }
+                None => {
+                    words.push(word);
+                    opens.push(cue.bit());
+                }
+            }
+        }
+    }
+    // The words are constants; were they too many, every cue would be looked for.
+    Gates { finder: AhoCorasick::new(words).ok(), opens, always }
+});
+
+/// The cues that may be in a text whose lines are joined.
+pub(super) fn open(joined: &str) -> u64 {
+    let Some(finder) = &ALL.finder else { return u64::MAX };
+    finder.find_overlapping_iter(joined).fold(ALL.always, |open, found| {
+        open | ALL.opens.get(found.pattern().as_usize()).copied().unwrap_or(u64::MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use regex_syntax::hir::literal::{ExtractKind, Extractor};
+    use regex_syntax::hir::{Hir, HirKind};
+
+    use super::*;
+    use crate::scan::cues::PATTERNS;
+
+    /// Whether every match of the expression holds one of the words.
+    fn needs(hir: &Hir, words: &[&str]) -> bool {
+        let holds = |literal: &[u8]| {
+            words.iter().any(|word| literal.windows(word.len()).any(|part| part == word.as_bytes()))
+        };
+        let ends = [ExtractKind::Prefix, ExtractKind::Suffix].into_iter().any(|kind| {
+            let found = Extractor::new().kind(kind).extract(hir);
+            found.literals().is_some_and(|found| found.iter().all(|literal| holds(literal.as_bytes())))
+        });
+        ends || match hir.kind() {
+            HirKind::Literal(literal) => holds(&literal.0),
+            HirKind::Capture(capture) => needs(&capture.sub, words),
+            HirKind::Repetition(repeated) => repeated.min > 0 && needs(&repeated.sub, words),
+            HirKind::Alternation(all) => all.iter().all(|hir| needs(hir, words)),
+            HirKind::Concat(parts) => {
+                parts.iter().any(|part| needs(part, words))
+                    // Words that reach over parts.
+                    || (1..parts.len()).any(|at| {
+                        let rest = Hir::concat(parts[at..].to_vec());
+                        let found = Extractor::new().extract(&rest);
+                        found.literals().is_some_and(|found| found.iter().all(|one| holds(one.as_bytes())))
+                    })
+            }
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn no_cue_is_found_where_its_words_are_not() {
+        let mut wrong = Vec::new();
+        for (cue, pattern) in PATTERNS {
+            let Some((_, words)) = GATES.iter().find(|(gated, _)| gated == cue) else { continue };
+            let hir = regex_syntax::parse(pattern).unwrap();
+            if !needs(&hir, words) {
+                wrong.push(format!("{cue:?}: {pattern}"));
+            }
+        }
+        assert!(wrong.is_empty(), "no word of GATES is in every match of these:\n{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn a_gate_opens_for_its_cue() {
+        let harmless = open("lists the files of a folder");
+        assert_eq!(harmless & (Override.bit() | Secrets.bit() | Conceal.bit()), 0);
+        assert_ne!(harmless & Order.bit(), 0);
+        assert_ne!(open("ignore it") & Override.bit() & !harmless, 0);
+    }
+}

@@ -1,0 +1,390 @@
+//! What a sentence wants, by the senses of its words: who is told to do what with what, and what of it is kept from whom.
+//!
+//! Descriptions tell what a tool does ("Sends a mail"), and how it is called. Orders ("send", "must be sent") about things
+//! that are not the tool's are what these rules look for; the words' forms tell the two apart in English, and nearness of
+//! the words alone elsewhere.
+
+use super::cues::Cue;
+use super::lexicon::{self, *};
+
+/// Where a sentence stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place {
+    /// It is the first of its text, which says what the tool is for.
+    pub(super) first: bool,
+    /// An address of the web stands in the sentence before.
+    pub(super) after_web: bool,
+}
+
+/// What was understood.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Intent {
+    pub(super) cues: u64,
+    /// The sentence holds an address of the web.
+    pub(super) web: bool,
+    /// It orders, or says what must be.
+    pub(super) orders: bool,
+}
+
+struct Sentence<'a> {
+    tokens: Vec<Token<'a>>,
+}
+
+impl Sentence<'_> {
+    fn at(&self, senses: Senses) -> impl Iterator<Item = usize> + '_ {
+        self.tokens.iter().enumerate().filter(move |(_, token)| token.is(senses)).map(|(at, _)| at)
+    }
+
+    fn has(&self, senses: Senses) -> bool {
+        self.at(senses).next().is_some()
+    }
+
+    /// A token of these senses in the `count` after this place.
+    fn after(&self, at: usize, count: usize, senses: Senses) -> Option<usize> {
+        let end = (at + 1 + count).min(self.tokens.len());
+        (at + 1..end).find(|near| self.tokens[*near].is(senses))
+    }
+
+    fn before(&self, at: usize, count: usize, senses: Senses) -> Option<usize> {
+        (at.saturating_sub(count)..at).rev().find(|near| self.tokens[*near].is(senses))
+    }
+
+    fn near(&self, at: usize, count: usize, senses: Senses) -> Option<usize> {
+        self.before(at, count, senses).or_else(|| self.after(at, count, senses))
+    }
+
+    fn word(&self, at: usize) -> &str {
+        self.tokens.get(at).map_or("", |token| token.word)
+    }
+
+    /// Places where something is ordered that has these senses.
+    fn orders(&self, senses: Senses) -> impl Iterator<Item = usize> + '_ {
+        self.at(senses).filter(|at| self.is_order(*at))
+    }
+
+    fn is_order(&self, at: usize) -> bool {
+        let token = &self.tokens[at];
+        if self.is_forbidden(at) {
+            return false;
+        }
+        if token.is(FOREIGN) {
+            return true;
+        }
+        if token.past {
+            // "must be sent".
+            return self.before(at, 3, DUTY | HOLDS).is_some();
+        }
+        let leads = LEAD | MARK | PATH | RULES | PROMPT | STEALTH;
+        token.bare && (at == 0 || self.tokens[at - 1].is(leads) || self.leads_on(at))
+    }
+
+    /// "Always also send": one word may stand between.
+    fn leads_on(&self, at: usize) -> bool {
+        at >= 2
+            && self.tokens[at - 2].is(LEAD)
+            && (self.word(at - 1).ends_with("ly") || self.word(at - 1) == "be")
+    }
+
+    /// Whether it is told not to. "Do not forget to" tells to.
+    fn is_forbidden(&self, at: usize) -> bool {
+        let insists = |near: usize| {
+            (near..at).any(|at| {
+                self.word(at).starts_with("forget")
+                    || self.word(at).starts_with("fail")
+                    || self.word(at).starts_with("hesitate")
+            })
+        };
+        let reach = if self.tokens[at].is(FOREIGN) { 3 } else { 2 };
+        let before = self.before(at, reach, FORBID | NEVER);
+        let behind = self.tokens[at].is(FOREIGN)
+            && self.after(at, 2, NEVER).is_some_and(|at| self.tokens[at].is(FOREIGN));
+        before.is_some_and(|near| !insists(near)) || behind
+    }
+}
+
+/// Reads one sentence in plain spelling.
+pub(super) fn read(sentence: &str, place: Place) -> Intent {
+    let words = lexicon::words(sentence);
+    let sentence = Sentence { tokens: lexicon::tokens(&words) };
+    let mut cues = 0;
+    let mut add = |cue: Cue, holds: bool| cues |= u64::from(holds) << cue as u32;
+    add(Cue::Override, overrides(&sentence));
+    add(Cue::Approve, approves(&sentence, place));
+    add(Cue::Conceal, conceals(&sentence));
+    add(Cue::Denies, denies(&sentence));
+    add(Cue::TakesTalk, takes_talk(&sentence));
+    add(Cue::TakesSecrets, takes_secrets(&sentence, place));
+    add(Cue::Diverts, diverts(&sentence));
+    add(Cue::ObeysPage, obeys_page(&sentence, place));
+    add(Cue::Plants, plants(&sentence));
+    add(Cue::Addresses, addresses(&sentence));
+    add(Cue::Prefer, prefers(&sentence));
+    add(Cue::Line, sentence.has(EARLY));
+    // What other languages say counts as what English says.
+    let foreign = |senses: Senses| sentence.tokens.iter().any(|token| token.is(FOREIGN) && token.is(senses));
+    add(Cue::Read, foreign(READ));
+    add(Cue::Order, sentence.orders(READ | MOVE).any(|at| sentence.tokens[at].is(FOREIGN)));
+    add(Cue::Secrets, foreign(SECRET));
+    add(Cue::Spares, foreign(NEVER));
+    add(Cue::Prompt, sentence.has(PROMPT));
+    let contents = sentence.at(RESULT).any(|at| sentence.word(at).starts_with("content"));
+    add(Cue::Hands, contents || sentence.orders(READ | MOVE | FETCH | RUN).next().is_some());
+    let orders = sentence.has(DUTY | HOLDS | BAD)
+        || sentence.orders(READ | MOVE | CHANGE | FETCH | RUN).next().is_some();
+    Intent { cues, web: sentence.has(WEB), orders }
+}
+
+fn overrides(sentence: &Sentence<'_>) -> bool {
+    let ignores = sentence.orders(IGNORE).any(|at| {
+        if sentence.tokens[at].is(FOREIGN) {
+            return sentence.near(at, 8, RULES).is_some()
+                && sentence.near(at, 9, PRIOR | YOUR | WHOLE).is_some();
+        }
+        let Some(what) = sentence.after(at, 8, RULES | NORMS | TOLD | PROMPT) else { return false };
+        sentence.tokens[what].is(TOLD | PROMPT)
+            || (at + 1..(what + 4).min(sentence.tokens.len())).any(|at| sentence.tokens[at].is(PRIOR | YOUR))
+    });
+    let void = sentence.at(VOID).any(|at| {
+        sentence.before(at, 8, TOLD | PROMPT).is_some()
+            || sentence
+                .before(at, 6, RULES)
+                .is_some_and(|what| sentence.near(what, 3, PRIOR | YOUR).is_some())
+            || (sentence.before(at, 5, NORMS).is_some_and(|what| sentence.near(what, 3, YOUR).is_some()))
+    });
+    let disobeys = sentence.at(OBEY).any(|at| {
+        let close = |near: usize| at - near <= 2;
+        sentence.before(at, 2, FORBID | NEVER).is_some_and(close)
+            && sentence.after(at, 6, RULES | NORMS | PROMPT).is_some_and(|what| {
+                sentence.tokens[what].is(PROMPT) || sentence.near(what, 3, PRIOR | YOUR | USER).is_some()
+            })
+    });
+    let only = sentence.orders(OBEY).any(|at| {
+        sentence.near(at, 2, ONLY).is_some() && sentence.after(at, 6, TEXT | NORMS | RULES | TOOL).is_some()
+    });
+    let outranks = sentence.at(OUTRANKS).any(|at| {
+        sentence.after(at, 10, PROMPT).is_some()
+            || sentence
+                .after(at, 10, RULES | NORMS)
+                .is_some_and(|what| sentence.near(what, 3, PRIOR | YOUR | USER).is_some())
+            || (sentence.after(at, 10, USER).is_some() && sentence.after(at, 3, ANY).is_some())
+    });
+    let becomes = sentence.at(BECOME).any(|at| {
+        (sentence.word(at).starts_with("you") || sentence.is_order(at))
+            && sentence.after(at, 9, UNBOUND).is_some()
+    });
+    ignores || void || disobeys || only || outranks || becomes
+}
+
+fn approves(sentence: &Sentence<'_>, place: Place) -> bool {
+    let presumes = sentence
+        .orders(PRESUME)
+        .any(|at| sentence.after(at, 9, AGREED | ASK).is_some() && sentence.after(at, 9, ANY).is_some());
+    let agreed = sentence.at(USER).any(|at| {
+        sentence.after(at, 4, AGREED).is_some_and(|agreed| {
+            sentence.after(agreed, 6, ANY).is_some()
+                || sentence.after(agreed, 12, FORBID).is_some_and(|at| sentence.after(at, 2, ASK).is_some())
+        }) && sentence.before(at, 6, CONDITION).is_none()
+    });
+    let disables = !place.first
+        && !sentence.has(ONLY)
+        && sentence.orders(DISABLE).any(|at| sentence.after(at, 4, SAFEGUARD).is_some());
+    let clicks =
+        sentence.has(APPROVES) && (sentence.has(ASK | WHENEVER) || sentence.word(0).starts_with("run"));
+    let unasked = !place.first
+        && sentence.orders(RUN | MOVE | CHANGE).any(|at| {
+            sentence.after(at, 12, FORBID).is_some_and(|never| sentence.after(never, 2, ASK).is_some())
+        });
+    presumes || agreed || disables || clicks || unasked
+}
+
+fn conceals(sentence: &Sentence<'_>) -> bool {
+    let untold = sentence.at(TELL).any(|at| {
+        let token = &sentence.tokens[at];
+        if token.is(FOREIGN) {
+            let never = sentence.near(at, 4, NEVER).is_some_and(|near| sentence.tokens[near].is(FOREIGN));
+            return never && sentence.near(at, 6, USER).is_some();
+        }
+        let forbidden = sentence.before(at, 2, FORBID).is_some();
+        let listener = sentence.after(at, 5, USER | MARK).filter(|at| sentence.tokens[*at].is(USER));
+        // To tell somebody to do something is to ask.
+        forbidden && listener.is_some_and(|at| sentence.word(at + 1) != "to")
+    });
+    let unaware = sentence.at(USER).any(|at| {
+        let kept = sentence.after(at, 4, FORBID).and_then(|never| sentence.after(never, 3, AWARE));
+        let never = sentence.before(at, 4, FORBID).and_then(|_| sentence.after(at, 4, AWARE));
+        kept.is_some() || (never.is_some() && sentence.word(0).starts_with("under"))
+    });
+    let hides = sentence.orders(HIDE).any(|at| {
+        let what = sentence.after(at, 1, THIS);
+        let from = what.and_then(|what| (what..what + 14).find(|at| sentence.word(*at) == "from"));
+        from.is_some_and(|from| sentence.after(from, 10, USER).is_some())
+    });
+    untold || unaware || hides
+}
+
+/// The text denies itself, or orders to lie.
+fn denies(sentence: &Sentence<'_>) -> bool {
+    let itself = sentence.at(SHOW).any(|at| {
+        sentence.before(at, 2, FORBID).is_some()
+            && sentence.after(at, 2, THIS).is_some_and(|this| {
+                sentence.after(this, 2, TEXT | RULES).is_some() || sentence.tokens[this].is(TEXT)
+            })
+    });
+    let keeps = sentence.orders(HIDE).any(|at| {
+        sentence.after(at, 1, THIS).is_some()
+            && sentence.after(at, 3, TEXT | RULES).is_some()
+            && (at..at + 8).any(|at| {
+                matches!(sentence.word(at), "confidential" | "secret" | "private" | "hidden" | "yourself")
+            })
+    });
+    let hides =
+        sentence.orders(HIDE).any(|at| sentence.word(at + 1) == "that" && sentence.word(at) != "keep");
+    itself || keeps || hides || sentence.orders(LIE).next().is_some()
+}
+
+/// Whether the conversation stands here as a whole.
+fn is_whole_talk(sentence: &Sentence<'_>, at: usize) -> bool {
+    let word = sentence.word(at);
+    word.contains("user")
+        || word.contains("memory")
+        || word.starts_with("your")
+        || word.starts_with("everything")
+        || sentence.near(at, 3, WHOLE).is_some()
+}
+
+fn takes_talk(sentence: &Sentence<'_>) -> bool {
+    let sink = || {
+        sentence.has(FIELD | WEB | MAILBOX | TOOL) || sentence.tokens.iter().any(|token| token.is(FOREIGN))
+    };
+    let talk = || sentence.at(TALK).any(|at| is_whole_talk(sentence, at));
+    let results = || {
+        sentence.at(RESULT).any(|at| {
+            sentence.near(at, 4, OTHER).is_some_and(|other| sentence.near(other, 2, TOOL).is_some())
+        })
+    };
+    let moved = || sentence.orders(MOVE | CHANGE | READ).next().is_some();
+    let prompt = sentence
+        .at(PROMPT)
+        .any(|at| sentence.before(at, 2, YOUR).is_some() && sentence.near(at, 4, WHOLE).is_some());
+    let held = || sentence.has(HOLDS) && sentence.has(FIELD);
+    prompt || (((moved() && sink()) || held()) && (talk() || results()))
+}
+
+/// Secrets that no tool but their own has a use for.
+fn is_personal(sentence: &Sentence<'_>, at: usize) -> bool {
+    [
+        "passw",
+        "passp",
+        "private key",
+        "ssh key",
+        "session cookie",
+        "cookie",
+        "seed",
+        "recovery",
+        "keychain",
+        "wallet",
+        "browser history",
+        "credit",
+        "card",
+        "ssn",
+    ]
+    .iter()
+    .any(|word| sentence.word(at).starts_with(word))
+}
+
+fn takes_secrets(sentence: &Sentence<'_>, place: Place) -> bool {
+    let theirs = |at: usize| sentence.tokens[at].is(THEIRS) || sentence.near(at, 4, THEIRS).is_some();
+    let their_secret = sentence.at(SECRET).any(theirs);
+    let outside = sentence.has(WEB | MAILBOX);
+    let moved = sentence.orders(MOVE | READ).next().is_some();
+    let held = sentence.has(HOLDS) && sentence.has(FIELD);
+    let spared = sentence.has(NEVER);
+    let read_and_moved = || {
+        sentence.orders(READ).any(|at| {
+            (at + 1..sentence.tokens.len()).any(|to| sentence.tokens[to].is(MOVE) && sentence.is_order(to))
+        })
+    };
+    let personal = || {
+        sentence.orders(READ).any(|at| {
+            sentence.after(at, 6, SECRET).is_some_and(|what| is_personal(sentence, what) && theirs(what))
+        })
+    };
+    let things = || {
+        sentence.at(THING | RESULT).any(|at| sentence.near(at, 3, WHOLE | THEIRS | ANY).is_some())
+            || sentence.at(TALK).any(|at| is_whole_talk(sentence, at))
+    };
+    let sent = sentence.orders(MOVE).next().is_some();
+    (their_secret && held && !spared)
+        || (their_secret && moved && !spared && (outside || (sentence.has(FIELD) && !place.first)))
+        || (their_secret && !place.first && (read_and_moved() || personal()))
+        || (outside && !place.first && sent && (things() || sentence.has(SECRET)))
+}
+
+/// What others do is led elsewhere.
+fn diverts(sentence: &Sentence<'_>) -> bool {
+    let mailbox = sentence.has(MAILBOX)
+        && sentence
+            .orders(MOVE | CHANGE)
+            .any(|at| sentence.after(at, 8, MAILBOX).is_some() && (sentence.has(TARGET | WHENEVER | ANY)));
+    let page = sentence.has(WEB)
+        && sentence.at(WHENEVER).any(|at| !matches!(sentence.word(at), "when" | "after" | "before" | "once"))
+        && sentence.orders(MOVE | CHANGE).next().is_some();
+    let others = sentence.at(WHENEVER).any(|at| {
+        sentence.near(at, 8, TOOL).is_some_and(|tool| {
+            sentence.near(tool, 3, OTHER | ANY).is_some() || sentence.word(at).ends_with("any")
+        }) && sentence.orders(CHANGE).any(|at| sentence.after(at, 4, TARGET).is_some())
+    });
+    mailbox || page || others
+}
+
+fn obeys_page(sentence: &Sentence<'_>, place: Place) -> bool {
+    let fetched = sentence.orders(FETCH).any(|at| sentence.after(at, 6, WEB).is_some());
+    let obeys = |at: usize| {
+        let word = sentence.word(at);
+        // People are told to follow the steps of a page to get something done.
+        let purpose = word.starts_with("follow") && (at + 1..at + 8).any(|at| sentence.word(at) == "to");
+        !purpose
+    };
+    let obeyed = sentence.at(OBEY).any(|at| obeys(at) && !sentence.is_forbidden(at));
+    let run = sentence.orders(RUN).any(|at| sentence.after(at, 3, THIS).is_some());
+    (fetched && (obeyed || run))
+        || (place.after_web
+            && sentence.orders(OBEY).any(|at| sentence.after(at, 1, THIS).is_some() && obeys(at)))
+}
+
+/// Writes into what is read again: profiles, memories, files of rules.
+fn plants(sentence: &Sentence<'_>) -> bool {
+    let memory = |at: usize| sentence.word(at).contains("memory");
+    let Some(place) = sentence.at(LASTING).find(|at| !memory(*at)).or_else(|| sentence.at(LASTING).next())
+    else {
+        return false;
+    };
+    if sentence.orders(MOVE | CHANGE | PRESUME).next().is_none()
+        && !sentence.at(TEXT | RULES).any(|at| sentence.before(at, 2, THIS).is_some())
+    {
+        return false;
+    }
+    let this = |senses: Senses| sentence.at(THIS).any(|at| sentence.after(at, 2, senses).is_some());
+    if memory(place) {
+        // Memories are there to be written to, but not with what a server says of itself.
+        return this(RULES);
+    }
+    let following = sentence.tokens.iter().any(|token| token.word == "following");
+    this(RULES | NORMS | TEXT | TOOL | FIELD)
+        || (following && sentence.has(RULES | NORMS | TEXT))
+        || sentence.has(WEB)
+}
+
+/// Speaks to the model, and not to whoever reads documentation, about what is not the tool's.
+fn addresses(sentence: &Sentence<'_>) -> bool {
+    sentence.at(ADDRESSED).any(|at| sentence.after(at, 3, MODEL).is_some())
+        && sentence.orders(READ | MOVE | CHANGE | RUN | FETCH | HIDE | IGNORE).next().is_some()
+        && sentence.has(SECRET | TALK | TARGET | PROMPT)
+}
+
+fn prefers(sentence: &Sentence<'_>) -> bool {
+    let worse = sentence.at(BAD).any(|at| {
+        sentence.before(at, 6, OTHER).is_some_and(|other| sentence.after(other, 2, TOOL).is_some())
+    });
+    sentence.has(BOAST) || worse
+}
