@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use mcp_core::{Refusal, ServerName, ToolName, ToolSpec};
-use mcp_security::scan::{self, Around};
+use mcp_security::scan::{self, Around, Heard};
 use mcp_security::{Finding, Verdict, names, text};
 
 use crate::judged::{Judgement, Subject};
@@ -52,6 +52,7 @@ pub(crate) async fn tools(
         let found = said.hard.into_iter().chain(said.soft);
         examined.judgements.extend(found.map(|found| Judgement::told(Subject::Instructions, found)));
     }
+    let mut heard = Heard::default();
     // By what their names look like: only those can be taken for each other.
     let mut known: HashMap<String, Vec<Arc<ToolSpec>>> = HashMap::with_capacity(tools.len());
     for (at, tool) in tools.into_iter().enumerate() {
@@ -73,7 +74,7 @@ pub(crate) async fn tools(
                 continue;
             }
         }
-        let shown = match scan::tool(&tool, &around) {
+        let shown = match scan::tool_among(&tool, &around, &mut heard) {
             Verdict::Allow => tool,
             Verdict::Sanitize(shown) => Arc::new(shown),
             Verdict::Flag(findings) => {

@@ -9,6 +9,11 @@ use serde_json::{Map, Value};
 
 use crate::{Verdict, limits, refusal, url};
 
+mod glance;
+
+use glance::COUNTS;
+pub(crate) use glance::strings;
+
 /// Judges the schema of a tool's arguments. `Sanitize`: what models are shown, without values that are too long.
 ///
 /// ```
@@ -32,18 +37,6 @@ pub fn judge(schema: &Value) -> Verdict<Value> {
 fn block(rule: &'static str, reason: impl Into<String>) -> Refusal {
     refusal(rule, reason, "the tool is left out; its server has to change its schema")
 }
-
-/// Keywords whose values are counts.
-const COUNTS: &[&str] = &[
-    "minLength",
-    "maxLength",
-    "minItems",
-    "maxItems",
-    "minProperties",
-    "maxProperties",
-    "minContains",
-    "maxContains",
-];
 
 fn bounds(schema: &Value) -> Result<(), Refusal> {
     let Value::Object(root) = schema else {
@@ -193,12 +186,33 @@ fn pattern(pattern: &str) -> Result<(), Refusal> {
     if pattern.len() > 4096 {
         return Err(too_large());
     }
+    if is_small(pattern) {
+        return Ok(());
+    }
     match regex::RegexBuilder::new(pattern).size_limit(1 << 20).nest_limit(64).build() {
         Err(regex::Error::CompiledTooBig(_)) => Err(too_large()),
         Err(regex::Error::Syntax(message)) if message.contains("nest") => Err(too_large()),
         // Another dialect than the engine's; whether it matters is found out when it is used.
         _ => Ok(()),
     }
+}
+
+/// Whether the pattern is within bounds however it is compiled. Most are, and compiling is dear where there are thousands.
+fn is_small(pattern: &str) -> bool {
+    // Classes of Unicode are large by themselves, and what `(?` begins can make every letter one.
+    let plain = pattern.bytes().all(|b| matches!(b, b' '..=b'~'))
+        && !pattern.contains("(?")
+        && !pattern.as_bytes().windows(2).any(|pair| pair[0] == b'\\' && pair[1].is_ascii_alphabetic());
+    let nested = pattern.bytes().filter(|b| b"([*+?{".contains(b)).count();
+    if !plain || nested > 20 {
+        return false;
+    }
+    // As if all repetitions were inside each other.
+    let counts = pattern.split('{').skip(1).flat_map(|counted| {
+        counted.split('}').next().unwrap_or_default().split(',').map(|count| count.trim().parse::<u64>())
+    });
+    let repeated = counts.flatten().fold(1u64, |all, count| all.saturating_mul(count.max(1)));
+    repeated.saturating_mul(pattern.len() as u64) <= 1_000
 }
 
 /// References: inside the schema only, found, without a circle that never consumes anything, and small once followed.
@@ -208,7 +222,6 @@ fn references(schema: &Value) -> Result<(), Refusal> {
     };
     let mut targets: BTreeMap<String, &Value> = BTreeMap::new();
     let mut pending: Vec<&Value> = vec![schema];
-    let mut seen: BTreeSet<*const Value> = BTreeSet::new();
     while let Some(value) = pending.pop() {
         match value {
             Value::Object(fields) => {
@@ -243,7 +256,6 @@ fn references(schema: &Value) -> Result<(), Refusal> {
             Value::Array(items) => pending.extend(items),
             _ => {}
         }
-        seen.insert(std::ptr::from_ref(value));
     }
     // A schema that is itself again before anything of the value was consumed never ends.
     let mut colours: BTreeMap<*const Value, bool> = BTreeMap::new();
@@ -404,6 +416,45 @@ fn shorten(schema: &mut Value) {
             }
             Value::Array(items) => open.extend(items),
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn compiles_within_bounds(pattern: &str) -> bool {
+        match regex::RegexBuilder::new(pattern).size_limit(1 << 20).nest_limit(64).build() {
+            Err(regex::Error::CompiledTooBig(_)) => false,
+            Err(regex::Error::Syntax(message)) => !message.contains("nest"),
+            _ => true,
+        }
+    }
+
+    #[test]
+    fn small_patterns_are_not_compiled() {
+        for small in ["^[A-Za-z0-9-]{1,39}$", "^v[0-9]+$", "(a|b)*", "[", r"^[^/]+\.txt$"] {
+            assert!(is_small(small), "{small}");
+        }
+        for unknown in
+            [r"\w+", "(?i)a", "\u{e9}", "(a{100}){100}", "a{1001}", &"(".repeat(21), &"a*".repeat(21)]
+        {
+            assert!(!is_small(unknown), "{unknown}");
+        }
+        for largest in [".".repeat(1000), ".{140}".to_owned(), "[^a]{90}".to_owned()] {
+            assert!(is_small(&largest) && compiles_within_bounds(&largest), "{largest}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_small_compiles_within_bounds(pattern in r"([a-c.|^$\]\-\\]|\[\^?|\(|\)|[*+?]|\{[0-9]{1,2}(,[0-9]{0,2})?\}){0,30}") {
+            prop_assert!(!is_small(&pattern) || compiles_within_bounds(&pattern));
         }
     }
 }
