@@ -5,25 +5,24 @@
 //! many calls ran into their limit at the same time, and beside the calls, so that nobody waits longer for it.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mcp_core::{Class, Phase, ServerName, ToolError, ToolName, ToolOutput};
+use mcp_core::{Class, ServerName, ToolError, ToolName, ToolOutput};
 use mcp_resilience::breaker::{
     self, Failure, Gate, Outcome, Permit, Probing, Reason, Rejected, Rules, State, Transition,
 };
 use mcp_resilience::deadline::HasDeadline;
 use mcp_resilience::observe::Hooks;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
-use tower::{Layer, Service};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::classify::meaning;
 use crate::pipeline::Request;
-use crate::server::Shared;
+use crate::server::{Reassess, Shared};
+use crate::state::Login;
+use crate::step::{Ended, Further, Stack, Step};
 use crate::{ClientOptions, Observer, ServerConfig, metrics};
 
 /// How long a server may take to answer a ping that asks whether it or its tool is slow.
@@ -77,7 +76,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Circuits {
-    pub(crate) fn new(config: &ServerConfig, observer: Arc<dyn Observer>, options: &ClientOptions) -> Self {
+    pub(crate) fn new(
+        config: &ServerConfig,
+        observer: Arc<dyn Observer>,
+        options: &ClientOptions,
+        changed: Reassess,
+    ) -> Self {
         let name = config.name.clone();
         let hooks = metrics::hooks(options, &name);
         let tools: Arc<Mutex<BTreeMap<ToolName, ToolCircuit>>> = Arc::default();
@@ -92,6 +96,7 @@ impl Circuits {
                         lock(&tools).retain(|_, tool| tool.gate.state() != State::Closed);
                     }
                     tell(&*observer, &name, None, change);
+                    changed();
                 })
         };
         let (suspects, waiting) = mpsc::channel(SUSPECTS);
@@ -202,7 +207,7 @@ impl Circuits {
             Err(ToolError::Http { status: status @ (404 | 405 | 415), .. }) => {
                 if self.misdirected.fetch_add(1, Ordering::AcqRel) + 1 == MISDIRECTED {
                     self.server.force_open(format!(
-                        "its address is none of an MCP server (HTTP status {status}, {MISDIRECTED} times in a row); mend it \
+                        "config: its address is none of an MCP server (HTTP status {status}, {MISDIRECTED} times in a row); mend it \
                          in the configuration"
                     ));
                 }
@@ -266,11 +271,21 @@ pub(crate) async fn attend(server: Arc<Shared>) {
     };
     let limit = server.config.startup_timeout + PROBE;
     let suspects = lock(&server.circuits.waiting).take();
-    tokio::join!(breaker::probe(server.circuits.server.clone(), limit, probe), async {
+    let suspected = async {
         if let Some(suspects) = suspects {
             find_out(&server, suspects).await;
         }
-    });
+    };
+    tokio::join!(breaker::probe(server.circuits.server.clone(), limit, probe), suspected, recovers(&server));
+}
+
+/// Notices that a server is not degraded any more: slow answers are forgotten as time passes, and nothing else tells.
+async fn recovers(server: &Shared) {
+    loop {
+        server.degrades().await;
+        sleep(server.config.breaker.window / 10).await;
+        server.assess();
+    }
 }
 
 async fn answered(server: &Shared, limit: Duration) -> Outcome {
@@ -281,6 +296,8 @@ async fn answered(server: &Shared, limit: Duration) -> Outcome {
             *lock(&server.circuits.answered) = Some(Instant::now());
             Outcome::Success
         }
+        // Nobody is there, or the way there is broken.
+        Ok(Err(ToolError::Connection { .. })) => Outcome::Failure(Failure::Lost),
         _ => Outcome::Failure(Failure::Call),
     }
 }
@@ -313,103 +330,73 @@ async fn ask_if_stale(server: &Shared) {
 async fn find_out(server: &Shared, mut suspects: mpsc::Receiver<Suspect>) {
     while let Some(first) = suspects.recv().await {
         let recent = lock(&server.circuits.answered).is_some_and(|at| at.elapsed() < RECENT);
-        let alive = recent || answered(server, SUSPECT).await == Outcome::Success;
+        let verdict = if recent { Outcome::Success } else { answered(server, SUSPECT).await };
         let now = Instant::now();
         let mut next = Some(first);
         // Those that came meanwhile are answered too.
         while let Some(Suspect { server: permit, tool, name }) = next {
-            if alive {
+            if verdict == Outcome::Success {
                 permit.record(Outcome::Neutral, now);
                 server.circuits.settle_tool(&name, tool, Outcome::Failure(Failure::Call), now);
             } else {
-                permit.record(Outcome::Failure(Failure::Call), now);
+                permit.record(verdict, now);
             }
             next = suspects.try_recv().ok();
         }
-    }
-}
-
-/// Puts [`Guarded`] around a service.
-#[derive(Clone)]
-pub(crate) struct CircuitLayer {
-    server: Arc<Shared>,
-}
-
-impl CircuitLayer {
-    pub(crate) fn new(server: Arc<Shared>) -> Self {
-        Self { server }
-    }
-}
-
-impl<S> Layer<S> for CircuitLayer {
-    type Service = Guarded<S>;
-
-    fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { inner, server: self.server.clone() }
+        server.assess();
     }
 }
 
 /// Lets a call through where both circuits are closed, and learns from how it ends.
 #[derive(Clone)]
-pub(crate) struct Guarded<S> {
-    inner: S,
+pub(crate) struct Guarded {
     server: Arc<Shared>,
 }
 
-impl<S> Service<Request> for Guarded<S>
-where
-    S: Service<Request, Response = ToolOutput, Error = ToolError> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = ToolOutput;
-    type Error = ToolError;
-    type Future = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
-        self.inner.poll_ready(cx)
+impl Guarded {
+    pub(crate) fn new(server: Arc<Shared>) -> Self {
+        Self { server }
     }
+}
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        // The one that is ready is used, its copy is left for the next call.
-        let copy = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, copy);
-        let server = self.server.clone();
-        Box::pin(async move {
-            let tool = request.spec.name.clone();
-            let deadline = request.deadline();
-            ask_if_stale(&server).await;
-            let permits = server.circuits.admit(&tool, deadline).await?;
-            let begun = Instant::now();
-            let attempt = inner.call(request);
-            let result = match deadline {
-                // The caller's time ends here too, so that a server which never answers is noticed by callers who
-                // are less patient than the server's own limit.
-                Some(deadline) => match timeout_at(deadline, attempt).await {
-                    Ok(result) => result,
-                    Err(_) => {
-                        let limit = deadline.saturating_duration_since(begun);
-                        if limit < server.config.breaker.slow_after.min(server.config.call_timeout) {
-                            // Impatience says nothing about the server: the permits are dropped.
-                            return Err(late(&server, limit));
-                        }
-                        Err(late(&server, limit))
-                    }
-                },
-                None => attempt.await,
-            };
-            server.circuits.look_at_address(&result);
-            if is_unknown_tool(&result) {
-                server.relist();
+impl Step for Guarded {
+    async fn take<S: Stack>(self, request: Request, further: Further<S>) -> Ended {
+        let server = &*self.server;
+        let tool = request.spec.name.clone();
+        let deadline = request.deadline();
+        ask_if_stale(server).await;
+        let permits = server.circuits.admit(&tool, deadline).await?;
+        let begun = Instant::now();
+        let result = further.call(request).await;
+        if let Err(ToolError::Timeout { limit, .. }) = &result
+            && *limit < server.config.breaker.slow_after.min(server.config.call_timeout)
+        {
+            // The caller's time ended before that of the attempt: impatience says nothing about the server, and the
+            // permits are dropped. Callers who are less patient than its limit, but not by much, do notice one that
+            // never answers.
+            return result;
+        }
+        server.circuits.look_at_address(&result);
+        if is_unknown_tool(&result) {
+            server.relist();
+        }
+        let class = Class::of(&result);
+        match (class, &result) {
+            (Class::Success | Class::ToolFailed, _) => {
+                server.health.seen();
+                server.wants_login(None);
             }
-            let class = Class::of(&result);
-            match class {
-                Class::Success | Class::ToolFailed => server.health.seen(),
-                Class::Stale => server.relist(),
-                _ => {}
+            (Class::Stale, _) => server.relist(),
+            (Class::Login, Err(error)) => {
+                server.wants_login(Some(Login { reason: error.to_string(), hint: error.hint() }));
             }
-            server.circuits.settle(class, permits, &tool);
-            result
-        })
+            _ => {}
+        }
+        server.circuits.settle(class, permits, &tool);
+        if begun.elapsed() > server.config.breaker.slow_after {
+            server.assess();
+        }
+        result
     }
 }
 
@@ -418,8 +405,4 @@ fn is_unknown_tool(result: &Result<ToolOutput, ToolError>) -> bool {
     let Err(ToolError::Server { code: -32602, message, .. }) = result else { return false };
     let message = message.to_ascii_lowercase();
     message.contains("tool") && (message.contains("unknown") || message.contains("not found"))
-}
-
-fn late(server: &Shared, limit: Duration) -> ToolError {
-    ToolError::Timeout { server: server.config.name.clone(), phase: Phase::Call, limit }
 }

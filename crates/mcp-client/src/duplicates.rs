@@ -2,16 +2,14 @@
 //! ordered once.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
-use mcp_core::{AgentId, Refusal, ToolError, ToolOutput};
-use tower::{Layer, Service};
+use mcp_core::{AgentId, Refusal, ToolError};
 
 use crate::ServerConfig;
 use crate::ledger::digest;
 use crate::pipeline::Request;
+use crate::step::{Ended, Further, Stack, Step};
 
 /// Calls that are remembered; beyond that the first ones are forgotten all together.
 const REMEMBERED: usize = 10_000;
@@ -29,78 +27,49 @@ pub enum Duplicates {
 /// Tool and arguments, and who made the call first.
 type Made = Arc<Mutex<HashMap<(String, String), Option<AgentId>>>>;
 
-/// Puts [`Once`] around a service.
+/// Lets a call that may change something through for one agent only.
 #[derive(Clone)]
-pub(crate) struct DuplicatesLayer {
+pub(crate) struct Once {
     made: Made,
 }
 
-impl DuplicatesLayer {
+impl Once {
     /// `None` for a server whose calls may be made by everybody.
     pub(crate) fn new(config: &ServerConfig) -> Option<Self> {
         (config.duplicates == Duplicates::Suppress).then(|| Self { made: Made::default() })
     }
-}
 
-impl<S> Layer<S> for DuplicatesLayer {
-    type Service = Once<S>;
-
-    fn layer(&self, inner: S) -> Once<S> {
-        Once { inner, made: self.made.clone() }
+    /// Enters a call among those that were made.
+    fn enter(&self, key: &(String, String), request: &Request) -> Result<(), ToolError> {
+        let caller = &request.call.caller;
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match made.get(key) {
+            Some(first) if first != caller => return Err(suppressed(request, first.as_ref())),
+            Some(_) => {}
+            None => {
+                if made.len() >= REMEMBERED {
+                    made.clear();
+                }
+                made.insert(key.clone(), caller.clone());
+            }
+        }
+        Ok(())
     }
 }
 
-/// Lets a call that may change something through for one agent only.
-#[derive(Clone)]
-pub(crate) struct Once<S> {
-    inner: S,
-    made: Made,
-}
-
-impl<S> Service<Request> for Once<S>
-where
-    S: Service<Request, Response = ToolOutput, Error = ToolError>,
-    S::Future: Send + 'static,
-{
-    type Response = ToolOutput;
-    type Error = ToolError;
-    type Future = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
+impl Step for Once {
+    async fn take<S: Stack>(self, request: Request, further: Further<S>) -> Ended {
         let hints = &request.spec.annotations;
         if hints.is_read_only() || hints.is_idempotent() {
-            return Box::pin(self.inner.call(request));
+            return further.call(request).await;
         }
         let key = (request.spec.name.to_string(), digest("", &request.call.arguments));
-        let caller = request.call.caller.clone();
-        {
-            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            match made.get(&key) {
-                Some(first) if *first != caller => {
-                    let error = suppressed(&request, first.as_ref());
-                    return Box::pin(async move { Err(error) });
-                }
-                Some(_) => {}
-                None => {
-                    if made.len() >= REMEMBERED {
-                        made.clear();
-                    }
-                    made.insert(key.clone(), caller);
-                }
-            }
+        self.enter(&key, &request)?;
+        let result = further.call(request).await;
+        if result.as_ref().is_err_and(|error| error.class().is_unsent()) {
+            self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         }
-        let (made, attempt) = (self.made.clone(), self.inner.call(request));
-        Box::pin(async move {
-            let result = attempt.await;
-            if result.as_ref().is_err_and(|error| error.class().is_unsent()) {
-                made.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-            }
-            result
-        })
+        result
     }
 }
 

@@ -6,17 +6,15 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mcp_core::{Phase, Refusal, ToolError, ToolOutput};
-use tower::{Layer, Service};
+use mcp_core::{Phase, Refusal, ToolError};
 
 use crate::audit;
 use crate::pipeline::Request;
+use crate::step::{Ended, Further, Stack, Step};
 
 mod book;
 mod read;
@@ -121,86 +119,53 @@ fn may_have_happened(error: &ToolError) -> bool {
     }
 }
 
-/// Puts [`Recorded`] around a service.
-#[derive(Clone)]
-pub(crate) struct LedgerLayer {
-    ledger: Option<Ledger>,
-}
-
-impl LedgerLayer {
-    pub(crate) fn new(ledger: Option<Ledger>) -> Self {
-        Self { ledger }
-    }
-}
-
-impl<S> Layer<S> for LedgerLayer {
-    type Service = Recorded<S>;
-
-    fn layer(&self, inner: S) -> Recorded<S> {
-        Recorded { inner, ledger: self.ledger.clone() }
-    }
-}
-
 /// Writes each call down before it goes on, and how it ended.
 #[derive(Clone)]
-pub(crate) struct Recorded<S> {
-    inner: S,
-    ledger: Option<Ledger>,
+pub(crate) struct Recorded {
+    ledger: Ledger,
 }
 
-impl<S> Service<Request> for Recorded<S>
-where
-    S: Service<Request, Response = ToolOutput, Error = ToolError> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = ToolOutput;
-    type Error = ToolError;
-    type Future = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
-        self.inner.poll_ready(cx)
+impl Recorded {
+    /// `None` where there is no ledger.
+    pub(crate) fn new(ledger: Option<Ledger>) -> Option<Self> {
+        ledger.map(|ledger| Self { ledger })
     }
+}
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        let Some(book) = self.ledger.as_ref().and_then(Ledger::book) else {
-            return Box::pin(self.inner.call(request));
-        };
-        // The clone was not asked whether it is ready; the one that was goes with the call.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
-        Box::pin(async move {
-            let hints = &request.spec.annotations;
-            let read_only = hints.is_read_only();
-            let seq = book.next();
-            let line = Line::intent(seq, &request, &book.salt, read_only || hints.is_idempotent());
-            let entry = Arc::new(Entry {
-                book: book.clone(),
-                seq,
-                read_only,
-                sent: AtomicBool::new(false),
-                ended: AtomicBool::new(false),
-            });
-            if read_only {
-                book.note(line);
-            } else {
-                let written = match tokio::time::timeout(PATIENCE, book.write(line)).await {
-                    Ok(written) => written,
-                    Err(_) => Err(format!("the disk took longer than {} s", PATIENCE.as_secs())),
-                };
-                if let Err(reason) = written {
-                    entry.end("refused", false);
-                    return Err(refused(&request, &reason));
-                }
+impl Step for Recorded {
+    async fn take<S: Stack>(self, mut request: Request, further: Further<S>) -> Ended {
+        let Some(book) = self.ledger.book() else { return further.call(request).await };
+        let hints = &request.spec.annotations;
+        let read_only = hints.is_read_only();
+        let seq = book.next();
+        let line = Line::intent(seq, &request, &book.salt, read_only || hints.is_idempotent());
+        let entry = Arc::new(Entry {
+            book: book.clone(),
+            seq,
+            read_only,
+            sent: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        });
+        if read_only {
+            book.note(line);
+        } else {
+            let written = match tokio::time::timeout(PATIENCE, book.write(line)).await {
+                Ok(written) => written,
+                Err(_) => Err(format!("the disk took longer than {} s", PATIENCE.as_secs())),
+            };
+            if let Err(reason) = written {
+                entry.end("refused", false);
+                return Err(refused(&request, &reason));
             }
-            request.ledger = Some(entry.clone());
-            let result = inner.call(request).await;
-            match &result {
-                Ok(output) if output.is_error => entry.end("tool_failed", false),
-                Ok(_) => entry.end("answered", false),
-                Err(error) => entry.end(audit::class(error), may_have_happened(error)),
-            }
-            result
-        })
+        }
+        request.ledger = Some(entry.clone());
+        let result = further.call(request).await;
+        match &result {
+            Ok(output) if output.is_error => entry.end("tool_failed", false),
+            Ok(_) => entry.end("answered", false),
+            Err(error) => entry.end(audit::class(error), may_have_happened(error)),
+        }
+        result
     }
 }
 

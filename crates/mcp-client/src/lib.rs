@@ -45,6 +45,7 @@
 
 mod arguments;
 mod asked;
+mod attempt;
 mod audit;
 mod circuit;
 mod classify;
@@ -53,11 +54,14 @@ mod clock;
 mod config;
 mod duplicates;
 mod examine;
+mod giving_up;
 mod integrity;
 mod judged;
+mod launch;
 mod ledger;
 pub mod metrics;
 mod multi;
+mod neighbours;
 mod observe;
 mod offers;
 mod permission;
@@ -71,6 +75,7 @@ mod scope;
 mod server;
 mod spans;
 mod state;
+mod step;
 mod validate;
 
 pub use audit::{AuditFile, AuditRecord, Outcome};
@@ -80,17 +85,20 @@ pub use config::{ClientOptions, RestartPolicy, ServerConfig, Start, Target};
 pub use duplicates::Duplicates;
 pub use integrity::Integrity;
 pub use judged::{Judgement, Subject};
+pub use launch::{Consent, launch_pin};
 pub use ledger::{Ledger, LedgerReading, UnknownOutcome, read_ledger};
 pub use multi::MultiMcpClient;
+pub use neighbours::Neighbours;
 pub use observe::Observer;
 pub use permission::{Answer, Ask, Gate, Question};
 pub use pins::{Drift, NewTools, Pins};
-pub use state::{Condition, ServerState, ServerStatus};
+pub use state::{ServerState, ServerStatus};
 pub use validate::{ARGUMENT_BYTES, ARGUMENT_DEPTH, check_arguments};
 // What options are made of, so that callers need not name the crates below.
 pub use mcp_resilience::backoff::Backoff;
 pub use mcp_resilience::breaker::{RuleOptions, State as CircuitState, Transition as CircuitChange};
 pub use mcp_resilience::bulkhead::BulkheadOptions;
+pub use mcp_resilience::in_flight::{InFlightLimit, InFlightOptions};
 pub use mcp_resilience::retry::RetryOptions;
 pub use mcp_security::{Redactor, Scopes};
 pub use mcp_transport::{

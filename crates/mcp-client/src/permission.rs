@@ -6,4 +6,4 @@ mod taint;
 
 pub use gate::Gate;
 pub use gate::{Answer, Ask, Question};
-pub(crate) use layer::PermissionLayer;
+pub(crate) use layer::Permission;

@@ -1,17 +1,15 @@
 //! Which calls are made again, and what a caller is told of one that must not be.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use mcp_core::{Class, ToolError, ToolOutput, ToolSpec};
 use mcp_resilience::retry::{Cost, Decision, HasAttempt, Policy};
-use tower::{Layer, Service};
 
 use crate::classify::{Resend, is_ambiguous, meaning};
 use crate::pipeline::Request;
 use crate::server::Shared;
-use crate::{ServerConfig, metrics};
+use crate::step::{Ended, Further, Stack, Step};
+use crate::{ServerConfig, audit, metrics};
 
 impl HasAttempt for Request {
     fn attempt(&self) -> u32 {
@@ -57,7 +55,8 @@ impl Policy<Request, ToolOutput, ToolError> for Resends {
             Resend::IfSafe => {
                 let safe = is_safe(&self.server.config, &request.spec);
                 if !safe {
-                    metrics::unsafe_to_repeat(&self.server.options, &request.spec.server);
+                    let class = self.class(result);
+                    metrics::unsafe_to_repeat(&self.server.options, &request.spec.server, class);
                 }
                 safe
             }
@@ -66,61 +65,41 @@ impl Policy<Request, ToolOutput, ToolError> for Resends {
         let cost = if class == Class::Timeout { Cost::Timeout } else { Cost::Usual };
         if again { Decision::Again { cost, asked: means.asked } } else { Decision::GiveUp }
     }
-}
 
-/// Puts [`Truth`] around a service.
-#[derive(Clone)]
-pub(crate) struct TruthLayer {
-    server: Arc<Shared>,
-}
-
-impl TruthLayer {
-    pub(crate) fn new(server: Arc<Shared>) -> Self {
-        Self { server }
-    }
-}
-
-impl<S> Layer<S> for TruthLayer {
-    type Service = Truth<S>;
-
-    fn layer(&self, inner: S) -> Truth<S> {
-        Truth { inner, server: self.server.clone() }
+    fn class(&self, result: &Result<ToolOutput, ToolError>) -> &'static str {
+        match result {
+            Ok(_) => "answered",
+            Err(error) => audit::class(error),
+        }
     }
 }
 
 /// Says of a call that was sent and whose answer is lost that nobody knows what became of it.
 #[derive(Clone)]
-pub(crate) struct Truth<S> {
-    inner: S,
+pub(crate) struct Truth {
     server: Arc<Shared>,
 }
 
-impl<S> Service<Request> for Truth<S>
-where
-    S: Service<Request, Response = ToolOutput, Error = ToolError>,
-    S::Future: Send + 'static,
-{
-    type Response = ToolOutput;
-    type Error = ToolError;
-    type Future = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
-        self.inner.poll_ready(cx)
+impl Truth {
+    pub(crate) fn new(server: Arc<Shared>) -> Self {
+        Self { server }
     }
+}
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        let safe = is_safe(&self.server.config, &request.spec);
-        let (server, tool) = (request.spec.server.clone(), request.call.tool.clone());
-        let attempt = self.inner.call(request);
-        Box::pin(async move {
-            match attempt.await {
-                Err(error) if !safe && is_ambiguous(error.class()) => {
-                    let reason = format!("connection lost after sending: {}", what(error));
-                    Err(ToolError::OutcomeUnknown { server, tool, reason })
-                }
-                result => result,
+impl Step for Truth {
+    async fn take<S: Stack>(self, request: Request, further: Further<S>) -> Ended {
+        let (spec, call) = (request.spec.clone(), request.call.clone());
+        match further.call(request).await {
+            Err(error) if is_ambiguous(error.class()) && !is_safe(&self.server.config, &spec) => {
+                let reason = format!("connection lost after sending: {}", what(error));
+                Err(ToolError::OutcomeUnknown {
+                    server: spec.server.clone(),
+                    tool: call.tool.clone(),
+                    reason,
+                })
             }
-        })
+            result => result,
+        }
     }
 }
 

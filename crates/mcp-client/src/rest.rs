@@ -1,18 +1,15 @@
 //! Rest: a program that nobody calls is ended, and started again by the next call. Its tools stay listed meanwhile.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mcp_core::{ToolError, ToolOutput};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
-use tower::{Layer, Service};
 
 use crate::pipeline::Request;
 use crate::server::Shared;
+use crate::step::{Ended, Further, Stack, Step};
 use crate::{ServerConfig, Start, Target};
 
 /// Whether a server rests, and who wants it.
@@ -107,56 +104,23 @@ impl Drop for Wanted<'_> {
     }
 }
 
-/// Puts [`Woken`] around a service.
+/// Wakes the server for each call. Where that fails, the session that is not there is what the call hears of.
 #[derive(Clone)]
-pub(crate) struct WakeLayer {
+pub(crate) struct Woken {
     server: Arc<Shared>,
 }
 
-impl WakeLayer {
+impl Woken {
     /// `None` for a server that never rests: its calls have nothing to wait for.
     pub(crate) fn new(server: &Arc<Shared>) -> Option<Self> {
         server.rest.is_possible().then(|| Self { server: server.clone() })
     }
 }
 
-impl<S> Layer<S> for WakeLayer {
-    type Service = Woken<S>;
-
-    fn layer(&self, inner: S) -> Woken<S> {
-        Woken { inner, server: self.server.clone() }
-    }
-}
-
-/// Wakes the server for each call. Where that fails, the session that is not there is what the call hears of.
-#[derive(Clone)]
-pub(crate) struct Woken<S> {
-    inner: S,
-    server: Arc<Shared>,
-}
-
-impl<S> Service<Request> for Woken<S>
-where
-    S: Service<Request, Response = ToolOutput, Error = ToolError> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = ToolOutput;
-    type Error = ToolError;
-    type Future = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        // The one that is ready is used, its copy is left for the next call.
-        let copy = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, copy);
-        let server = self.server.clone();
-        Box::pin(async move {
-            let _wanted = server.rest.wanted().await;
-            inner.call(request).await
-        })
+impl Step for Woken {
+    async fn take<S: Stack>(self, request: Request, further: Further<S>) -> Ended {
+        let _wanted = self.server.rest.wanted().await;
+        further.call(request).await
     }
 }
 

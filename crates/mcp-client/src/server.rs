@@ -2,44 +2,33 @@
 //! back. A task per server does that; everyone else only looks at what it publishes.
 
 use std::collections::{BTreeMap, HashSet};
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use mcp_core::{Class, ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName, ToolOutput, ToolSpec};
+use mcp_core::{Class, ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName, ToolSpec};
 use mcp_resilience::health::{Health, HealthOptions};
 use mcp_resilience::restart::Restarts;
-use mcp_resilience::timeout::Pulse;
 use mcp_security::lock::ServerPins;
-use mcp_transport::{Breach, DroppedTool, EraPolicy, Launcher, Progress, Session, TransportKind};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use mcp_transport::{DroppedTool, EraPolicy, Launcher, Session, TransportKind};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tower::Service;
-use tracing::Instrument;
 
-use crate::asked::Screened;
+use crate::asked::{Questions, Screened};
 use crate::circuit::Circuits;
 use crate::clock::Drift;
 use crate::examine;
+use crate::giving_up;
 use crate::integrity::Guardian;
 use crate::judged::{Judgement, Subject};
+use crate::launch::Launches;
 use crate::pins;
-use crate::pipeline::Request;
 use crate::redact;
 use crate::repeats::Repeats;
 use crate::rest::Rest;
+use crate::state::{Failure, Known, Life, Login};
 use crate::validate::Validators;
-use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target};
-use crate::{metrics, spans};
-
-/// Reports of progress on their way from the session; what does not fit is dropped, the next one says more.
-const PROGRESS: usize = 8;
-
-/// How often a call whose server waits for a person shows that it is alive.
-const BEAT: Duration = Duration::from_secs(1);
+use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target, audit, metrics};
 
 /// The first revision of the protocol in which HTTP has no sessions.
 const WITHOUT_SESSIONS: &str = "2026-07-28";
@@ -47,6 +36,9 @@ const WITHOUT_SESSIONS: &str = "2026-07-28";
 /// What happens when the tools of a server change; called before anyone hears of the new state. Answers with what is
 /// worth telling about the tools.
 pub(crate) type ToolsHook = Box<dyn Fn(&ServerName, &Tools) -> Vec<String> + Send + Sync>;
+
+/// Called when something changed of which the state of a server is made.
+pub(crate) type Reassess = Box<dyn Fn() + Send + Sync>;
 
 /// A server's tools, in its order.
 pub(crate) type Tools = Arc<[Arc<ToolSpec>]>;
@@ -66,13 +58,16 @@ pub(crate) struct Shared {
     /// The generation of the protocol that it spoke last.
     era: Mutex<Option<EraPolicy>>,
     /// Calls that the server has now.
-    in_flight: AtomicUsize,
+    pub(crate) in_flight: AtomicUsize,
     /// Somebody found out that the tools are not what they were.
     outdated: Notify,
+    launches: Launches,
     guard: Arc<dyn Guard>,
     pub(crate) options: ClientOptions,
     hook: ToolsHook,
     state: watch::Sender<ServerState>,
+    /// What the observer was told last; held while it is told, so that it hears of changes in their order.
+    announced: Mutex<Option<ServerState>>,
     /// Whether the first start has ended, well or not.
     settled: watch::Sender<bool>,
     stop: watch::Sender<bool>,
@@ -83,8 +78,7 @@ pub(crate) struct Shared {
     held: Mutex<BTreeMap<ToolName, Refusal>>,
     /// Tools and instructions word for word, as they were listed last.
     seen: Mutex<Seen>,
-    /// How many questions of the server wait for a person or a model.
-    questions: watch::Sender<usize>,
+    pub(crate) questions: Arc<Questions>,
 }
 
 /// What is hashed when somebody wants to accept it, and not before.
@@ -102,8 +96,21 @@ struct Live {
     /// When a server that is away is tried again.
     retry_at: Option<Instant>,
     restarts: u32,
-    /// It is away because it wants a login.
-    login: bool,
+    /// Of the sessions before.
+    peak_processes: Option<usize>,
+    life: Life,
+    /// A call was told that a login is wanted, and none has been answered since.
+    login: Option<Login>,
+}
+
+/// Looks at the state of a server again; for what is part of it and made before it.
+fn assess_later(server: &Weak<Shared>) -> Reassess {
+    let server = server.clone();
+    Box::new(move || {
+        if let Some(server) = server.upgrade() {
+            server.assess();
+        }
+    })
 }
 
 /// How the row of events after a session goes on.
@@ -121,10 +128,10 @@ impl Shared {
         options: ClientOptions,
         hook: ToolsHook,
     ) -> Arc<Self> {
-        Arc::new(Self {
-            circuits: Circuits::new(&config, observer.clone(), &options),
+        Arc::new_cyclic(|server: &Weak<Self>| Self {
+            circuits: Circuits::new(&config, observer.clone(), &options, assess_later(server)),
             health: Health::new(HealthOptions::default()),
-            integrity: Guardian::new(config.name.clone(), observer.clone()),
+            integrity: Guardian::new(config.name.clone(), observer.clone(), assess_later(server)),
             repeats: Repeats::default(),
             drift: Drift::new(options.wall_clock.clone()),
             held: Mutex::default(),
@@ -132,6 +139,7 @@ impl Shared {
             era: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             outdated: Notify::new(),
+            launches: Launches::default(),
             config,
             observer,
             validators: Validators::default(),
@@ -139,12 +147,13 @@ impl Shared {
             options,
             hook,
             state: watch::Sender::new(ServerState::Starting),
+            announced: Mutex::default(),
             settled: watch::Sender::new(false),
             stop: watch::Sender::new(false),
             live: RwLock::default(),
             told: Mutex::default(),
             seen: Mutex::default(),
-            questions: watch::Sender::new(0),
+            questions: Arc::default(),
         })
     }
 
@@ -163,10 +172,38 @@ impl Shared {
         self.read().session.clone()
     }
 
-    /// Waits until there is a session.
+    /// Waits until there is a session. One that is in quarantine is waited for until it is out of it.
     pub(crate) async fn present(&self) {
+        let mut state = self.state.subscribe();
+        // Not by `wait_for`: what it asks is asked under the watch's own lock.
+        while self.read().session.is_none() {
+            // The sender lives as long as `self`: the wait cannot fail.
+            let _ = state.changed().await;
+        }
+    }
+
+    /// Whether its tools are offered, as far as its session is concerned.
+    pub(crate) fn offers(&self) -> bool {
+        matches!(self.read().life, Life::Open { .. } | Life::Resting { .. })
+    }
+
+    /// Waits until it is degraded.
+    pub(crate) async fn degrades(&self) {
         // The sender lives as long as `self`: the wait cannot fail.
-        let _ = self.state.subscribe().wait_for(|state| matches!(state, ServerState::Ready { .. })).await;
+        let _ = self.state.subscribe().wait_for(|state| matches!(state, ServerState::Degraded { .. })).await;
+    }
+
+    /// A call found out that it wants a login (`Some`), or that it does not.
+    pub(crate) fn wants_login(&self, login: Option<Login>) {
+        if self.read().login.is_none() && login.is_none() {
+            return;
+        }
+        let login = login.map(|Login { reason, hint }| Login {
+            reason: redact::text(&self.options, "log", reason),
+            hint,
+        });
+        self.write().login = login;
+        self.assess();
     }
 
     /// Has the tools listed again.
@@ -197,15 +234,16 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> ServerStatus {
+        let state = self.state.borrow().clone();
         let live = self.read();
         ServerStatus {
             name: self.config.name.clone(),
-            state: self.state.borrow().clone(),
-            login: live.login,
+            state,
             sandbox: live.session.as_ref().and(self.config.sandbox.as_ref()).map(|sandbox| sandbox.level),
             required: self.config.required,
             peer: live.session.as_ref().map(|session| session.peer().clone()),
             restarts: live.restarts,
+            peak_processes: live.session.as_ref().and_then(Session::peak_processes).max(live.peak_processes),
             retry_at: self
                 .circuits
                 .server()
@@ -214,7 +252,6 @@ impl Shared {
                 .map(Instant::into_std),
             circuit: self.circuits.server().state(),
             integrity: self.integrity.state(Instant::now()),
-            degraded: self.circuits.server().is_degraded(Instant::now()),
         }
     }
 
@@ -226,9 +263,10 @@ impl Shared {
                 missing: missing.clone(),
             };
         }
-        let reason = match &*self.state.borrow() {
+        let live = self.read();
+        let reason = match &live.life {
             // The whole story was told when it happened; a model needs the first line.
-            ServerState::Failed { reason, .. } => {
+            Life::Failed(Failure { reason, .. }) => {
                 let line = reason.lines().next().unwrap_or_default();
                 // The error names the server itself.
                 match line.strip_prefix(&format!("server {} ", self.config.name)) {
@@ -236,10 +274,12 @@ impl Shared {
                     None => line.to_owned(),
                 }
             }
-            ServerState::Ready { .. } => "it is just going away".to_owned(),
-            other => other.to_string(),
+            Life::Open { .. } => "it is just going away".to_owned(),
+            Life::Starting => ServerState::Starting.to_string(),
+            Life::Resting { tools } => ServerState::Resting { tools: *tools }.to_string(),
+            Life::Stopped => ServerState::Stopped.to_string(),
         };
-        let retry_at = self.read().retry_at.map(Instant::into_std);
+        let retry_at = live.retry_at.map(Instant::into_std);
         ToolError::Unavailable { server: self.config.name.clone(), reason, retry_at }
     }
 
@@ -264,19 +304,51 @@ impl Shared {
         }
     }
 
-    fn enter(&self, state: ServerState) {
+    /// Remembers what is lost with the session.
+    fn note_peak(&self, session: &Session) {
+        let peak = session.peak_processes();
+        let mut live = self.write();
+        live.peak_processes = live.peak_processes.max(peak);
+    }
+
+    fn enter(&self, life: Life) {
+        self.write().life = life;
+        self.assess();
+    }
+
+    /// Makes the state of all that is known, and tells it where it is another one.
+    pub(crate) fn assess(&self) {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.known();
+        if announced.as_ref().is_some_and(|before| state.is_still(before)) {
+            return;
+        }
         let name = &self.config.name;
-        match &state {
-            ServerState::Failed { reason, .. } => tracing::warn!(server = %name, reason, "server failed"),
-            state => tracing::debug!(server = %name, ?state, "server state"),
+        match state.reason() {
+            Some(reason) => tracing::warn!(server = %name, state = state.name(), reason, "server state"),
+            None => tracing::debug!(server = %name, ?state, "server state"),
         }
         self.observer.server_changed(name, &state);
-        self.state.send_replace(state);
+        *announced = Some(state.clone());
+        // The watch begins with the first state, which is announced all the same.
+        self.state.send_if_modified(|before| {
+            let changed = *before != state;
+            *before = state;
+            changed
+        });
+    }
+
+    fn known(&self) -> ServerState {
+        let (now, circuit) = (Instant::now(), self.circuits.server());
+        let (integrity, slow) = (self.integrity.state(now), circuit.is_degraded(now));
+        let circuit = circuit.state();
+        let live = self.read();
+        Known { life: &live.life, login: live.login.as_ref(), integrity, circuit, slow }.state()
     }
 
     /// Tells a problem that stops nothing, once.
     pub(crate) fn tell(&self, message: String) {
-        let message = self.options.redactor.redact(&message).into_owned();
+        let message = redact::text(&self.options, "log", message);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < 1000 && told.insert(message.clone()) {
             drop(told);
@@ -290,6 +362,9 @@ impl Shared {
         let mut options = self.options.session.clone();
         options.startup_timeout = self.config.startup_timeout;
         options.read_timeout = self.config.read_timeout;
+        if let Some(limit) = self.config.max_processes {
+            options.max_processes = limit;
+        }
         options.ca_file.clone_from(&self.config.ca_file);
         options.breaches = Some(metrics::counted(self.integrity.clone(), &self.options));
         options.era = self.era();
@@ -308,15 +383,18 @@ impl Shared {
                 options.launcher = self.launcher(options.launcher.take()).map_err(refused)?;
                 let concerns = self.guard.concerns(&name, spec);
                 let spec = self.guard.admit_command(&name, spec.clone()).map_err(refused)?;
+                self.launches.admit(&self.config.target, &self.config.consent).await.map_err(refused)?;
                 concerns.into_iter().for_each(|concern| self.tell(concern));
                 Session::stdio(name, spec, options).await?
             }
             Target::Http(spec) => {
                 let spec = self.guard.admit_url(&name, spec.clone()).map_err(refused)?;
+                self.launches.admit(&self.config.target, &self.config.consent).await.map_err(refused)?;
                 Session::http(name, spec, self.guard.clone(), options).await?
             }
             Target::Sse(spec) => {
                 let spec = self.guard.admit_url(&name, spec.clone()).map_err(refused)?;
+                self.launches.admit(&self.config.target, &self.config.consent).await.map_err(refused)?;
                 Session::sse(name, spec, self.guard.clone(), options).await?
             }
             Target::InMemory(service) => Session::in_memory(service.clone(), name, options).await?,
@@ -367,7 +445,11 @@ impl Shared {
 
     /// The tools that the filter lets through.
     async fn list(&self, session: &Session) -> Result<Vec<Arc<ToolSpec>>, ToolError> {
-        let list = session.list_tools().await?;
+        let begun = Instant::now();
+        let list = session.list_tools().await;
+        let error = list.as_ref().map_or_else(audit::class, |_| "");
+        metrics::request(&self.options, (&self.config.name, "tools/list", None), begun.elapsed(), error);
+        let list = list?;
         for DroppedTool { name, reason, .. } in &list.dropped {
             self.tell(format!("its tool {name:?} is not valid and is left out: {reason}"));
         }
@@ -399,12 +481,14 @@ impl Shared {
         let instructions = session.peer().instructions.as_deref();
         let wanted = tools.iter().filter(|tool| filter.permits(&tool.server, &tool.name));
         let seen = Seen { instructions: instructions.map(str::to_owned), tools: wanted.cloned().collect() };
+        let wanted = seen.tools.len();
         let before = std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), seen);
         let Some(pins) = &self.config.pins else {
             pins::redefined(&before.tools, &tools).into_iter().for_each(|notice| self.tell(notice));
             return tools;
         };
         let (tools, drifts) = pins.sort(instructions, tools, |tool| filter.permits(&tool.server, &tool.name));
+        metrics::pins(&self.options, &self.config.name, wanted, &drifts);
         for drift in &drifts {
             self.observer.drifted(&self.config.name, drift);
         }
@@ -427,7 +511,7 @@ impl Shared {
     fn ready(&self, session: Session, tools: Vec<Arc<ToolSpec>>) {
         let offered = self.offered(&tools);
         self.publish(Some(session), tools, None);
-        self.enter(ServerState::Ready { tools: offered });
+        self.enter(Life::Open { tools: offered });
         self.rest.over();
     }
 
@@ -436,13 +520,13 @@ impl Shared {
         let tools = self.tools();
         let offered = self.offered(&tools);
         self.write().session = None;
-        self.enter(ServerState::Resting { tools: offered });
+        self.enter(Life::Resting { tools: offered });
     }
 
-    fn failed(&self, reason: &str, hint: Option<String>, retry_in: Option<Duration>) {
-        let reason = self.options.redactor.redact(reason).into_owned();
-        self.publish(None, Vec::new(), retry_in.map(|delay| Instant::now() + delay));
-        self.enter(ServerState::Failed { reason, hint, retry_in });
+    fn failed(&self, failure: Failure) {
+        let reason = redact::text(&self.options, "log", failure.reason.clone());
+        self.publish(None, Vec::new(), failure.retry_in.map(|delay| Instant::now() + delay));
+        self.enter(Life::Failed(Failure { reason, ..failure }));
         self.rest.over();
     }
 
@@ -537,7 +621,7 @@ pub(crate) async fn run(shared: Arc<Shared>, first: oneshot::Sender<Result<(), T
         }
     }
     shared.publish(None, Vec::new(), None);
-    shared.enter(ServerState::Stopped);
+    shared.enter(Life::Stopped);
     shared.rest.over();
     shared.settled.send_replace(true);
 }
@@ -548,7 +632,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
     let mut restarts = Restarts::new(&policy.backoff, policy.backoff.max_attempts, policy.reset_after);
     let mut was_ready = false;
     let mut rested = false;
-    shared.enter(ServerState::Starting);
+    shared.enter(Life::Starting);
     loop {
         let opened = shared.open().await;
         shared.remember(opened.as_ref().ok().map(|(session, ..)| session));
@@ -558,13 +642,22 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                     shared.write().restarts += 1;
                 }
                 was_ready = true;
-                shared.write().login = false;
+                shared.write().login = None;
                 shared.ready(session.clone(), tools);
                 shared.settled.send_replace(true);
                 if let Some(first) = first.take() {
                     let _ = first.send(Ok(()));
                 }
-                match shared.follow(&session, changed).await {
+                let opened = metrics::Opened::begin(&shared.options, &session);
+                let next = tokio::select! {
+                    biased;
+                    next = shared.follow(&session, changed) => next,
+                    never = metrics::watch_memory(&shared.options, &session) => match never {},
+                };
+                if let (Next::Died(_), Some(opened)) = (&next, opened) {
+                    opened.broke();
+                }
+                match next {
                     Next::Stop => return session.close().await,
                     Next::Rest => {
                         shared.resting();
@@ -574,12 +667,21 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                         Some(Duration::ZERO)
                     }
                     Next::Died(reason) => {
-                        let delay = restarts.next(Instant::now());
-                        shared.failed(
-                            &died(&shared.config.name, &reason, &session.stderr_tail()),
-                            None,
-                            delay,
-                        );
+                        let stderr = session.stderr_tail();
+                        let overgrown = session.is_overgrown();
+                        shared.note_peak(&session);
+                        let delay = if overgrown { None } else { restarts.next(Instant::now()) };
+                        shared.failed(Failure {
+                            reason: died(&shared.config.name, &reason, &stderr),
+                            hint: giving_up::hint(&reason, &stderr),
+                            retry_in: delay,
+                            login: false,
+                        });
+                        match delay {
+                            None if overgrown => giving_up::overgrown(shared, &reason),
+                            None => giving_up::crash_loop(shared, &stderr),
+                            Some(_) => {}
+                        }
                         // The process may be gone and its children not.
                         session.close().await;
                         delay
@@ -587,21 +689,36 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 }
             }
             Err(error) => {
-                let error = redact::error(&shared.options.redactor, error);
+                let error = redact::error(&shared.options, error);
                 if let ToolError::Refused { refusal, .. } = &error {
                     let judgement = Judgement::withheld(Subject::Server, refusal.clone());
                     shared.observer.judged(&shared.config.name, &judgement);
                 }
                 // What never started, by nobody's passing trouble, will not start by being tried again.
-                let worth_a_try = was_ready || error.kind() == ErrorKind::Server;
+                let worth_a_try =
+                    error.class() != Class::Spawn && (was_ready || error.kind() == ErrorKind::Server);
                 let delay = if worth_a_try { restarts.next(Instant::now()) } else { None };
-                shared.write().login = error.class() == Class::Login;
-                shared.failed(&error.to_string(), error.hint(), delay);
+                let (text, stderr) = (error.to_string(), giving_up::last_words(&error).to_vec());
+                shared.failed(Failure {
+                    hint: error.hint().or_else(|| giving_up::hint(&text, &stderr)),
+                    reason: text.clone(),
+                    retry_in: delay,
+                    login: error.class() == Class::Login,
+                });
+                let cannot_be_run = error.class() == Class::Spawn;
+                if delay.is_none() && worth_a_try && !cannot_be_run {
+                    giving_up::crash_loop(shared, &stderr);
+                }
                 shared.settled.send_replace(true);
                 if let Some(first) = first.take() {
                     let _ = first.send(Err(error));
                 }
-                delay
+                if cannot_be_run {
+                    giving_up::until_changed(shared, &text).await;
+                    Some(Duration::ZERO)
+                } else {
+                    delay
+                }
             }
         };
         let Some(delay) = delay else {
@@ -609,7 +726,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
             return std::future::pending().await;
         };
         sleep(delay).await;
-        shared.enter(ServerState::Starting);
+        shared.enter(Life::Starting);
     }
 }
 
@@ -642,105 +759,5 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// Takes every report that says more than the one before for a sign of life, and a question that waits for a person: as
-/// long as we owe the server an answer, it need not give its own.
-async fn signs_of_life(
-    mut reports: mpsc::Receiver<Progress>,
-    mut questions: watch::Receiver<usize>,
-    pulse: Pulse,
-) -> Infallible {
-    let mut furthest = f64::NEG_INFINITY;
-    let mut reporting = true;
-    loop {
-        let asked = async {
-            // The sender lives as long as the server does: the wait cannot fail.
-            let _ = questions.wait_for(|open| *open > 0).await;
-        };
-        tokio::select! {
-            report = reports.recv(), if reporting => match report {
-                Some(report) if report.progress > furthest => {
-                    furthest = report.progress;
-                    pulse.beat();
-                }
-                Some(_) => {}
-                None => reporting = false,
-            },
-            () = asked => {
-                pulse.beat();
-                sleep(BEAT).await;
-            }
-        }
-    }
-}
-
-/// Counts a call while it is with the server.
-struct Busy<'a>(&'a AtomicUsize);
-
-impl<'a> Busy<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The innermost service: hands a call to the open session.
-#[derive(Clone)]
-pub(crate) struct SessionService {
-    server: Arc<Shared>,
-}
-
-impl SessionService {
-    pub(crate) fn new(server: Arc<Shared>) -> Self {
-        Self { server }
-    }
-}
-
-impl Service<Request> for SessionService {
-    type Response = ToolOutput;
-    type Error = ToolError;
-    type Future = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let server = self.server.clone();
-        Box::pin(async move {
-            let session = server.read().session.clone();
-            let Some(session) = session else { return Err(server.unavailable()) };
-            let (sender, reports) = mpsc::channel(PROGRESS);
-            let _busy = Busy::new(&server.in_flight);
-            if let Some(entry) = &request.ledger {
-                entry.sent();
-            }
-            let (span, begun) = (spans::request(&request, session.peer()), Instant::now());
-            let call = session.call_tool(&request.spec.name, request.call.arguments, Some(sender));
-            let result = async {
-                tokio::select! {
-                    biased;
-                    result = call => result,
-                    never = signs_of_life(reports, server.questions.subscribe(), request.pulse) => match never {},
-                }
-            };
-            let result = result.instrument(span.clone()).await;
-            if let Err(ToolError::Refused { refusal, .. }) = &result {
-                // The call was let out; it is the server that led it where nothing may go.
-                server.integrity.note(Breach::Misled { where_to: refusal.reason.clone() });
-            }
-            spans::end(&span, &result);
-            let of = (&request.spec.server, &request.spec.name);
-            metrics::request(&server.options, of, begun.elapsed(), &result);
-            result
-        })
     }
 }

@@ -210,8 +210,28 @@ fn depth<'a>(values: impl IntoIterator<Item = &'a Value>, limit: usize) -> Optio
     Some(deepest)
 }
 
-/// Whether a value is at most `limit` bytes long as JSON, without writing it anywhere.
-fn fits(value: &impl serde::Serialize, limit: usize) -> bool {
+/// The most bytes that a value may have as JSON: each byte of a text may become six.
+fn at_most(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(_) => 32,
+        Value::String(text) => text.len().saturating_mul(6).saturating_add(2),
+        Value::Array(items) => {
+            items.iter().map(|item| at_most(item).saturating_add(1)).fold(2, usize::saturating_add)
+        }
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| key.len().saturating_mul(6).saturating_add(4).saturating_add(at_most(value)))
+            .fold(2, usize::saturating_add),
+    }
+}
+
+/// Whether a value is at most `limit` bytes long as JSON, without writing it anywhere. Its depth was looked at before.
+fn fits(value: &Value, limit: usize) -> bool {
+    // Most are far from it, and need not be counted to the byte.
+    if at_most(value) <= limit {
+        return true;
+    }
     struct Counter {
         left: usize,
     }

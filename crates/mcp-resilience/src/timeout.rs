@@ -2,7 +2,8 @@
 //! whatever it had begun learns that nobody waits any more.
 //!
 //! An attempt that shows signs of life may take longer: a request that carries a [`Pulse`] is given up only when the
-//! limit has passed since the last beat. What bounds such an attempt as a whole is a [`crate::deadline`].
+//! limit has passed since the last beat. No attempt lasts longer than its request's own deadline ([`HasDeadline`]): one
+//! clock is watched for both.
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -21,7 +22,10 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tower::Service;
+
+use crate::deadline::HasDeadline;
 
 mod error;
 mod future;
@@ -31,7 +35,7 @@ mod pulse;
 pub use error::Error;
 pub use future::ResponseFuture;
 pub use layer::TimeoutLayer;
-pub use pulse::{HasPulse, Pulse};
+pub use pulse::{HasPulse, Pulse, Vital};
 
 /// Bounds one attempt of the inner service.
 #[derive(Debug, Clone)]
@@ -50,7 +54,7 @@ impl<S> Timeout<S> {
 impl<S, R> Service<R> for Timeout<S>
 where
     S: Service<R>,
-    R: HasPulse,
+    R: HasPulse + HasDeadline,
 {
     type Response = S::Response;
     type Error = Error<S::Error>;
@@ -64,6 +68,7 @@ where
         // A pulse of its own for each attempt: the last beat of the one before says nothing about this one.
         let pulse = Pulse::default();
         request.set_pulse(&pulse);
-        ResponseFuture::new(self.inner.call(request), self.limit, pulse)
+        let (begun, deadline) = (Instant::now(), request.deadline());
+        ResponseFuture::new(self.inner.call(request), self.limit, begun, deadline, pulse)
     }
 }

@@ -32,7 +32,9 @@ impl ToolService for Tools {
                 return Ok(ToolOutput::text("slept"));
             }
             let length = usize::try_from(number("bytes")).unwrap_or(0);
-            Ok(ToolOutput::text(LINE.chars().cycle().take(length).collect::<String>()))
+            let mut text = LINE.repeat(length.div_ceil(LINE.len()));
+            text.truncate(length);
+            Ok(ToolOutput::text(text))
         })
     }
 }

@@ -27,6 +27,8 @@ const SKIPPED: usize = 1024 * 1024;
 const READ: usize = 64 * 1024;
 /// The least room for one read.
 const SHORT: usize = 4 * 1024;
+/// The most room that is made at once because the line before was as long.
+const AS_BEFORE: usize = 4 * 1024 * 1024;
 
 pub(crate) struct LineTransport<R, W> {
     read: R,
@@ -34,6 +36,8 @@ pub(crate) struct LineTransport<R, W> {
     buffer: BytesMut,
     /// How much of the buffer is known to hold no end of line.
     scanned: usize,
+    /// How long the last line was that was not short: whoever sends one such line sends another.
+    long: usize,
     limit: usize,
     oversized: Option<Oversized>,
     outbox: Arc<Outbox<W>>,
@@ -106,6 +110,7 @@ where
             read,
             buffer: BytesMut::new(),
             scanned: 0,
+            long: 0,
             limit,
             oversized: None,
             outbox,
@@ -149,6 +154,9 @@ where
                 let mut line = self.buffer.split_to(at + 1);
                 line.truncate(at);
                 self.scanned = 0;
+                if at > READ {
+                    self.long = at;
+                }
                 return Line::Whole(line);
             } else {
                 self.scanned = length;
@@ -157,7 +165,9 @@ where
             let begun = self.buffer.len();
             let wanted = if begun > SHORT { READ.max(begun).min(16 * READ) } else { SHORT };
             if self.buffer.capacity() - begun < wanted {
-                self.buffer.reserve(READ.max(wanted));
+                // Growing step by step would copy what is there with each step.
+                let rest = if begun > SHORT { self.long.saturating_sub(begun).min(AS_BEFORE) } else { 0 };
+                self.buffer.reserve(READ.max(wanted).max(rest));
             }
             match self.read.read_buf(&mut self.buffer).await {
                 Ok(0) => return Line::End,

@@ -61,16 +61,17 @@ pub mod serve;
 mod session;
 mod sse_legacy;
 mod stderr;
+mod traced;
 
-pub use breach::{Breach, BreachSink};
+pub use breach::{Breach, BreachSink, Flaw};
 pub use host::Host;
 pub use offers::{
     Completion, CompletionTarget, Listing, Prompt, PromptArgument, PromptMessage, PromptText, Resource,
     ResourceTemplate,
 };
 pub use options::{
-    DroppedTool, EraPolicy, Launcher, PeerInfo, Progress, ProgressSender, Proxies, SessionOptions,
-    StderrSink, ToolList, TraceContext, TraceSource, TransportKind,
+    DroppedTool, EraPolicy, Launcher, PeerInfo, Progress, ProgressSender, ProgressSink, Proxies,
+    SessionOptions, StderrSink, ToolList, TraceContext, TraceSource, TransportKind,
 };
-pub use program::{Program, ProgramPipes};
+pub use program::{Program, ProgramFile, ProgramPipes};
 pub use session::{ResourceWatch, Session};

@@ -2,6 +2,7 @@
 
 mod direct;
 mod handler;
+mod pages;
 mod resources;
 mod rounds;
 
@@ -28,6 +29,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 pub(crate) use self::direct::{Reply, Road};
 use self::handler::Handler;
+pub(crate) use self::pages::{REQUIRED, unvisited};
 pub(crate) use self::resources::Watching;
 use crate::era::Gate;
 use crate::host::{self, Host};
@@ -36,7 +38,7 @@ use crate::raw::{Ask, ListPage};
 
 /// How often a subscription to changes is renewed after it ended, before it is given up.
 const RENEWALS: u32 = 6;
-/// News of resources that a watcher may be behind; one that is further behind takes its resource for changed.
+/// News that a watcher may be behind; one that is further behind takes its resource for changed.
 const UPDATES: usize = 64;
 
 /// What the server sends unasked, on its way to whoever waits for it.
@@ -47,6 +49,8 @@ struct Routes {
     resources: watch::Sender<u64>,
     /// Addresses of resources that changed.
     updated: broadcast::Sender<String>,
+    /// Pages that have done what they were for, by id.
+    completed: broadcast::Sender<String>,
     /// How many watch each resource, where the server keeps one subscription for all of them.
     watched: Mutex<HashMap<String, usize>>,
     progress: Mutex<HashMap<ProgressToken, ProgressSender>>,
@@ -59,6 +63,7 @@ impl Default for Routes {
             prompts: watch::Sender::default(),
             resources: watch::Sender::default(),
             updated: broadcast::Sender::new(UPDATES),
+            completed: broadcast::Sender::new(UPDATES),
             watched: Mutex::default(),
             progress: Mutex::default(),
         }
@@ -247,20 +252,20 @@ impl Link {
     /// `tools/call`, followed to its end; the result as the server sent it.
     pub(crate) async fn call(
         &self,
-        tool: String,
-        arguments: JsonObject,
+        tool: &str,
+        arguments: &JsonObject,
         progress: Option<ProgressSender>,
     ) -> Result<Reply<ToolOutput>, ServiceError> {
         let mut first = None;
         if let Some(road) = &self.road {
-            match self.call_directly(road, &tool, &arguments, progress.clone()).await? {
+            match self.call_directly(road, tool, arguments, progress.clone()).await? {
                 Reply::Raw(result) if self.modern => first = Some(result),
                 reply => return Ok(reply),
             }
         }
         let params = JsonObject::from_iter([
-            ("name".to_owned(), Value::String(tool)),
-            ("arguments".to_owned(), Value::Object(arguments)),
+            ("name".to_owned(), Value::String(tool.to_owned())),
+            ("arguments".to_owned(), Value::Object(arguments.clone())),
         ]);
         // Boxed, as is all that most calls never come to: a call's future is moved more than once.
         Box::pin(self.follow_from(first, "tools/call", params, progress)).await.map(Reply::Raw)

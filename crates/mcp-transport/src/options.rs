@@ -122,6 +122,9 @@ pub struct SessionOptions {
     pub probe_timeout: Duration,
     /// The largest message accepted from the server, in bytes. Default 16 MiB.
     pub max_message_bytes: usize,
+    /// The most processes that a child and all it started may be at a time: one that runs more is ended. They are counted every
+    /// 2 s, on Linux. Those that left the process group are counted where there is a launcher. Default 256.
+    pub max_processes: usize,
     /// Idle HTTP connections kept per session, for 4 s; 0 dials for each request, which helps with servers that answer
     /// slowly on a connection used before. Default 128.
     pub idle_connections: usize,
@@ -161,6 +164,7 @@ impl Default for SessionOptions {
             era: EraPolicy::Auto,
             probe_timeout: Duration::from_secs(5),
             max_message_bytes: 16 * 1024 * 1024,
+            max_processes: 256,
             idle_connections: 128,
             proxies: Proxies::default(),
             read_timeout: None,
@@ -267,5 +271,18 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
-/// Where the progress of one call goes. Reports that find the channel full are dropped: the next one says more.
-pub type ProgressSender = tokio::sync::mpsc::Sender<Progress>;
+/// Takes the reports of progress of one call. A channel is one: a report that finds it full is dropped, for the next one
+/// says more.
+pub trait ProgressSink: std::fmt::Debug + Send + Sync {
+    /// Takes a report. Must not block: the session reads on only when it returns.
+    fn report(&self, progress: Progress);
+}
+
+impl ProgressSink for tokio::sync::mpsc::Sender<Progress> {
+    fn report(&self, progress: Progress) {
+        let _ = self.try_send(progress);
+    }
+}
+
+/// Where the progress of one call goes.
+pub type ProgressSender = std::sync::Arc<dyn ProgressSink>;

@@ -8,6 +8,7 @@ mod answer;
 mod calls;
 mod outbox;
 mod request;
+mod text;
 
 use std::io;
 use std::sync::Arc;
@@ -15,11 +16,12 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::sync::oneshot;
 
-pub(crate) use self::answer::{Answer, CallOutput, ListPage, ListedTool, read};
+pub(crate) use self::answer::{Answer, CallOutput, ListPage, ListedTool, Outcome, read};
 pub(crate) use self::calls::{Calls, Failure, Ids, NeverSent, is_ours};
 pub(crate) use self::outbox::{Outbox, Pace};
 pub(crate) use self::request::{Ask, Request};
 use crate::breach::Breach;
+use crate::traced;
 use crate::options::{Progress, ProgressSender};
 
 /// Where requests leave.
@@ -63,6 +65,7 @@ impl Direct {
     ) -> Result<BytesMut, Failure> {
         let reports = progress.is_some();
         let (id, others, answer) = self.calls.open(progress).ok_or(Failure::Unsent)?;
+        traced::id(id);
         let mut asked = Asked { direct: self, id, sent: false };
         let line = request.line(id, reports).map_err(|error| Failure::Unreadable(error.to_string()))?;
         // Alone, the shortest way is to write at once; among others, one write carries many lines.

@@ -4,6 +4,7 @@ mod offers;
 
 pub use self::offers::ResourceWatch;
 
+use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -88,7 +89,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ToolError::Start`] where the program is missing or ends too early (with its exit code and last words),
+    /// [`ToolError::Spawn`] where the program is missing, [`ToolError::Start`] where it ends too early (with its exit code and
+    /// last words),
     /// [`ToolError::Timeout`] where all of it takes longer than `startup_timeout`, [`ToolError::Server`] and
     /// [`ToolError::Malformed`] where it answers the handshake wrongly.
     pub async fn stdio(
@@ -383,21 +385,30 @@ impl Session {
     pub async fn call_tool(
         &self,
         tool: &ToolName,
-        arguments: JsonObject,
+        arguments: impl Borrow<JsonObject>,
         progress: Option<ProgressSender>,
     ) -> Result<ToolOutput, ToolError> {
+        let arguments = arguments.borrow();
         let Inner { server, link, .. } = &*self.inner;
         // Over HTTP, servers of revision 2026-07-28 refuse a call whose headers are not those that the tool's schema wants:
         // nothing was done, and the list says what it wants now.
         let posted = self.inner.peer.transport == TransportKind::Http;
-        let again = (posted && link.is_modern()).then(|| arguments.clone());
-        let mut called = link.call(tool.as_str().to_owned(), arguments, progress.clone()).await;
-        if let (Err(error), Some(arguments)) = (&called, again)
+        let mut called = link.call(tool.as_str(), arguments, progress.clone()).await;
+        if let Err(error) = &called
+            && posted
+            && link.is_modern()
             && link.is_header_mismatch(error)
         {
             Box::pin(self.list_tools()).await?;
             link.note_tools_changed();
-            called = Box::pin(link.call(tool.as_str().to_owned(), arguments, progress)).await;
+            called = Box::pin(link.call(tool.as_str(), arguments, progress.clone())).await;
+        }
+        // Nothing was done: the user must visit a page first. Once, for the visit may have been in vain.
+        if let Err(error) = &called
+            && link.wants_visits(error)
+            && Box::pin(link.visited(error)).await
+        {
+            called = Box::pin(link.call(tool.as_str(), arguments, progress)).await;
         }
         match called {
             Ok(result) => convert::output(server, result),
@@ -422,9 +433,26 @@ impl Session {
         }
     }
 
+    /// The most processes that a child and all it started were at a time, as far as was seen; `None` for other transports and
+    /// where the system does not tell.
+    pub fn peak_processes(&self) -> Option<usize> {
+        self.inner.child.as_ref().and_then(|child| child.peak_processes())
+    }
+
+    /// Whether it was ended because it ran more processes than [`SessionOptions::max_processes`].
+    pub fn is_overgrown(&self) -> bool {
+        self.inner.child.as_ref().is_some_and(|child| child.is_overgrown())
+    }
+
     /// The last lines (at most 20) of a child's standard error; none for other transports.
     pub fn stderr_tail(&self) -> Vec<String> {
         self.inner.child.as_ref().map(|child| child.tail()).unwrap_or_default()
+    }
+
+    /// The resident memory of a child and of what it started, bytes; `None`: there is no child, or nobody says (it takes
+    /// Linux). It reads files: not on a runtime.
+    pub fn resident_memory(&self) -> Option<u64> {
+        self.inner.child.as_ref()?.resident_memory()
     }
 
     /// Ends the session, and a child's whole process tree: end of its input, then a request to terminate, then a

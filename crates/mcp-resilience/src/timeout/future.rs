@@ -3,7 +3,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::{Error, Pulse};
 
@@ -16,13 +16,31 @@ pin_project! {
         #[pin]
         sleep: Sleep,
         limit: Duration,
+        begun: Instant,
+        deadline: Option<Instant>,
         pulse: Pulse,
     }
 }
 
+/// After so long nobody waits any more; the clock may end before a limit does.
+const EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The end of `limit` from `since` on, but not later than the deadline.
+fn end(since: Instant, limit: Duration, deadline: Option<Instant>) -> Instant {
+    let own = since.checked_add(limit).unwrap_or_else(|| since + EVER);
+    deadline.map_or(own, |deadline| deadline.min(own))
+}
+
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, limit: Duration, pulse: Pulse) -> Self {
-        Self { inner: Some(inner), sleep: tokio::time::sleep(limit), limit, pulse }
+    pub(super) fn new(
+        inner: F,
+        limit: Duration,
+        begun: Instant,
+        deadline: Option<Instant>,
+        pulse: Pulse,
+    ) -> Self {
+        let sleep = tokio::time::sleep_until(end(begun, limit, deadline));
+        Self { inner: Some(inner), sleep, limit, begun, deadline, pulse }
     }
 }
 
@@ -42,14 +60,16 @@ where
         loop {
             ready!(this.sleep.as_mut().poll(cx));
             // Beats are only looked at when the time is up, so that they cost next to nothing.
-            let end = this.pulse.last().and_then(|last| last.checked_add(*this.limit));
-            match end {
-                Some(end) if end > this.sleep.deadline() => this.sleep.as_mut().reset(end),
+            let later = this.pulse.last().map(|last| end(last, *this.limit, *this.deadline));
+            match later {
+                Some(later) if later > this.sleep.deadline() => this.sleep.as_mut().reset(later),
                 _ => break,
             }
         }
+        // Less than the limit, where the caller had less time than that.
+        let had = this.sleep.deadline().saturating_duration_since(*this.begun);
         // The drop is the cancellation, and it must not wait for whoever holds this future.
         this.inner.set(None);
-        Poll::Ready(Err(Error::Elapsed { limit: *this.limit }))
+        Poll::Ready(Err(Error::Elapsed { limit: had.min(*this.limit) }))
     }
 }

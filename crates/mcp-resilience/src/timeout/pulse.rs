@@ -1,20 +1,52 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+/// Something else whose signs of life count for an attempt as well.
+pub trait Vital: Send + Sync {
+    /// When it last showed that it is alive; `None`: never.
+    fn last(&self) -> Option<Instant>;
+}
+
 /// Signs of life of one attempt. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<Mutex<Option<Instant>>>);
+#[derive(Clone, Default)]
+pub struct Pulse(Arc<Mutex<Signs>>);
+
+#[derive(Default)]
+struct Signs {
+    last: Option<Instant>,
+    other: Option<Arc<dyn Vital>>,
+}
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pulse").field(&self.lock().last).finish()
+    }
+}
 
 impl Pulse {
+    fn lock(&self) -> MutexGuard<'_, Signs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The attempt is alive now.
     pub fn beat(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.lock().last = Some(Instant::now());
+    }
+
+    /// From now on the signs of life of `other` count as well. It is asked for them when the time is up, and not before.
+    pub fn follow(&self, other: Arc<dyn Vital>) {
+        self.lock().other = Some(other);
     }
 
     /// When the attempt last showed that it is alive; `None`: never.
     pub fn last(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let (last, other) = {
+            let signs = self.lock();
+            (signs.last, signs.other.clone())
+        };
+        last.max(other.and_then(|other| other.last()))
     }
 }
 

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so at once")]
 
 mod breaker;
+mod even_odds;
+mod observed;
 mod bulkhead;
 mod health;
 mod in_flight;
@@ -14,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mcp_resilience::deadline::{self, DeadlineLayer, HasDeadline};
-use mcp_resilience::timeout::{self, HasPulse, Pulse, TimeoutLayer};
+use mcp_resilience::timeout::{self, HasPulse, Pulse, TimeoutLayer, Vital};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -150,12 +152,24 @@ async fn dropping_the_future_ends_the_work() {
 struct Beating {
     beats: u32,
     answers: bool,
+    /// Until when its caller waits.
+    deadline: Option<Instant>,
     pulse: Pulse,
 }
 
 impl HasPulse for Beating {
     fn set_pulse(&mut self, pulse: &Pulse) {
         self.pulse = pulse.clone();
+    }
+}
+
+impl HasDeadline for Beating {
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
     }
 }
 
@@ -174,4 +188,48 @@ async fn an_attempt_that_shows_signs_of_life_may_take_longer() {
         let outcome = service.clone().oneshot(Beating { beats, answers, ..Beating::default() }).await;
         assert_eq!((outcome.is_ok(), begin.elapsed()), (answers, took * SECOND), "{beats} beats");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_sign_of_life_makes_an_attempt_outlast_its_caller() {
+    let silent = service_fn(|_: Beating| std::future::pending::<Result<(), Infallible>>());
+    let beating = service_fn(|request: Beating| async move {
+        for _ in 0..100 {
+            tokio::time::sleep(SECOND).await;
+            request.pulse.beat();
+        }
+        Ok::<(), Infallible>(())
+    });
+    let begin = Instant::now();
+    for (patience, limit) in [(1, 1), (5, 2)] {
+        let deadline = Some(Instant::now() + patience * SECOND);
+        let request = Beating { deadline, ..Beating::default() };
+        let outcome = TimeoutLayer::new(2 * SECOND).layer(silent).oneshot(request).await;
+        assert_eq!(outcome.unwrap_err(), timeout::Error::Elapsed { limit: limit * SECOND });
+    }
+    assert_eq!(begin.elapsed(), 3 * SECOND);
+    let request = Beating { deadline: Some(Instant::now() + 5 * SECOND), ..Beating::default() };
+    assert!(TimeoutLayer::new(2 * SECOND).layer(beating).oneshot(request).await.is_err());
+    assert_eq!(begin.elapsed(), 8 * SECOND);
+}
+
+/// Shows that it is alive until then.
+struct Until(Instant);
+
+impl Vital for Until {
+    fn last(&self) -> Option<Instant> {
+        Some(self.0.min(Instant::now()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn signs_of_life_from_elsewhere_count_too() {
+    let begin = Instant::now();
+    let service = service_fn(move |request: Beating| async move {
+        request.pulse.follow(Arc::new(Until(begin + 5 * SECOND)));
+        std::future::pending::<Result<(), Infallible>>().await
+    });
+    let outcome = TimeoutLayer::new(2 * SECOND).layer(service).oneshot(Beating::default()).await;
+    assert_eq!(outcome.unwrap_err(), timeout::Error::Elapsed { limit: 2 * SECOND });
+    assert_eq!(begin.elapsed(), 7 * SECOND);
 }

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fmt::Write;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::AhoCorasick;
-use mcp_core::ServerName;
+use mcp_core::{JsonObject, ServerName};
 use serde_json::Value;
+
+use super::spell::encodings;
 
 /// The shortest value that is looked for: shorter ones are met by chance.
 const SHORTEST: usize = 8;
@@ -96,11 +97,21 @@ impl Scopes {
 
     /// The first secret in a value that does not belong to this server.
     pub fn foreign(&self, server: &ServerName, value: &Value) -> Option<Foreign> {
+        self.search(server, |table| table.search(server, value))
+    }
+
+    /// The same for the arguments of a call.
+    pub fn foreign_in(&self, server: &ServerName, arguments: &JsonObject) -> Option<Foreign> {
+        self.search(server, |table| table.search_fields(server, arguments))
+    }
+
+    /// Nothing is looked at where every secret is this server's own.
+    fn search(&self, server: &ServerName, by: impl FnOnce(&Table) -> Option<Foreign>) -> Option<Foreign> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if table.secrets.iter().all(|secret| secret.owners.contains(server)) {
             return None;
         }
-        table.search(server, value)
+        by(&table)
     }
 }
 
@@ -109,12 +120,16 @@ impl Table {
         match value {
             Value::String(text) => self.search_text(server, text),
             Value::Array(items) => items.iter().find_map(|item| self.search(server, item)),
-            Value::Object(fields) => fields.iter().find_map(|(key, value)| {
-                self.search_text(server, key).or_else(|| self.search(server, value))
-            }),
+            Value::Object(fields) => self.search_fields(server, fields),
             Value::Number(number) => self.search_text(server, &number.to_string()),
             Value::Null | Value::Bool(_) => None,
         }
+    }
+
+    fn search_fields(&self, server: &ServerName, fields: &JsonObject) -> Option<Foreign> {
+        fields.iter().find_map(|(key, value)| {
+            self.search_text(server, key).or_else(|| self.search(server, value))
+        })
     }
 
     fn search_text(&self, server: &ServerName, text: &str) -> Option<Foreign> {
@@ -143,19 +158,7 @@ impl Table {
 
 /// Every way to write a secret that is looked for.
 fn spellings(secret: &str) -> BTreeSet<String> {
-    let mut all = BTreeSet::from([secret.to_owned()]);
-    let json = Value::from(secret).to_string();
-    all.extend(json.get(1..json.len().saturating_sub(1)).map(str::to_owned));
-    let mut lower = String::new();
-    for byte in secret.bytes() {
-        // Writing to a string does not fail.
-        let _ = write!(lower, "{byte:02x}");
-    }
-    all.insert(lower.to_ascii_uppercase());
-    all.insert(lower);
-    for alphabet in [STANDARD, URL_SAFE] {
-        all.extend((0..3).map(|offset| base64_inside(secret.as_bytes(), offset, alphabet)));
-    }
+    let mut all = encodings(secret);
     if secret.len() >= 2 * SHORTEST_PIECE {
         let middle = (secret.len() / 2..=secret.len()).find(|at| secret.is_char_boundary(*at));
         let (head, tail) = secret.split_at(middle.unwrap_or(secret.len()));
@@ -163,24 +166,6 @@ fn spellings(secret: &str) -> BTreeSet<String> {
     }
     all.retain(|spelling| spelling.len() >= SHORTEST);
     all
-}
-
-const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// What is the same in the base64 of every text that holds these bytes `offset` bytes after a multiple of three.
-fn base64_inside(bytes: &[u8], offset: usize, alphabet: &[u8; 64]) -> String {
-    let bits = |at: usize| bytes.get(at / 8).map_or(0, |byte| usize::from(byte >> (7 - at % 8) & 1));
-    // The first letter that holds bits of ours alone.
-    let first = (offset * 8).div_ceil(6) * 6 - offset * 8;
-    let mut text = String::new();
-    let mut at = first;
-    while at + 6 <= bytes.len() * 8 {
-        let index = (at..at + 6).fold(0, |index, at| index << 1 | bits(at));
-        text.push(char::from(alphabet[index]));
-        at += 6;
-    }
-    text
 }
 
 fn percent_decoded(text: &str) -> Cow<'_, str> {
@@ -208,6 +193,7 @@ fn percent_decoded(text: &str) -> Cow<'_, str> {
 mod tests {
     use serde_json::json;
 
+    use super::super::spell::{STANDARD, base64_inside};
     use super::*;
 
     const SECRET: &str = "BSA-4f9c/21+aa\"77~key";

@@ -12,15 +12,15 @@ use rmcp::model::{
 };
 use rmcp::service::ServiceError;
 use rmcp::transport::DynamicTransportError;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Link, Pending};
-use crate::breach::Breach;
+use crate::breach::{Breach, Flaw};
 use crate::decoder::UNREADABLE;
 use crate::http::{self, Posts};
 use crate::options::{DroppedTool, ProgressSender};
-use crate::raw::{self, Answer, Ask, CallOutput, Direct, Failure, NeverSent, Request};
+use crate::raw::{self, Answer, Ask, CallOutput, Direct, Failure, NeverSent, Outcome, Request};
+use crate::traced;
 
 /// The error of a server whose headers and body say different things.
 const HEADER_MISMATCH: ErrorCode = ErrorCode(-32_020);
@@ -123,7 +123,7 @@ impl Link {
     }
 
     /// A request on the short road.
-    pub(super) async fn ask<T: DeserializeOwned>(
+    pub(super) async fn ask<T: Outcome>(
         &self,
         road: &Road,
         ask: Ask<'_>,
@@ -133,7 +133,7 @@ impl Link {
         let request = Request { ask, context: &context };
         match road {
             Road::Lines(direct) => match direct.ask(request, progress).await {
-                Ok(line) => decoded(&line, || direct.breach(Breach::Unreadable)),
+                Ok(line) => decoded(&line, |flaw| direct.breach(Breach::Unreadable(flaw))),
                 Err(Failure::Lost) => Err(ServiceError::TransportClosed),
                 Err(Failure::Unsent) => Err(ServiceError::TransportSend(DynamicTransportError::from_parts(
                     "lines",
@@ -143,7 +143,7 @@ impl Link {
                 Err(Failure::Unreadable(reason)) => failed(UNREADABLE, reason),
             },
             Road::Posts(posts) => match Box::pin(self.post(posts, request, progress.clone())).await {
-                Ok(answer) => decoded(&answer, || posts.breach(Breach::Unreadable)),
+                Ok(answer) => decoded(&answer, |flaw| posts.breach(Breach::Unreadable(flaw))),
                 // Nothing was done. rmcp finds the session gone, too, opens another, once for all who ask, and asks again.
                 Err(http::Error::SessionExpired) => {
                     let (method, params) = (ask.method(), ask.params());
@@ -167,6 +167,7 @@ impl Link {
         progress: Option<ProgressSender>,
     ) -> Result<Bytes, http::Error> {
         let id = posts.id();
+        traced::id(id);
         // It is below 2^53.
         let rmcp_id = RequestId::Number(id.cast_signed());
         let token = ProgressToken(rmcp_id.clone());
@@ -187,13 +188,15 @@ impl Link {
     }
 }
 
-fn decoded<T: DeserializeOwned>(answer: &[u8], breach: impl FnOnce()) -> Result<Reply<T>, ServiceError> {
+fn decoded<T: Outcome>(answer: &[u8], breach: impl FnOnce(Flaw)) -> Result<Reply<T>, ServiceError> {
     match raw::read::<T>(answer) {
         Answer::Result(result) => Ok(Reply::Decoded(result)),
         Answer::Odd(result) => Ok(Reply::Raw(result)),
-        Answer::Error { code, message } => failed(ErrorCode(code), message),
+        Answer::Error { code, message, data } => {
+            Err(ServiceError::McpError(ErrorData::new(ErrorCode(code), message, data)))
+        }
         Answer::Malformed(reason) => {
-            breach();
+            breach(Flaw::of(answer));
             failed(UNREADABLE, reason)
         }
     }

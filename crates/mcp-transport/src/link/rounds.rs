@@ -119,7 +119,7 @@ impl Link {
             if let Some(progress) = &progress {
                 // A task that is still known to the server is a sign of life.
                 let message = state["statusMessage"].as_str().map(str::to_owned);
-                let _ = progress.try_send(Progress { progress: count.into(), total: None, message });
+                progress.report(Progress { progress: count.into(), total: None, message });
             }
             match state["status"].as_str() {
                 Some("working") => continue,

@@ -7,10 +7,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use mcp_core::{Annotations, Content, JsonObject, Schema, ToolOutput};
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use super::text::{self, Lifted};
 
 /// What a line says.
 #[derive(Debug)]
@@ -20,25 +22,38 @@ pub(crate) enum Answer<T> {
     /// A result that is not exactly as it should be.
     Odd(Value),
     /// The server's error.
-    Error { code: i32, message: String },
+    Error { code: i32, message: String, data: Option<Value> },
     /// No answer at all, for this reason.
     Malformed(String),
 }
 
+/// The result of a request.
+pub(crate) trait Outcome: DeserializeOwned {
+    /// Reads it from a line that is nothing but a result, exactly as it should be.
+    fn read(line: &str) -> Option<Self> {
+        result(line)
+    }
+}
+
+/// One pass, with the id and the kind still to be looked at: a member that is there twice is an error.
+fn result<T: DeserializeOwned>(line: &str) -> Option<T> {
+    match serde_json::from_str::<Message<'_, T>>(line) {
+        Ok(Message { method: None, result, error: None, .. }) => result,
+        _ => None,
+    }
+}
+
 /// Reads the line that answers a request.
-pub(crate) fn read<'de, T: Deserialize<'de>>(line: &'de [u8]) -> Answer<T> {
+pub(crate) fn read<T: Outcome>(line: &[u8]) -> Answer<T> {
     // What is passed over is looked at as well: a text that two readers read as two is none.
     let line = match std::str::from_utf8(line) {
         Ok(line) => line,
         Err(error) => return Answer::Malformed(format!("an answer that is not UTF-8: {error}")),
     };
-    // One pass, with the id and the kind still to be looked at: a member that is there twice is an error.
-    if let Ok(Message { method: None, result: Some(result), error: None, .. }) =
-        serde_json::from_str::<Message<'de, T>>(line)
-    {
+    if let Some(result) = T::read(line) {
         return Answer::Result(result);
     }
-    let message = match serde_json::from_str::<Message<'de, &'de RawValue>>(line) {
+    let message = match serde_json::from_str::<Message<'_, &RawValue>>(line) {
         Ok(message) => message,
         Err(error) => return Answer::Malformed(format!("an answer that is not JSON-RPC: {error}")),
     };
@@ -52,7 +67,7 @@ pub(crate) fn read<'de, T: Deserialize<'de>>(line: &'de [u8]) -> Answer<T> {
             Err(error) => Answer::Malformed(format!("a result that cannot be read: {error}")),
         },
         Message { error: Some(error), .. } => match serde_json::from_str::<ErrorBody>(error.get()) {
-            Ok(ErrorBody { code, message }) => Answer::Error { code, message },
+            Ok(ErrorBody { code, message, data }) => Answer::Error { code, message, data },
             Err(error) => Answer::Malformed(format!("an answer that is not JSON-RPC: {error}")),
         },
         Message { .. } => {
@@ -83,6 +98,8 @@ fn none<T>() -> Option<T> {
 struct ErrorBody {
     code: i32,
     message: String,
+    #[serde(default)]
+    data: Option<Value>,
 }
 
 /// The result of `tools/call`.
@@ -110,6 +127,20 @@ impl<'de> Deserialize<'de> for CallOutput {
         }
         let content = content.into_iter().map(|block| block.0).collect();
         Ok(Self(ToolOutput::new(content, structured_content, is_error)))
+    }
+}
+
+impl Outcome for CallOutput {
+    fn read(line: &str) -> Option<Self> {
+        let lifted = text::lift(line).and_then(|Lifted { text, rest }| {
+            let Self(mut output) = result(&rest)?;
+            match output.content.first_mut()? {
+                Content::Text(place) if place.is_empty() => *place = text,
+                _ => return None,
+            }
+            Some(Self(output))
+        });
+        lifted.or_else(|| result(line))
     }
 }
 
@@ -177,6 +208,11 @@ pub(crate) struct ListPage {
     #[serde(default)]
     pub(crate) next_cursor: Option<String>,
 }
+
+impl Outcome for ListPage {}
+
+/// Whatever the server said.
+impl Outcome for Value {}
 
 /// A tool as it is listed.
 #[derive(Debug, Deserialize)]
@@ -269,7 +305,7 @@ mod tests {
         let line = b"{\"id\":1,\"result\":{\"content\":[],\"note\":\"\xff\"}}";
         assert!(matches!(read::<CallOutput>(line), Answer::Malformed(why) if why.contains("UTF-8")));
         let error = call(r#"{"id":1,"error":{"code":-32602,"message":"no","data":{}}}"#);
-        assert!(matches!(error, Answer::Error { code: -32602, message } if message == "no"));
+        assert!(matches!(error, Answer::Error { code: -32602, message, .. } if message == "no"));
     }
 
     #[test]
@@ -311,6 +347,31 @@ mod tests {
     }
 
     proptest::proptest! {
+        /// However an answer goes on after its long first text: what is taken out by hand changes nothing.
+        #[test]
+        fn a_lifted_text_makes_no_difference(
+            head in proptest::sample::select(vec![
+                r#"{"jsonrpc":"2.0","id":7,"result":{"#, r#"{"result":{"#,
+                r#"{"jsonrpc":"2.0","id":7,"result":{"resultType":"complete","#,
+            ]),
+            text in proptest::collection::vec(
+                proptest::sample::select(vec!["word ", r"\n", r#"\""#, r"\ud83d", r"\ude00", "é", "\t", "\"", r"\u0041"]), 0..6,
+            ),
+            tail in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "\"", "}", "]", ",", r#""text":"b""#, r#""isError":true"#, r#"{"type":"text","text":"b"}"#, r#""content":[]"#,
+                    r#""structuredContent":{"a":1}"#, r#""result":{}"#, r#""jsonrpc":"2.0""#, r#""id":7"#, r#""annotations":{}"#, " ",
+                ]), 0..8,
+            ),
+            whole in proptest::bool::ANY,
+        ) {
+            let end = if whole { r#""}]}}"#.to_owned() } else { tail.concat() };
+            let filler = "filler ".repeat(160);
+            let line = format!(r#"{head}"content":[{{"type":"text","text":"{filler}{}{end}"#, text.concat());
+            let output = |read: Option<CallOutput>| read.map(|CallOutput(output)| output);
+            proptest::prop_assert_eq!(output(CallOutput::read(&line)), output(result(&line)));
+        }
+
         #[test]
         fn no_answer_is_fatal(text in r#"[{}\[\]":,a-z0-9\\ ]{0,80}"#) {
             let _ = call(&text);

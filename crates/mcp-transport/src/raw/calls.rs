@@ -162,8 +162,7 @@ impl Calls {
         let guard = self.lock();
         let Some(waiting) = guard.as_ref().and_then(|open| open.waiting.get(&id)) else { return id >= FIRST };
         if let Some(sender) = &waiting.progress {
-            // A full channel loses this report: the next one says more.
-            let _ = sender.try_send(progress);
+            sender.report(progress);
         }
         true
     }

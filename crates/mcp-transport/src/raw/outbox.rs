@@ -142,7 +142,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Outbox<W> {
             let working = async {
                 self.work.notified().await;
                 // Whoever else is ready to push does so first.
-                tokio::task::yield_now().await;
+                turn().await;
                 poll_fn(|cx| self.lock().write(cx)).await
             };
             let result = tokio::select! {
@@ -159,6 +159,20 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Outbox<W> {
             }
         }
     }
+}
+
+/// Lets all tasks go first that can run now. Other than tokio's own way to yield, it asks the system for nothing in
+/// between.
+async fn turn() {
+    let mut over = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut over, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl<W: AsyncWrite + Unpin> State<W> {
@@ -212,6 +226,8 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Outlet for Outbox<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::io::AsyncReadExt;
 
     use super::*;
@@ -232,6 +248,43 @@ mod tests {
         outbox.close();
         assert_eq!(far.read_to_end(&mut Vec::new()).await.unwrap(), 0);
         assert_eq!(outbox.push(b"late\n", Pace::Now).unwrap_err().kind(), io::ErrorKind::NotConnected);
+    }
+
+    /// Takes everything, and counts in how many pieces.
+    struct Pieces(Arc<AtomicUsize>);
+
+    impl AsyncWrite for Pieces {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_many_push_in_one_round_is_one_write() {
+        let pieces = Arc::new(AtomicUsize::new(0));
+        let outbox = Outbox::new(Pieces(pieces.clone()));
+        let mut many = tokio::task::JoinSet::new();
+        for n in 0..5 {
+            let outbox = outbox.clone();
+            many.spawn(async move { outbox.push(format!("{n}\n").as_bytes(), Pace::Together).unwrap() });
+        }
+        while many.join_next().await.is_some() {}
+        // Behind all of them in the queue.
+        while outbox.lock().written < 10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(pieces.load(Ordering::SeqCst), 1);
+        outbox.push(b"alone\n", Pace::Now).unwrap();
+        assert_eq!(pieces.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

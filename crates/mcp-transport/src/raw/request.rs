@@ -55,7 +55,14 @@ impl Ask<'_> {
 impl Request<'_> {
     /// The line, its end included. With `reports`, the server may report progress under the request's id.
     pub(crate) fn line(&self, id: u64, reports: bool) -> serde_json::Result<Vec<u8>> {
-        let mut line = Vec::with_capacity(256 + self.context.len());
+        let texts = match self.ask {
+            // Some escapes, perhaps; large arguments are mostly one text.
+            Ask::Call { arguments, .. } => {
+                arguments.values().filter_map(Value::as_str).map(|text| text.len() * 9 / 8).sum()
+            }
+            _ => 0,
+        };
+        let mut line = Vec::with_capacity(256 + self.context.len() + texts);
         line.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
         write(&mut line, &id)?;
         match self.ask {

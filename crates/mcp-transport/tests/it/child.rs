@@ -154,7 +154,10 @@ async fn dropping_a_call_tells_the_server() {
 async fn progress_and_changes_arrive() {
     let session = soon(start(server!(), options())).await.unwrap();
     let (progress, mut reports) = tokio::sync::mpsc::channel(8);
-    let output = soon(session.call_tool(&tool("progress"), JsonObject::new(), Some(progress))).await.unwrap();
+    let output =
+        soon(session.call_tool(&tool("progress"), JsonObject::new(), Some(std::sync::Arc::new(progress))))
+            .await
+            .unwrap();
     assert_eq!(output.to_text(), "done");
     let first = soon(reports.recv()).await.unwrap();
     assert!(first.total == Some(2.0) && first.message.is_some());
