@@ -58,6 +58,8 @@ pub enum Step {
     Exit(i32),
     /// End the process by SIGABRT.
     Abort,
+    /// Run out of memory.
+    OutOfMemory,
     /// Start a child; where there is an id, answer with its pid (the flag: in the modern shape).
     Grandchild(Grandchild, Option<(Value, bool)>),
     /// Forget the request of this id: it was cancelled.

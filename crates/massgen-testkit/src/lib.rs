@@ -23,6 +23,7 @@
 //! - [`http`]: the server underneath, for anything else; [`faults`]: TCP that is not HTTP.
 //! - [`upstream`]: Discord, X and arXiv on one loopback port, for real servers that talk to them.
 //! - [`tools`]: real third-party programs, and a loud word where they are missing.
+//! - `SecretServiceBus`: a session bus with a keyring on it.
 //! - [`process`]: what is still alive.
 
 // Test code: a panic is how it reports, and it starts the programs that tests are about.
@@ -44,6 +45,8 @@ mod mcp_sse;
 pub mod model;
 pub mod process;
 mod script;
+#[cfg(unix)]
+mod secret_service;
 pub mod tools;
 pub mod upstream;
 
@@ -59,3 +62,5 @@ pub use script::{
     CallReply, Era, Grandchild, HandshakeVersion, LEGACY, MODERN, OnProbe, Outcome, Progress, Quirk, ReplyId,
     ServerScript, ToolScript,
 };
+#[cfg(unix)]
+pub use secret_service::{KeyringMood, SecretServiceBus};

@@ -346,7 +346,9 @@ impl State {
                 }
                 Step::Announce(message) => self.announce(&message),
                 Step::Hang => return HttpReply::fault(Part::Hang).delayed(delay),
-                Step::Exit(_) | Step::Abort => return HttpReply::fault(Part::Close).delayed(delay),
+                Step::Exit(_) | Step::Abort | Step::OutOfMemory => {
+                    return HttpReply::fault(Part::Close).delayed(delay);
+                }
                 _ => {}
             }
         }

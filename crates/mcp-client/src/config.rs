@@ -9,12 +9,13 @@ use mcp_core::{LaunchSpec, MissingCredential, RemoteSpec, ServerName, ToolFilter
 use mcp_resilience::backoff::Backoff;
 use mcp_resilience::breaker::RuleOptions;
 use mcp_resilience::bulkhead::BulkheadOptions;
+use mcp_resilience::in_flight::InFlightLimit;
 use mcp_resilience::retry::RetryOptions;
 use mcp_security::sandbox::Sandbox;
 use mcp_security::{Redactor, Scopes};
 use mcp_transport::{EraPolicy, SessionOptions};
 
-use crate::{Duplicates, Gate, Ledger, Pins, WallClock, metrics};
+use crate::{Consent, Duplicates, Gate, Ledger, Neighbours, Pins, WallClock, metrics};
 
 /// Where a server is.
 #[derive(Clone)]
@@ -89,9 +90,14 @@ pub struct ServerConfig {
     /// What its program may touch. It takes a launcher ([`SessionOptions::launcher`]) that keeps it to that: without one it
     /// is not started. Default: whatever its user may.
     pub sandbox: Option<Sandbox>,
+    /// The most processes that its program and all it started may be at a time; one that runs more is ended and not started
+    /// again. Default: that of the [`SessionOptions`].
+    pub max_processes: Option<usize>,
     /// The folders that it may work in, absolute: a call whose path lies elsewhere is refused. Default: none are declared, and
     /// paths are not judged.
     pub roots: Vec<PathBuf>,
+    /// How it may be started or dialled. Default: as it is, and each time as the first time.
+    pub consent: Consent,
     /// What was accepted of it: a tool that changed since is held back. Default: nothing was, and nothing is.
     pub pins: Option<Pins>,
     /// A credential that it needs and that cannot be had: it is not started or dialled. Default: none.
@@ -123,7 +129,9 @@ impl ServerConfig {
             bulkhead: BulkheadOptions { in_flight: 128, queue: 1024, ..BulkheadOptions::default() },
             duplicates: Duplicates::default(),
             sandbox: None,
+            max_processes: None,
             roots: Vec::new(),
+            consent: Consent::default(),
             pins: None,
             missing_credential: None,
         }
@@ -179,17 +187,25 @@ pub struct ClientOptions {
     pub relist_interval: Duration,
     /// Where counters, gauges and histograms go; [`metrics::names`] lists them. Default: nowhere.
     pub metrics: Option<Arc<dyn metrics::Observer>>,
+    /// Whether the arguments and answers of calls are put into spans, without registered secrets, at most 4 KiB of each. They may
+    /// hold anything. Default: no.
+    pub content_in_spans: bool,
     /// Secrets that must not come back in errors, states and notices: servers print their keys when they fail.
     pub redactor: Redactor,
     /// Who may call what. Default: everybody everything.
     pub permissions: Gate,
     /// Which secret belongs to which server: it goes to no other.
     pub scopes: Scopes,
+    /// The servers that one model may see beside these: those of clients that have the same.
+    pub neighbours: Neighbours,
     /// Tells the time of day; when it jumps, each server is asked whether it is there before it is called. Default: the
     /// system's.
     pub wall_clock: WallClock,
     /// Where calls are written down before they are sent. Default: nowhere.
     pub ledger: Option<Ledger>,
+    /// How many calls may be in flight over all servers of all clients that have the same: what hangs in some servers leaves
+    /// places for the others. Default: no limit but each server's own.
+    pub in_flight: Option<InFlightLimit>,
 }
 
 impl Default for ClientOptions {
@@ -199,11 +215,14 @@ impl Default for ClientOptions {
             restart: RestartPolicy::default(),
             relist_interval: Duration::from_secs(1),
             metrics: None,
+            content_in_spans: false,
             redactor: Redactor::default(),
             permissions: Gate::default(),
             scopes: Scopes::default(),
+            neighbours: Neighbours::default(),
             wall_clock: WallClock::default(),
             ledger: None,
+            in_flight: None,
         }
     }
 }

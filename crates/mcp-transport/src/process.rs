@@ -1,9 +1,12 @@
 //! Child processes: the one place that starts them, and the one that sees to their end.
 //!
 //! A runner such as `npx` starts a shell that starts the server: what is signalled is always the whole tree. Each child
-//! leads a session and a process group of its own. Where there is a [`crate::Launcher`], it stands at the head of the
-//! tree, knows also those that left the group, and outlives us long enough to end them.
+//! leads a process group of its own, and a session where there is a terminal to keep it from. Where there is a
+//! [`crate::Launcher`], it stands at the head of the tree, sees to its session, knows also those that left the group, and
+//! outlives us long enough to end them.
 
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -18,9 +21,14 @@ use tokio::time::timeout;
 
 use crate::convert;
 use crate::options::SessionOptions;
+use crate::process::crowd::Crowd;
 use crate::process::tree::Tree;
 use crate::stderr::{Drain, Tail};
 
+mod crowd;
+mod memory;
+#[cfg(unix)]
+mod oom;
 mod tree;
 
 /// How long the remains of a tree may take to end once its leader is gone.
@@ -34,13 +42,15 @@ const LAST_WORDS: Duration = Duration::from_millis(1000);
 
 /// Servers whose programs are looked for at the same time.
 static LOOKUPS: Semaphore = Semaphore::const_new(2);
-/// What fits between a server and us: large answers arrive in fewer pieces than through the 64 KiB that are usual.
+/// What fits between a server and us in each direction: what is large goes in fewer pieces than through the 64 KiB that are
+/// usual.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 256 * 1024;
 
 /// A running child. Dropping it kills the whole tree at once.
 pub(crate) struct Child {
     tree: Arc<Tree>,
+    crowd: Arc<Crowd>,
     tail: Arc<Tail>,
     drained: watch::Receiver<bool>,
     exit: watch::Receiver<Option<String>>,
@@ -66,10 +76,11 @@ pub(crate) async fn start(
     {
         return Err(failed(format!("its working folder {} does not exist", cwd.display()), Vec::new()));
     }
-    let program = {
-        // The file system is asked on threads of its own: of fifty servers at once, not fifty threads.
-        let _turn = LOOKUPS.acquire().await;
-        find(spec).await.map_err(|NotFound { reason, searched }| failed(reason, searched))?
+    let not_found = |NotFound { reason, searched }| failed(reason, searched);
+    let program = match path(spec) {
+        // Starting it tells whether it can be started; a launcher could tell only by its own end.
+        Some(path) if options.launcher.is_none() => path,
+        _ => find(spec).await.map_err(not_found)?,
     };
 
     // The launcher's own arguments come before the mark, the server's after it.
@@ -99,16 +110,23 @@ pub(crate) async fn start(
     if options.launcher.is_none() {
         command.wrap(KillOnDrop);
     }
-    // A session of its own, so that the terminal's Ctrl-C reaches us and not it, and nothing of it can read there.
     #[cfg(unix)]
-    command.wrap(process_wrap::tokio::ProcessSession);
+    keep_apart(&mut command, options);
     #[cfg(windows)]
     command.wrap(process_wrap::tokio::JobObject);
 
-    let mut child = command.spawn().map_err(|error| {
-        convert::out_of_descriptors(server, &error)
-            .unwrap_or_else(|| failed(format!("{} cannot be run: {error}", head.display()), Vec::new()))
-    })?;
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            if let Some(error) = convert::out_of_descriptors(server, &error) {
+                return Err(error);
+            }
+            find(spec).await.map_err(not_found)?;
+            return Err(failed(format!("{} cannot be run: {error}", head.display()), Vec::new()));
+        }
+    };
+    #[cfg(unix)]
+    oom::begin();
     let tree = Arc::new(Tree::new(child.id(), options.launcher.is_some()));
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin().take(), child.stdout().take(), child.stderr().take())
@@ -116,9 +134,11 @@ pub(crate) async fn start(
         tree.kill();
         return Err(ToolError::Internal("a child was started without pipes".to_owned()));
     };
-    // The system may have given all it has to give; then the pipe stays as it is.
+    // The system may have given all it has to give; then the pipes stay as they are.
     #[cfg(target_os = "linux")]
-    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
+    for pipe in [stdout.as_fd(), stdin.as_fd()] {
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
+    }
     tracing::debug!(%server, pid = tree.id(), program = %program.display(), "started");
 
     let tail = Arc::new(Tail::default());
@@ -133,14 +153,52 @@ pub(crate) async fn start(
 
     let (exited, exit) = watch::channel(None);
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(supervise(child, KillTree(tree.clone()), stopped, options.close_grace, exited));
-    Ok((Child { tree, tail, drained, exit, stop }, Pipes { stdin, stdout }))
+    let crowd = Arc::new(Crowd::new(options.max_processes));
+    let watched = Watched { child, tree: KillTree(tree.clone()), crowd: crowd.clone() };
+    tokio::spawn(supervise(watched, stopped, options.close_grace, exited));
+    Ok((Child { tree, crowd, tail, drained, exit, stop }, Pipes { stdin, stdout }))
+}
+
+/// Away from the terminal: its Ctrl-C reaches us and not the child, and nothing of the child can read or write there. A
+/// launcher sees to that itself. A session takes a fork of this whole process, which is dear in one that holds much: where
+/// there is no terminal, a group does as well, and the child is spawned.
+#[cfg(unix)]
+fn keep_apart(command: &mut CommandWrap, options: &SessionOptions) {
+    if options.launcher.is_some() {
+        return;
+    }
+    if has_terminal() {
+        command.wrap(process_wrap::tokio::ProcessSession);
+    } else {
+        command.command_mut().process_group(0);
+    }
+}
+
+#[cfg(unix)]
+fn has_terminal() -> bool {
+    use rustix::fs::{Mode, OFlags, open};
+    open("/dev/tty", OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).is_ok()
 }
 
 impl Child {
     /// The process id.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.tree.id()
+    }
+
+    /// What it and its descendants take of the memory, bytes. Reads files.
+    pub(crate) fn resident_memory(&self) -> Option<u64> {
+        self.tree.living().and_then(memory::resident)
+    }
+
+    /// The most processes that were seen at a time.
+    pub(crate) fn peak_processes(&self) -> Option<usize> {
+        self.crowd.peak()
+    }
+
+    /// Whether it was ended because they were too many.
+    pub(crate) fn is_overgrown(&self) -> bool {
+        self.crowd.is_overgrown()
     }
 
     /// The last lines of its standard error.
@@ -207,10 +265,16 @@ impl Drop for KillTree {
     }
 }
 
-/// Waits for the child, ends it when asked to, reaps it, and clears away what is left of its tree.
-async fn supervise(
-    mut child: Box<dyn ChildWrapper>,
+/// A child that is supervised.
+struct Watched {
+    child: Box<dyn ChildWrapper>,
     tree: KillTree,
+    crowd: Arc<Crowd>,
+}
+
+/// Waits for the child, ends it when asked to or when it overgrows, reaps it, and clears away what is left of its tree.
+async fn supervise(
+    Watched { mut child, tree, crowd }: Watched,
     mut stopped: watch::Receiver<bool>,
     grace: Duration,
     exited: watch::Sender<Option<String>>,
@@ -224,11 +288,17 @@ async fn supervise(
     let status = tokio::select! {
         status = child.wait() => Some(status),
         () = told => None,
+        () = crowd.overgrows(&tree.0) => {
+            tree.0.kill();
+            timeout(KILL, child.wait()).await.ok()
+        }
     };
     let status = match status {
         Some(status) => Some(status),
         None => end(&mut *child, &tree.0, grace).await,
     };
+    tracing::trace!(pid = tree.0.id(), "reaped");
+    // A process id is nobody else's while a group has it: what is left of the group can be signalled by it.
     if !tree.0.is_empty() {
         tree.0.terminate_remains();
         let swept = timeout(SWEEP, async {
@@ -242,6 +312,7 @@ async fn supervise(
     }
     tree.0.forget();
     let how = match status {
+        _ if crowd.is_overgrown() => crowd.reason(),
         Some(Ok(status)) => describe(status),
         Some(Err(error)) => format!("its end could not be seen: {error}"),
         None => "it did not end when it was killed".to_owned(),
@@ -267,6 +338,7 @@ async fn end(
         return Some(status);
     }
     // A launcher that does not do its work.
+    tree.kill_remains();
     let _ = child.start_kill();
     timeout(KILL, child.wait()).await.ok()
 }
@@ -295,7 +367,12 @@ fn describe(status: ExitStatus) -> String {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         let name = signal_name(signal).map(|name| format!(" ({name})")).unwrap_or_default();
-        return format!("it was ended by signal {signal}{name}");
+        let why = match signal {
+            9 if oom::is_one_more() => ", by the system, because memory was short",
+            9 => ", as the system does when memory is short",
+            _ => "",
+        };
+        return format!("it was ended by signal {signal}{name}{why}");
     }
     match status.code() {
         Some(code) => format!("it exited with code {code}"),
@@ -310,37 +387,57 @@ pub(crate) struct NotFound {
     searched: Vec<PathBuf>,
 }
 
+/// Where the program is, if its name says so.
+fn path(spec: &LaunchSpec) -> Option<PathBuf> {
+    let program = Path::new(&spec.program);
+    if program.components().count() < 2 && !program.is_absolute() {
+        return None;
+    }
+    Some(match &spec.cwd {
+        Some(cwd) if program.is_relative() => cwd.join(program),
+        _ => program.to_owned(),
+    })
+}
+
 /// Finds the program as the child would: a path as it is, a name on the child's `PATH`.
 pub(crate) async fn find(spec: &LaunchSpec) -> Result<PathBuf, NotFound> {
-    let program = Path::new(&spec.program);
-    let not_found = |reason: String, searched| Err(NotFound { reason, searched });
+    let not_found = |reason: String, searched| NotFound { reason, searched };
     if spec.program.is_empty() {
-        return not_found("its command is empty. Set command: to a program".to_owned(), Vec::new());
+        return Err(not_found("its command is empty. Set command: to a program".to_owned(), Vec::new()));
     }
-    if program.components().count() > 1 || program.is_absolute() {
-        let path = match &spec.cwd {
-            Some(cwd) if program.is_relative() => cwd.join(program),
-            _ => program.to_owned(),
-        };
-        return match executable(&path).await {
+    // The file system is asked on threads of its own: of fifty servers at once, not fifty threads.
+    let _turn = LOOKUPS.acquire().await;
+    let path = path(spec);
+    let (name, folders) = (spec.program.clone(), spec.env.get("PATH").cloned().unwrap_or_default());
+    let found = tokio::task::spawn_blocking(move || match path {
+        Some(path) => match executable(&path) {
             Executable::Yes => Ok(path),
             Executable::No => {
-                not_found(format!("{} is not a program that may be run", path.display()), Vec::new())
+                Err(not_found(format!("{} is not a program that may be run", path.display()), Vec::new()))
             }
-            Executable::Missing => not_found(format!("{} does not exist", path.display()), Vec::new()),
-        };
-    }
-    let path = spec.env.get("PATH").map(String::as_str).unwrap_or_default();
-    let folders: Vec<PathBuf> = std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect();
-    for folder in &folders {
-        for name in names(&spec.program) {
-            let candidate = folder.join(name);
-            if matches!(executable(&candidate).await, Executable::Yes) {
-                return Ok(candidate);
-            }
+            Executable::Missing => Err(not_found(format!("{} does not exist", path.display()), Vec::new())),
+        },
+        None => {
+            let folders: Vec<PathBuf> =
+                std::env::split_paths(&folders).filter(|folder| folder.is_absolute()).collect();
+            on_path(&name, &folders).ok_or_else(|| {
+                let remedy = remedy(&name);
+                not_found(format!("{name:?} is not on PATH. {remedy} command: to its full path"), folders)
+            })
         }
-    }
-    let remedy = match spec.program.as_str() {
+    });
+    // The task can only be gone together with the runtime.
+    found.await.unwrap_or_else(|_| Err(not_found("nothing is started any more".to_owned(), Vec::new())))
+}
+
+fn on_path(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+    let names = names(name);
+    let candidates = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
+    candidates.into_iter().find(|candidate| matches!(executable(candidate), Executable::Yes))
+}
+
+fn remedy(program: &str) -> &'static str {
+    match program {
         "npx" | "npm" | "node" => "Install Node.js, or set",
         "uvx" | "uv" => "Install uv, or set",
         "python" | "python3" | "pipx" => "Install Python, or set",
@@ -348,8 +445,7 @@ pub(crate) async fn find(spec: &LaunchSpec) -> Result<PathBuf, NotFound> {
         "deno" => "Install Deno, or set",
         "bunx" | "bun" => "Install Bun, or set",
         _ => "Install it, or set",
-    };
-    not_found(format!("{:?} is not on PATH. {remedy} command: to its full path", spec.program), folders)
+    }
 }
 
 fn names(program: &str) -> Vec<String> {
@@ -366,8 +462,8 @@ enum Executable {
     Missing,
 }
 
-async fn executable(path: &Path) -> Executable {
-    match tokio::fs::metadata(path).await {
+fn executable(path: &Path) -> Executable {
+    match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() && may_run(&metadata) => Executable::Yes,
         Ok(_) => Executable::No,
         Err(_) => Executable::Missing,

@@ -170,6 +170,10 @@ impl Io {
                     self.journal.write("abort", json!({}));
                     std::process::abort();
                 }
+                Step::OutOfMemory => {
+                    self.journal.write("out of memory", json!({}));
+                    out_of_memory();
+                }
                 Step::Grandchild(child, answer) => {
                     let pid = spawn(child);
                     self.journal.write("grandchild", json!({"grandchild": pid}));
@@ -257,6 +261,20 @@ impl Journal {
             entry[key] = value.clone();
         }
         let _ = file.lock().unwrap().write_all(format!("{entry}\n").as_bytes());
+    }
+}
+
+/// Asks for more memory than there may be, which ends this process.
+fn out_of_memory() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let limit = Rlimit { current: Some(1 << 30), maximum: Some(1 << 30) };
+        setrlimit(Resource::As, limit).unwrap_or_else(|e| fail(&format!("RLIMIT_AS: {e}")));
+    }
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    loop {
+        held.push(vec![1; 64 << 20]);
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) fn outcome(
         Outcome::Stop => return vec![Step::Stop, Step::Hang],
         Outcome::Exit(code) => return vec![Step::Exit(*code)],
         Outcome::Abort => return vec![Step::Abort],
+        Outcome::OutOfMemory => return vec![Step::OutOfMemory],
         Outcome::RawLine(line) => return vec![Step::Line(line.clone().into_bytes())],
         Outcome::Partial { text, exit } => {
             let last = exit.map_or(Step::Hang, Step::Exit);

@@ -258,6 +258,8 @@ pub enum Outcome {
     Exit(i32),
     /// The process ends by SIGABRT.
     Abort,
+    /// Limits its own memory (RLIMIT_AS) and asks for more than that: it ends as its language's runtime does then.
+    OutOfMemory,
     /// A line that is not a message, in place of the answer.
     RawLine(String),
     /// Bytes without a line end; then the process ends with this code, or (`None`) says nothing more.

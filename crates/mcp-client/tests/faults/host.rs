@@ -4,9 +4,10 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use massgen_testkit::{Outcome, PATIENCE, ScriptedServer, process};
+use massgen_testkit::{Outcome, PATIENCE, Quirk, ScriptedServer, process};
 use mcp_client::{Ledger, MultiMcpClient, ServerConfig, Target};
 use mcp_core::{LaunchSpec, ToolService};
 use serde_json::{Value, json};
@@ -66,6 +67,7 @@ pub(crate) fn play_part() -> Option<ExitCode> {
         match part.as_str() {
             "dies" => dies().await,
             "descriptors" => without_descriptors().await,
+            "signals" => with_written_signals().await,
             _ => with_a_reused_id().await,
         }
     });
@@ -155,14 +157,91 @@ async fn without_descriptors() -> Vec<String> {
 
 async fn reused_id() -> Measured {
     let mut measured = Measured { got: "unavailable".into(), ..Measured::default() };
-    let scripted = script(Outcome::Exit(1)).launch();
+    let scripted = script(Outcome::Exit(1)).quirk(Quirk::IgnoresSigterm).quirk(Quirk::NeverExitsOnEof).launch();
+    // Which signals are sent, and when: none after the process was waited for.
+    match outcome(part("signals", &[], &scripted)).await {
+        Some(problems) => measured.problems.extend(problems),
+        None => measured.problems.push("the process whose signals are written down failed".into()),
+    }
     // Its own table of process ids, in which the next one can be chosen.
     let apart = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
     match outcome(part("reuse", &apart, &scripted)).await {
         Some(problems) => measured.problems.extend(problems),
-        None => measured.impossible = Some("no process id can be chosen here (unshare --user --pid)"),
+        // No process id can be chosen here; that no signal is sent by a number that may be another one's was seen.
+        None => measured.got = "unavailable (signals written down; no process id can be chosen here)".into(),
     }
     measured
+}
+
+/// Writes down what the owner of the processes does.
+struct Signals(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Signals {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("mcp_transport::process")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Line(String);
+        impl tracing::field::Visit for Line {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0.push_str(&format!("{}={value:?} ", field.name()));
+            }
+        }
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// A server that ends by itself, and one that has to be killed: what is sent to each before and after it was waited for.
+async fn with_written_signals() -> Vec<String> {
+    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+    tracing::subscriber::set_global_default(Signals(lines.clone())).unwrap();
+    let mut problems = Vec::new();
+    for dies in [true, false] {
+        let mut options = restarts(0);
+        options.session.close_grace = Duration::from_millis(50);
+        let (client, _): (MultiMcpClient, _) = start([server()], options);
+        client.ready(PATIENCE).await;
+        let one = client.client("faulty").unwrap();
+        let Some(pid) = one.status().peer.and_then(|peer| peer.pid) else {
+            return vec!["the server did not start".into()];
+        };
+        if dies {
+            let _ = client.call(call("mcp__faulty__do", json!({}))).await;
+            until(one, is_failed).await;
+        }
+        client.close().await;
+        drop(client);
+        let of_it = |line: &&String| line.contains(&format!("pid={pid} "));
+        let lines: Vec<String> = lines.lock().unwrap().iter().filter(of_it).cloned().collect();
+        let is_signal = |line: &&String| line.contains("message=signal ");
+        let Some(reaped) = lines.iter().position(|line| line.contains("message=reaped ")) else {
+            problems.push(format!("it was not waited for: {lines:?}"));
+            continue;
+        };
+        let (before, after) = lines.split_at(reaped);
+        if before.iter().any(|line| is_signal(&line)) == dies {
+            problems.push(format!("ends by itself: {dies}; before it was waited for: {before:?}"));
+        }
+        if after.iter().any(|line| is_signal(&line)) {
+            problems.push(format!("signals after it was waited for: {after:?}"));
+        }
+    }
+    problems
 }
 
 async fn with_a_reused_id() -> Vec<String> {

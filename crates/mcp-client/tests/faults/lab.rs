@@ -4,15 +4,17 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use massgen_testkit::{
-    HttpFault, Journal, McpHttpOptions, McpHttpServer, PATIENCE, ScriptedServer, ServerScript, ToolScript,
+    CallReply, HttpFault, Journal, McpHttpOptions, McpHttpServer, Outcome, PATIENCE, ScriptedServer,
+    ServerScript, ToolScript,
 };
 use mcp_client::{ClientOptions, MultiMcpClient, ServerConfig, ServerState, Target};
 use mcp_core::{RemoteSpec, ToolError, ToolOutput, ToolService};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::support::{Recorder, call, child, is_ready, name, restarts, start, until};
 use crate::{Fault, Play};
@@ -22,11 +24,15 @@ pub(crate) type Playing = Pin<Box<dyn Future<Output = Measured> + Send>>;
 
 /// Whether limits of time are judged.
 pub(crate) static MEASURING: AtomicBool = AtomicBool::new(false);
-/// Calls of the innocent server before the trouble begins, and at least as many while it lasts.
-const CALM: usize = 20;
-/// The time between two of them.
+/// Calls of the innocent server before the trouble begins, and at least as many while it lasts: with and without measuring.
+const CALM: (usize, usize) = (240, 20);
+/// So many of them at a time, where they are measured.
+pub(crate) const LANES: usize = 8;
+/// What its tool takes, where calls are measured: what a machine does to each call besides is little against it.
+pub(crate) const WORK: Duration = Duration::from_millis(20);
+/// The time between two calls.
 pub(crate) const PACE: Duration = Duration::from_millis(3);
-/// A machine that does other things as well is slower by so many times what a calm call takes at worst.
+/// A machine that does other things as well is slower by so many times what a calm call takes at worst, its work not counted.
 const SLACK: u32 = 40;
 /// What every caller is promised: an end at its deadline and a second.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
@@ -100,7 +106,7 @@ impl Measured {
     /// Notes a problem where something took too long. On a machine that does other things as well, time says nothing:
     /// it counts where it was asked for.
     pub(crate) fn in_time(&mut self, holds: bool, problem: impl Into<String>) {
-        self.expect(holds || !MEASURING.load(Ordering::Relaxed), problem);
+        self.expect(holds || !is_measuring(), problem);
     }
 
     /// Notes a problem where something does not hold.
@@ -309,7 +315,8 @@ impl Scene {
             let _ = client.call(call(&tool, json!({}))).await;
         }
         if self.after_all {
-            let given_up = |state: &ServerState| matches!(state, ServerState::Failed { retry_in: None, .. });
+            let given_up =
+                |state: &ServerState| matches!(state, ServerState::Unreachable { retry_in: None, .. });
             until(client.client("faulty").unwrap(), given_up).await;
         }
         let began = Instant::now();
@@ -368,36 +375,21 @@ impl Scene {
 }
 
 impl Measured {
-    /// Calls the innocent server while nothing is wrong; the slowest answer.
+    /// Calls the innocent server while nothing is wrong; what the slowest answer took besides its work.
     async fn calm(&mut self, client: &MultiMcpClient) -> Duration {
         // The first one pays for what is made once.
         let _ = client.call(call("mcp__innocent__look", json!({}))).await;
-        for _ in 0..CALM {
-            let began = Instant::now();
-            if client.call(call("mcp__innocent__look", json!({}))).await.is_ok() {
-                self.beside.calm.push((began, began.elapsed()));
-            }
-            tokio::time::sleep(PACE).await;
-        }
-        self.beside.calm.iter().map(|(_, took)| *took).max().unwrap_or_default()
+        let (samples, _) = neighbour(client, calls(), std::future::ready(())).await;
+        self.beside.calm = samples;
+        let slowest = self.beside.calm.iter().map(|(_, took)| *took).max().unwrap_or_default();
+        slowest.saturating_sub(work())
     }
 
     /// Calls the innocent server until the trouble is over, and a few times at least. False: it did not answer.
     async fn troubled(&mut self, client: &MultiMcpClient, over: impl Future<Output = ()>) -> bool {
-        tokio::pin!(over);
-        let mut is_over = false;
-        while !is_over || self.beside.troubled.len() < CALM {
-            let began = Instant::now();
-            if client.call(call("mcp__innocent__look", json!({}))).await.is_err() {
-                return false;
-            }
-            self.beside.troubled.push((began, began.elapsed()));
-            tokio::select! {
-                () = &mut over, if !is_over => is_over = true,
-                () = tokio::time::sleep(PACE) => {}
-            }
-        }
-        true
+        let (samples, well) = neighbour(client, calls(), over).await;
+        self.beside.troubled = samples;
+        well
     }
 
     /// Counts how often a tool that may change something was sent for each call.
@@ -468,7 +460,51 @@ pub(crate) fn remote(server: &str, url: &str) -> ServerConfig {
 
 /// A server beside the failing one.
 pub(crate) fn innocent() -> ScriptedServer {
-    ServerScript::new().tool(ToolScript::echo("look").read_only()).launch()
+    let reply = CallReply::new(Outcome::Echo).delay_ms(work().as_millis() as u64);
+    ServerScript::new().tool(ToolScript::new("look").replies(reply).read_only()).launch()
+}
+
+fn is_measuring() -> bool {
+    MEASURING.load(Ordering::Relaxed)
+}
+
+fn calls() -> usize {
+    if is_measuring() { CALM.0 } else { CALM.1 }
+}
+
+fn work() -> Duration {
+    if is_measuring() { WORK } else { Duration::ZERO }
+}
+
+/// Calls the innocent server, a few calls at a time, until that is over and so many calls at least; how long they took, and
+/// whether all were answered.
+pub(crate) async fn neighbour(
+    client: &MultiMcpClient,
+    least: usize,
+    over: impl Future<Output = ()>,
+) -> (Samples, bool) {
+    let lanes = if is_measuring() { LANES } else { 1 };
+    let is_over = Arc::new(AtomicBool::new(false));
+    let made = Arc::new(AtomicUsize::new(0));
+    let mut running = JoinSet::new();
+    for _ in 0..lanes {
+        let (client, is_over, made) = (client.clone(), is_over.clone(), made.clone());
+        running.spawn(async move {
+            let (mut samples, mut well) = (Samples::new(), true);
+            while well && !(is_over.load(Ordering::Relaxed) && made.load(Ordering::Relaxed) >= least) {
+                let began = Instant::now();
+                well = client.call(call("mcp__innocent__look", json!({}))).await.is_ok();
+                samples.push((began, began.elapsed()));
+                made.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(PACE).await;
+            }
+            (samples, well)
+        });
+    }
+    over.await;
+    is_over.store(true, Ordering::Relaxed);
+    let (samples, well): (Vec<Samples>, Vec<bool>) = running.join_all().await.into_iter().unzip();
+    (samples.concat(), well.into_iter().all(|well| well))
 }
 
 /// Asks the innocent server a few times; the slowest answer.
@@ -512,6 +548,7 @@ fn class(error: &ToolError) -> &'static str {
         ToolError::UnknownTool { .. } => "unknown_tool",
         ToolError::InvalidArguments { .. } => "invalid_arguments",
         ToolError::Refused { .. } => "refused",
+        ToolError::Spawn { .. } => "spawn",
         ToolError::Start { .. } => "start",
         ToolError::Connection { .. } => "connection",
         ToolError::Server { .. } => "server",

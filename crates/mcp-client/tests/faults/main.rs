@@ -14,6 +14,8 @@
 )]
 
 mod disk;
+#[cfg(unix)]
+mod endings;
 mod host;
 mod lab;
 mod local;
@@ -57,6 +59,8 @@ pub(crate) enum Play {
 fn faults() -> Vec<Fault> {
     let all = [
         stdio::faults(),
+        #[cfg(unix)]
+        endings::faults(),
         web::faults(),
         local::faults(),
         trust::faults(),

@@ -5,14 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use massgen_testkit::PATIENCE;
-use mcp_core::ToolService;
 use serde_json::{Value, json};
 
-use crate::lab::{Beside, Finding, PACE, Samples, innocent};
-use crate::support::{call, child, restarts, start};
+use crate::lab::{Beside, Finding, PACE, Samples, innocent, neighbour};
+use crate::support::{child, restarts, start};
 
 /// A client that shares nothing with those that meet faults.
 pub(crate) struct Control {
@@ -42,34 +41,51 @@ async fn measure(stopped: &AtomicBool) -> Samples {
     let scripted = innocent();
     let (client, _) = start([child("innocent", &scripted)], restarts(1));
     client.ready(PATIENCE).await;
-    let mut samples = Samples::new();
-    while !stopped.load(Ordering::Relaxed) {
-        let began = Instant::now();
-        if client.call(call("mcp__innocent__look", json!({}))).await.is_ok() {
-            samples.push((began, began.elapsed()));
+    let over = async {
+        while !stopped.load(Ordering::Relaxed) {
+            tokio::time::sleep(PACE).await;
         }
-        tokio::time::sleep(PACE).await;
-    }
+    };
+    let (samples, _) = neighbour(&client, 0, over).await;
     client.close().await;
     samples
 }
 
-/// How the servers beside the failing ones did.
+/// What calls took: the half of them, and all but one in a hundred.
+#[derive(Clone, Copy)]
+struct Spread {
+    p50: Duration,
+    p99: Duration,
+}
+
+impl Spread {
+    fn of(samples: &Samples) -> Self {
+        let mut all: Vec<Duration> = samples.iter().map(|(_, took)| *took).collect();
+        all.sort();
+        let at = |percent: usize| all.get(all.len() * percent / 100).copied().unwrap_or_default();
+        Self { p50: at(50), p99: at(99) }
+    }
+
+    fn to_json(self) -> Value {
+        json!({"p50_ms": ms(self.p50), "p99_ms": ms(self.p99)})
+    }
+}
+
+/// How the servers beside the failing ones did. Calm and trouble take turns, fault by fault: what the machine does besides
+/// falls on both.
 pub(crate) struct Others {
     calls: usize,
-    /// p99 while all is calm, and beside faults.
-    calm: Duration,
-    beside: Duration,
-    /// p99 of the client apart, at the same times.
-    calm_apart: Duration,
-    beside_apart: Duration,
+    /// While all is calm, and beside faults.
+    calm: Spread,
+    beside: Spread,
+    /// Of the client apart, at the same times.
+    calm_apart: Spread,
+    beside_apart: Spread,
 }
 
 impl Others {
     /// What p99 may move by, in percent.
     const SHARE: f64 = 10.0;
-    /// Below this a share says nothing.
-    const LEAST: Duration = Duration::from_millis(5);
 
     pub(crate) fn of(findings: &[Finding], apart: &Samples) -> Self {
         let all = |which: fn(&Beside) -> &Samples| -> Samples {
@@ -80,8 +96,9 @@ impl Others {
                 .iter()
                 .filter_map(|finding| {
                     let samples = which(&finding.beside);
-                    let (last, took) = samples.last()?;
-                    Some(samples.first()?.0..*last + *took)
+                    let first = samples.iter().map(|(at, _)| *at).min()?;
+                    let last = samples.iter().map(|(at, took)| *at + *took).max()?;
+                    Some(first..last)
                 })
                 .collect();
             apart.iter().filter(|(at, _)| spans.iter().any(|span| span.contains(at))).copied().collect()
@@ -89,38 +106,38 @@ impl Others {
         let (calm, beside) = (all(|beside| &beside.calm), all(|beside| &beside.troubled));
         Self {
             calls: calm.len() + beside.len(),
-            calm: p99(&calm),
-            beside: p99(&beside),
-            calm_apart: p99(&during(|beside| &beside.calm)),
-            beside_apart: p99(&during(|beside| &beside.troubled)),
+            calm: Spread::of(&calm),
+            beside: Spread::of(&beside),
+            calm_apart: Spread::of(&during(|beside| &beside.calm)),
+            beside_apart: Spread::of(&during(|beside| &beside.troubled)),
         }
     }
 
-    /// By how much p99 is more beside faults than that of the client apart at the same time, in percent; what the two differ
-    /// by while all is calm is taken out.
-    fn moved_percent(&self) -> f64 {
-        let ratio = |own: Duration, apart: Duration| {
-            if apart.is_zero() { 1.0 } else { own.as_secs_f64() / apart.as_secs_f64() }
+    /// By how much more calls take beside faults than those of the client apart at the same time, in percent; what the two
+    /// differ by while all is calm is taken out.
+    fn moved_percent(&self, of: fn(&Spread) -> Duration) -> f64 {
+        let ratio = |own: &Spread, apart: &Spread| {
+            if of(apart).is_zero() { 1.0 } else { of(own).as_secs_f64() / of(apart).as_secs_f64() }
         };
-        let usual = ratio(self.calm, self.calm_apart).max(f64::EPSILON);
-        (ratio(self.beside, self.beside_apart) / usual - 1.0) * 100.0
+        let usual = ratio(&self.calm, &self.calm_apart).max(f64::EPSILON);
+        (ratio(&self.beside, &self.beside_apart) / usual - 1.0) * 100.0
     }
 
-    /// Whether p99 moved by less than may be: by its share, or by so little that it is no matter.
+    /// Whether p99 moved by less than it may.
     pub(crate) fn are_unmoved(&self) -> bool {
-        let more = self.beside.saturating_sub(self.calm);
-        let more_apart = self.beside_apart.saturating_sub(self.calm_apart);
-        self.moved_percent() < Self::SHARE || more.saturating_sub(more_apart) < Self::LEAST
+        self.moved_percent(|spread| spread.p99) < Self::SHARE
     }
 
     pub(crate) fn to_json(&self) -> Value {
+        let tenths = |percent: f64| (percent * 10.0).round() / 10.0;
         json!({
             "calls": self.calls,
-            "p99_calm_ms": ms(self.calm),
-            "p99_beside_faults_ms": ms(self.beside),
-            "p99_calm_apart_ms": ms(self.calm_apart),
-            "p99_beside_faults_apart_ms": ms(self.beside_apart),
-            "moved_percent": (self.moved_percent() * 10.0).round() / 10.0,
+            "calm": self.calm.to_json(),
+            "beside_faults": self.beside.to_json(),
+            "calm_apart": self.calm_apart.to_json(),
+            "beside_faults_apart": self.beside_apart.to_json(),
+            "p50_moved_percent": tenths(self.moved_percent(|spread| spread.p50)),
+            "p99_moved_percent": tenths(self.moved_percent(|spread| spread.p99)),
             "unmoved": self.are_unmoved(),
         })
     }
@@ -128,24 +145,19 @@ impl Others {
 
 impl fmt::Display for Others {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let both = |spread: &Spread| format!("{}/{}", ms(spread.p50), ms(spread.p99));
         write!(
             f,
-            "{} calls of other servers: p99 {} ms while all is calm, {} ms beside faults; of a client apart {} and {} ms: moved \
-             by {:+.1} %",
+            "{} calls of other servers, p50/p99: {} ms while all is calm, {} ms beside faults; of a client apart {} and {} ms: p99 \
+             moved by {:+.1} %",
             self.calls,
-            ms(self.calm),
-            ms(self.beside),
-            ms(self.calm_apart),
-            ms(self.beside_apart),
-            self.moved_percent()
+            both(&self.calm),
+            both(&self.beside),
+            both(&self.calm_apart),
+            both(&self.beside_apart),
+            self.moved_percent(|spread| spread.p99)
         )
     }
-}
-
-fn p99(samples: &Samples) -> Duration {
-    let mut all: Vec<Duration> = samples.iter().map(|(_, took)| *took).collect();
-    all.sort();
-    all.get(all.len() * 99 / 100).copied().unwrap_or_default()
 }
 
 fn ms(time: Duration) -> f64 {

@@ -6,12 +6,12 @@ use massgen_testkit::{
     CallReply, Grandchild, HandshakeVersion, Outcome, PATIENCE, Progress, Quirk, ReplyId, ScriptedServer,
     ServerScript, ToolScript, process,
 };
-use mcp_client::{ServerConfig, Target};
-use mcp_core::{LaunchSpec, ToolService};
+use mcp_client::CircuitState;
+use mcp_core::ToolService;
 use serde_json::json;
 
 use crate::lab::{GRACE, Measured, Scene, ask_innocent, innocent, named, until_answered};
-use crate::support::{call, child, name, restarts, start};
+use crate::support::{call, child, restarts, start};
 use crate::trust::{is_clean, is_suspicious};
 use crate::{Fault, Play};
 
@@ -22,7 +22,7 @@ pub(crate) const LATE: &[&str] = &["timeout"];
 /// What a caller gets whose answer is no message.
 const BROKEN: &[&str] = &["malformed"];
 /// What a model is told of a call that was sent and not answered.
-const DOUBT: &str = "may or may not have taken effect";
+pub(crate) const DOUBT: &str = "may or may not have taken effect";
 
 /// A server whose tool `do` behaves like this. `look` is sound.
 pub(crate) fn script(reply: impl Into<CallReply>) -> ServerScript {
@@ -88,16 +88,6 @@ pub(crate) fn faults() -> Vec<Fault> {
                 .quirk(Quirk::Chatter(vec!["Server listening".into()]))
                 .quirk(Quirk::ChatterBeforeReply("loading".into()));
             Scene::child(script)
-        }),
-        scene("F8", "a traceback in place of an answer: told after 2 s of grace", || {
-            let traceback =
-                "Traceback (most recent call last):\n  File \"server.py\", line 1\nKeyError: 'city'";
-            Scene::child(script(Outcome::RawLine(traceback.into())))
-                .expect(BROKEN)
-                .within_ms(3000)
-                .check(says(&["KeyError: 'city'"]))
-                .check(is_clean)
-                .recovers("look")
         }),
         scene("F9", "half an answer, then the end: outcome unknown", || {
             Scene::child(script(half(Some(1))))
@@ -187,9 +177,6 @@ pub(crate) fn faults() -> Vec<Fault> {
         own("F23", "a stopped process that is killed and then continued: a new one is used", || {
             Box::pin(continued())
         }),
-        own("F25", "a program that does not exist: told at once, never tried again", || {
-            Box::pin(no_program())
-        }),
         scene("F26", "a slow start: waited for, while the others work", || {
             Scene::child(script(Outcome::Echo).quirk(Quirk::HandshakeDelay(1500)))
         }),
@@ -204,6 +191,9 @@ pub(crate) fn faults() -> Vec<Fault> {
                     .calls(2)
                     .after_all()
                     .expect(&["unavailable"])
+                    .within_ms(100)
+                    .check(is_forced_open("crash loop: it ended again after 3 restarts"))
+                    .check(is_forced_open("its last words: again"))
             },
         ),
         own("F28", "a server that speaks 1999-01-01: told with both revisions, not tried again", || {
@@ -235,20 +225,6 @@ pub(crate) fn faults() -> Vec<Fault> {
                 .calls(40)
                 .expect(&["unknown_tool", "server"])
                 .tune(|options, _| options.relist_interval = Duration::from_millis(1))
-        }),
-        own("F54", "killed from outside, as the kernel does when memory is short: outcome unknown", || {
-            Box::pin(killed())
-        }),
-        scene("F55", "a server that breeds processes: the others work, none survives", || {
-            // What a fork bomb does to its neighbours, with an end: nothing here may run away.
-            Scene::child(script(Outcome::Tree(48)))
-                .expect(LATE)
-                .limit_ms(1500)
-                .tune(|options, _| options.session.close_grace = Duration::from_millis(100))
-                .check(|seen, measured| {
-                    let bred = seen.journal.as_ref().unwrap().grandchildren().len();
-                    measured.expect(bred == 48, format!("only {bred} processes were started"));
-                })
         }),
         scene("F56", "grandchildren that ignore SIGTERM: none survives", || {
             let stubborn = Grandchild { ignores_sigterm: true, holds_stdout: true, ..Grandchild::default() };
@@ -283,6 +259,15 @@ pub(crate) fn says(parts: &'static [&'static str]) -> impl Fn(&crate::lab::Seen,
     }
 }
 
+/// Its circuit is opened for good, with a reason that says this.
+pub(crate) fn is_forced_open(words: &'static str) -> impl Fn(&crate::lab::Seen, &mut Measured) + Send {
+    move |seen, measured| {
+        let circuit = seen.client.client("faulty").unwrap().status().circuit;
+        let holds = matches!(&circuit, CircuitState::ForcedOpen { reason } if reason.contains(words));
+        measured.expect(holds, format!("its circuit is {circuit:?}, not forced open with {words:?}"));
+    }
+}
+
 async fn another_revision() -> Measured {
     let mut measured = Measured::default();
     let mut played = script(Outcome::Echo);
@@ -310,49 +295,6 @@ fn half(exit: Option<i32>) -> Outcome {
 
 fn is_text(wanted: &'static str) -> impl Fn(&crate::lab::Seen, &mut Measured) + Send {
     move |seen, measured| measured.expect(seen.text == wanted, format!("the answer was {:?}", seen.text))
-}
-
-async fn no_program() -> Measured {
-    let mut measured = Measured::default();
-    let nowhere = LaunchSpec { program: "/nowhere/at/all".into(), ..LaunchSpec::default() };
-    let config = ServerConfig::new(name("faulty"), Target::Stdio(nowhere));
-    let innocent = innocent();
-    let (client, recorder) = start([config, child("innocent", &innocent)], restarts(50));
-    client.ready(PATIENCE).await;
-    let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
-    measured.expect(class == "unknown_tool", format!("the caller got {class} ({text})"));
-    measured.expect(recorder.states("faulty") == ["starting", "given up"], "it was tried again");
-    measured.expect(ask_innocent(&client).await < Duration::MAX, "the other server failed");
-    measured.got = class;
-    client.close().await;
-    measured.count_survivors(&[innocent.journal()]).await;
-    measured
-}
-
-async fn killed() -> Measured {
-    let mut measured = Measured::default();
-    let scripted = script(Outcome::Hang).launch();
-    let (client, _) = start([child("faulty", &scripted)], restarts(50));
-    client.ready(PATIENCE).await;
-    let calling = client.clone();
-    let waiting = tokio::spawn(async move { calling.call(call("mcp__faulty__do", json!({}))).await });
-    let journal = scripted.journal();
-    journal.await_method("tools/call").await;
-    for pid in journal.pids() {
-        process::signal(pid, process::Signal::Kill);
-    }
-    let (class, text) = named(&waiting.await.unwrap());
-    measured.expect(LOST.contains(&class.as_str()), format!("the caller got {class} ({text})"));
-    measured.expect(
-        text.contains("signal 9 (SIGKILL)") && text.contains(DOUBT),
-        format!("what ended it is not told: {text}"),
-    );
-    measured.got = class;
-    measured.sends = journal.method("tools/call").len() as f64;
-    measured.expect(measured.sends <= 1.0, "it was sent again");
-    client.close().await;
-    measured.count_survivors(std::slice::from_ref(&journal)).await;
-    measured
 }
 
 /// Sends a signal to every process of a server.

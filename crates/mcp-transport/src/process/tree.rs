@@ -38,6 +38,17 @@ impl Tree {
         self.id
     }
 
+    /// The same, while nobody else can have it.
+    pub(super) fn living(&self) -> Option<u32> {
+        if self.gone.load(Ordering::Acquire) { None } else { self.id }
+    }
+
+    /// How many processes it has, up to so many, and a launcher not counted. Reads files. `None`: it is gone, or nobody says.
+    pub(super) fn count(&self, enough: usize) -> Option<usize> {
+        let descendants = super::crowd::descendants(self.living()?, enough)?;
+        Some(if self.launched { descendants } else { descendants + 1 })
+    }
+
     /// Says that the id may belong to somebody else from now on.
     pub(super) fn forget(&self) {
         self.gone.store(true, Ordering::Release);
@@ -85,11 +96,12 @@ impl Tree {
     }
 
     fn present(&self) -> Option<Pid> {
-        if self.gone.load(Ordering::Acquire) { None } else { pid(self.id) }
+        pid(self.living())
     }
 
     fn signal_group(&self, signal: Signal) {
         if let Some(pid) = self.present() {
+            tracing::trace!(pid = self.id, signal = signal.as_raw(), to = "group", "signal");
             let _ = rustix::process::kill_process_group(pid, signal);
         }
     }
@@ -98,10 +110,12 @@ impl Tree {
     fn tell(&self, signal: Signal) {
         #[cfg(target_os = "linux")]
         if let Some(head) = &self.head {
+            tracing::trace!(pid = self.id, signal = signal.as_raw(), to = "handle", "signal");
             let _ = rustix::process::pidfd_send_signal(head, signal);
             return;
         }
         if let Some(pid) = self.present() {
+            tracing::trace!(pid = self.id, signal = signal.as_raw(), to = "process", "signal");
             let _ = rustix::process::kill_process(pid, signal);
         }
     }
