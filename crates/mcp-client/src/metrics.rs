@@ -6,65 +6,29 @@
 //! the filter lets through and from fixed words, but a server names its tools itself: a collector bounds how many
 //! series it keeps.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mcp_core::{ServerName, ToolError, ToolName, ToolOutput};
 use mcp_resilience::breaker::Transition;
 use mcp_resilience::observe::{self, Hooks};
-use mcp_transport::{Breach, BreachSink};
-use tokio::time::Instant;
+use mcp_transport::{Breach, BreachSink, Flaw, Session, TransportKind};
+use tokio::time::{Instant, sleep};
 
 pub use mcp_resilience::observe::{Label, Observer};
 
 use crate::audit;
 use crate::{AuditRecord, ClientOptions, Drift, Integrity, Judgement, Outcome, ServerState, Subject};
 
-/// The names of what is measured.
-pub mod names {
-    /// Histogram in seconds, one value per request that went to a server; labels `mcp.method.name`, `server`,
-    /// `gen_ai.tool.name`, and `error.type` where it failed.
-    pub const OPERATION_DURATION: &str = "mcp.client.operation.duration";
-    /// Gauge, 1 for the state that a circuit is in and 0 for the others; labels `server`, `tool` for a tool's circuit,
-    /// `state`.
-    pub const BREAKER_STATE: &str = "massgen.mcp.breaker.state";
-    /// Counter of changes of a circuit's state; labels `server`, `tool` for a tool's circuit, `from`, `to`.
-    pub const BREAKER_TRANSITIONS: &str = "massgen.mcp.breaker.transitions";
-    /// Counter; labels `server`, `tool` for a tool's circuit, `outcome` (`success`, `failure`, `throttled`, `neutral`,
-    /// `stale`, `rejected`).
-    pub const BREAKER_CALLS: &str = "massgen.mcp.breaker.calls";
-    /// Histogram in seconds; labels `server`, `result` (`success`, `failure`, `neutral`).
-    pub const PROBE_DURATION: &str = "massgen.mcp.probe.duration";
-    /// Counter; labels `server`, `decision` (`retried`, `attempts`, `budget`, `deadline`, `unsafe`).
-    pub const RETRY_ATTEMPTS: &str = "massgen.mcp.retry.attempts";
-    /// Gauge; label `server`.
-    pub const RETRY_BUDGET: &str = "massgen.mcp.retry.budget.tokens";
-    /// Gauge; label `server`.
-    pub const BULKHEAD_IN_FLIGHT: &str = "massgen.mcp.bulkhead.in_flight";
-    /// Gauge; label `server`.
-    pub const BULKHEAD_QUEUE: &str = "massgen.mcp.bulkhead.queue";
-    /// Histogram in seconds, of calls that had to wait; label `server`.
-    pub const BULKHEAD_WAIT: &str = "massgen.mcp.bulkhead.wait";
-    /// Counter of calls that found no place; labels `server`, `reason` (`queue`, `wait`, `rate`).
-    pub const SHED: &str = "massgen.mcp.shed";
-    /// Gauge, 1 while a server's tools can be used; label `server`.
-    pub const SERVER_UP: &str = "massgen.mcp.server.up";
-    /// Counter of starts after the first one that worked, those from a rest left out; label `server`.
-    pub const SERVER_RESTARTS: &str = "massgen.mcp.server.restarts";
-    /// Histogram in seconds, from the start of a server to its list of tools; label `server`.
-    pub const SERVER_START_DURATION: &str = "massgen.mcp.server.start.duration";
-    /// Counter of messages that break the protocol; labels `server`, `reason` (`foreign_id`, `second_answer`, `id_type`,
-    /// `unreadable`, `endless_line`, `flood`, `misled`, `undeclared`).
-    pub const FRAMES_REJECTED: &str = "massgen.mcp.frames.rejected";
-    /// Counter of calls that may have taken effect and whose outcome nobody knows; labels `server`, `tool`.
-    pub const LEDGER_UNKNOWN: &str = "massgen.mcp.ledger.unknown";
-    /// Counter; labels `server`, `category` (`call`, `pin`, `server`, `instructions`, `tool`), `rule`, `verdict` (`deny`, `flag`).
-    pub const SECURITY_DECISIONS: &str = "massgen.mcp.security.decisions";
-}
+pub mod names;
 
 /// Boundaries for histograms in seconds, as the conventions advise.
 pub const SECONDS: [f64; 14] =
     [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// The most labels that a measurement has.
+const LABELS: usize = 5;
 
 /// Gives what the layers measure the names of this module.
 struct Named(Arc<dyn Observer>);
@@ -75,6 +39,8 @@ impl Named {
             observe::names::BREAKER_STATE => names::BREAKER_STATE,
             observe::names::BREAKER_TRANSITIONS => names::BREAKER_TRANSITIONS,
             observe::names::BREAKER_CALLS => names::BREAKER_CALLS,
+            observe::names::BREAKER_FAILURE_RATE => names::BREAKER_FAILURE_RATE,
+            observe::names::BREAKER_SLOW_RATE => names::BREAKER_SLOW_RATE,
             observe::names::PROBE_DURATION => names::PROBE_DURATION,
             observe::names::RETRY_ATTEMPTS => names::RETRY_ATTEMPTS,
             observe::names::RETRY_BUDGET => names::RETRY_BUDGET,
@@ -86,7 +52,7 @@ impl Named {
         }
     }
 
-    fn labels<'a>(labels: &[Label<'a>], into: &mut [Label<'a>; 4]) -> usize {
+    fn labels<'a>(labels: &[Label<'a>], into: &mut [Label<'a>; LABELS]) -> usize {
         let renamed = labels.iter().map(|(name, value)| match *name {
             "target" => ("server", *value),
             "part" => ("tool", *value),
@@ -98,19 +64,19 @@ impl Named {
 
 impl Observer for Named {
     fn count(&self, name: &'static str, labels: &[Label<'_>], by: u64) {
-        let mut own = [("", ""); 4];
+        let mut own = [("", ""); LABELS];
         let count = Self::labels(labels, &mut own);
         self.0.count(Self::name(name), &own[..count], by);
     }
 
     fn histogram(&self, name: &'static str, labels: &[Label<'_>], value: f64) {
-        let mut own = [("", ""); 4];
+        let mut own = [("", ""); LABELS];
         let count = Self::labels(labels, &mut own);
         self.0.histogram(Self::name(name), &own[..count], value);
     }
 
     fn gauge(&self, name: &'static str, labels: &[Label<'_>], value: f64) {
-        let mut own = [("", ""); 4];
+        let mut own = [("", ""); LABELS];
         let count = Self::labels(labels, &mut own);
         self.0.gauge(Self::name(name), &own[..count], value);
     }
@@ -163,7 +129,7 @@ impl crate::Observer for Measured {
                 life.starting = Some(Instant::now());
                 false
             }
-            ServerState::Ready { .. } => {
+            ServerState::Ready { .. } | ServerState::Degraded { .. } => {
                 // A list that changed is told as the same state again: nothing was started for it.
                 if let Some(begun) = life.starting.take() {
                     let took = begun.elapsed().as_secs_f64();
@@ -265,11 +231,12 @@ struct Counted {
 impl BreachSink for Counted {
     fn breach(&self, server: &ServerName, breach: Breach) {
         let reason = match &breach {
-            Breach::ForeignId => "foreign_id",
-            Breach::SecondAnswer => "second_answer",
-            Breach::IdType => "id_type",
-            Breach::Unreadable => "unreadable",
-            Breach::EndlessLine => "endless_line",
+            Breach::ForeignId | Breach::IdType => "id",
+            Breach::SecondAnswer => "duplicate",
+            Breach::EndlessLine => "size",
+            Breach::Unreadable(Flaw::Depth) => "depth",
+            Breach::Unreadable(Flaw::Encoding) => "utf8",
+            Breach::Unreadable(_) => "garbage",
             Breach::Flood => "flood",
             Breach::Misled { .. } => "misled",
             Breach::Undeclared { .. } => "undeclared",
@@ -281,29 +248,131 @@ impl BreachSink for Counted {
     }
 }
 
-/// A request that went to a server, and how it ended.
+/// A request that went to a server, of a tool or not, and how it ended.
 pub(crate) fn request(
     options: &ClientOptions,
-    (server, tool): (&ServerName, &ToolName),
+    (server, method, tool): (&ServerName, &'static str, Option<&ToolName>),
     took: Duration,
-    result: &Result<ToolOutput, ToolError>,
+    error: &str,
 ) {
     let Some(metrics) = &options.metrics else { return };
-    let mut error = String::new();
-    let labels = [
-        ("mcp.method.name", "tools/call"),
-        ("server", server.as_str()),
-        ("gen_ai.tool.name", tool.as_str()),
-        ("error.type", error_type(result, &mut error)),
-    ];
-    let count = if labels[3].1.is_empty() { 3 } else { 4 };
-    metrics.histogram(names::OPERATION_DURATION, &labels[..count], took.as_secs_f64());
+    let labels = [("mcp.method.name", method), ("server", server.as_str())];
+    let further = [("gen_ai.tool.name", tool.map_or("", ToolName::as_str)), ("error.type", error)];
+    tell_with(&**metrics, names::OPERATION_DURATION, labels, further, took);
+}
+
+/// A value of a histogram in seconds, with those of its further labels that have a value.
+fn tell_with<const N: usize, const M: usize>(
+    metrics: &dyn Observer,
+    name: &'static str,
+    labels: [Label<'_>; N],
+    further: [Label<'_>; M],
+    took: Duration,
+) {
+    let mut all = [("", ""); LABELS];
+    let mut count = 0;
+    let labels = labels.into_iter().chain(further.into_iter().filter(|(_, value)| !value.is_empty()));
+    for (place, label) in all.iter_mut().zip(labels) {
+        *place = label;
+        count += 1;
+    }
+    metrics.histogram(name, &all[..count], took.as_secs_f64());
+}
+
+/// A session from its opening on. It ends when it is said to, or when it is dropped.
+pub(crate) struct Opened {
+    metrics: Arc<dyn Observer>,
+    server: ServerName,
+    transport: &'static str,
+    version: String,
+    begun: Instant,
+    error: &'static str,
+}
+
+impl Opened {
+    /// `None`: nobody collects it.
+    pub(crate) fn begin(options: &ClientOptions, session: &Session) -> Option<Self> {
+        let peer = session.peer();
+        Some(Self {
+            metrics: options.metrics.clone()?,
+            server: session.server().clone(),
+            transport: network(peer.transport),
+            version: peer.protocol_version.clone(),
+            begun: Instant::now(),
+            error: "",
+        })
+    }
+
+    /// It broke.
+    pub(crate) fn broke(mut self) {
+        self.error = "connection";
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let labels = [
+            ("server", self.server.as_str()),
+            ("network.transport", self.transport),
+            ("mcp.protocol.version", &self.version),
+        ];
+        let further = [("error.type", self.error)];
+        tell_with(&*self.metrics, names::SESSION_DURATION, labels, further, self.begun.elapsed());
+    }
+}
+
+/// `network.transport` by the convention; what it has no word for is called as .NET calls it.
+pub(crate) fn network(kind: TransportKind) -> &'static str {
+    match kind {
+        TransportKind::Stdio => "pipe",
+        TransportKind::Http | TransportKind::Sse => "tcp",
+        _ => "inproc",
+    }
+}
+
+/// How a server's tools stand against what was accepted.
+pub(crate) fn pins(options: &ClientOptions, server: &ServerName, wanted: usize, drifts: &[Drift]) {
+    let Some(metrics) = &options.metrics else { return };
+    let count = |is: fn(&Drift) -> bool| drifts.iter().filter(|drift| is(drift)).count();
+    let changed = count(|drift| matches!(drift, Drift::Changed { .. }));
+    let pending = count(|drift| matches!(drift, Drift::New { .. }));
+    let approved = wanted.saturating_sub(changed + pending);
+    for (state, count) in [("approved", approved), ("pending", pending), ("changed", changed)] {
+        let labels = [("server", server.as_str()), ("state", state)];
+        metrics.gauge(names::PINS, &labels, count as f64);
+    }
+}
+
+/// How often a server's memory is looked at.
+const LOOKS: Duration = Duration::from_secs(10);
+
+/// Tells a server's memory now and then, for as long as it is polled. Whoever collects nothing is told nothing.
+pub(crate) async fn watch_memory(options: &ClientOptions, session: &Session) -> Infallible {
+    let Some(metrics) = options.metrics.as_ref().filter(|_| session.peer().pid.is_some()) else {
+        return std::future::pending().await;
+    };
+    loop {
+        let of = session.clone();
+        // Files are read on a thread for that.
+        let read = tokio::task::spawn_blocking(move || of.resident_memory()).await;
+        if let Ok(Some(bytes)) = read {
+            metrics.gauge(names::SERVER_RSS, &[("server", session.server().as_str())], bytes as f64);
+        }
+        sleep(LOOKS).await;
+    }
+}
+
+/// A text on its way to `sink` held a registered secret.
+pub(crate) fn redacted(options: &ClientOptions, sink: &'static str) {
+    if let Some(metrics) = &options.metrics {
+        metrics.count(names::SECRET_REDACTIONS, &[("sink", sink)], 1);
+    }
 }
 
 /// A call that may not be made again, although that might help: nobody says that it does no harm when it runs twice.
-pub(crate) fn unsafe_to_repeat(options: &ClientOptions, server: &ServerName) {
+pub(crate) fn unsafe_to_repeat(options: &ClientOptions, server: &ServerName, class: &'static str) {
     if let Some(metrics) = &options.metrics {
-        let labels = [("server", server.as_str()), ("decision", "unsafe")];
+        let labels = [("server", server.as_str()), ("class", class), ("decision", "unsafe")];
         metrics.count(names::RETRY_ATTEMPTS, &labels, 1);
     }
 }

@@ -95,7 +95,7 @@ impl McpClient {
         let session = shared.session().ok_or_else(|| self.unavailable())?;
         let limit = shared.config.call_timeout;
         match timeout(limit, request(session)).await {
-            Ok(answer) => answer.map_err(|error| redact::error(&shared.options.redactor, error)),
+            Ok(answer) => answer.map_err(|error| redact::error(&shared.options, error)),
             Err(_) => Err(ToolError::Timeout { server: shared.config.name.clone(), phase, limit }),
         }
     }

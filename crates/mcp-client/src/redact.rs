@@ -5,9 +5,24 @@ use std::borrow::Cow;
 use mcp_core::{Content, ToolError, ToolOutput};
 use mcp_security::Redactor;
 
+use crate::ClientOptions;
+use crate::metrics::redacted;
+
+/// A text on its way to `sink` without registered secrets. That there was one is counted.
+pub(crate) fn text(options: &ClientOptions, sink: &'static str, text: String) -> String {
+    match options.redactor.redact(&text) {
+        Cow::Owned(clean) => {
+            redacted(options, sink);
+            clean
+        }
+        Cow::Borrowed(_) => text,
+    }
+}
+
 /// The same error without registered secrets.
-pub(crate) fn error(redactor: &Redactor, error: ToolError) -> ToolError {
-    let clean = |text: String| redactor.redact(&text).into_owned();
+pub(crate) fn error(options: &ClientOptions, error: ToolError) -> ToolError {
+    let redactor = &options.redactor;
+    let clean = |of: String| text(options, "error", of);
     let lines = |lines: Vec<String>| lines.into_iter().map(clean).collect();
     match error {
         ToolError::Spawn { server, reason, searched } => {
@@ -36,33 +51,28 @@ pub(crate) fn error(redactor: &Redactor, error: ToolError) -> ToolError {
     }
 }
 
-/// Takes registered secrets out of answers, and says so where there was one.
-pub(crate) fn output<F: Fn() + Clone>(
-    redactor: &Redactor,
-    found: F,
-) -> impl Fn(ToolOutput) -> ToolOutput + Clone + use<F> {
-    let redactor = redactor.clone();
-    move |mut output| {
-        let mut any = false;
-        for content in &mut output.content {
-            match content {
-                Content::Text(text) => {
-                    if let Cow::Owned(clean) = redactor.redact(text) {
-                        (*text, any) = (clean, true);
-                    }
+/// Takes registered secrets out of an answer. True: there was one.
+pub(crate) fn output(options: &ClientOptions, output: &mut ToolOutput) -> bool {
+    let redactor = &options.redactor;
+    let mut any = false;
+    for content in &mut output.content {
+        match content {
+            Content::Text(text) => {
+                if let Cow::Owned(clean) = redactor.redact(text) {
+                    (*text, any) = (clean, true);
                 }
-                Content::Unknown(value) => redactor.redact_json(value),
-                _ => {}
             }
+            Content::Unknown(value) => any |= redactor.redact_json(value),
+            _ => {}
         }
-        if let Some(structured) = &mut output.structured {
-            redactor.redact_json(structured);
-        }
-        if any {
-            found();
-        }
-        output
     }
+    if let Some(structured) = &mut output.structured {
+        any |= redactor.redact_json(structured);
+    }
+    if any {
+        redacted(options, "answer");
+    }
+    any
 }
 
 fn holds_secret(redactor: &Redactor, mut error: &(dyn std::error::Error + 'static)) -> bool {
@@ -86,24 +96,23 @@ mod tests {
 
     #[test]
     fn an_answer_that_echoes_a_secret_loses_it() {
-        let redactor = Redactor::default();
-        redactor.register("hunter2-hunter2");
-        let said = ToolOutput::new(
+        let options = ClientOptions::default();
+        options.redactor.register("hunter2-hunter2");
+        let mut said = ToolOutput::new(
             vec![Content::text("key=hunter2-hunter2")],
             Some(serde_json::json!({"key": "hunter2-hunter2"})),
             false,
         );
-        let found = std::cell::Cell::new(0);
-        let clean = output(&redactor, || found.set(found.get() + 1))(said);
-        assert_eq!(found.get(), 1);
+        assert!(output(&options, &mut said));
+        let clean = said;
         assert_eq!(clean.to_text(), "key=[redacted]");
         assert!(!format!("{clean:?}").contains("hunter2"), "{clean:?}");
     }
 
     #[test]
     fn no_text_of_an_error_keeps_a_secret() {
-        let redactor = Redactor::default();
-        redactor.register("hunter2-hunter2");
+        let options = ClientOptions::default();
+        options.redactor.register("hunter2-hunter2");
         let server = ServerName::new("srv").unwrap();
         let text = || "key hunter2-hunter2 refused".to_owned();
         let errors = [
@@ -122,7 +131,7 @@ mod tests {
             ToolError::Internal(text()),
         ];
         for found in errors {
-            let found = error(&redactor, found);
+            let found = error(&options, found);
             assert!(!format!("{found} {found:?}").contains("hunter2"), "{found:?}");
             assert!(found.to_string().contains("key [redacted] refused"), "{found}");
         }

@@ -47,7 +47,7 @@ pub use error::Error;
 pub use future::ResponseFuture;
 pub use gate::{Gate, Permit, Probing, Reason, Rejected, Snapshot, State, Transition};
 pub use layer::BreakerLayer;
-pub use policy::{Failure, Opening, Outcome, Policy, RuleOptions, Rules, Verdict};
+pub use policy::{Failure, Opening, Outcome, Policy, Rates, RuleOptions, Rules, Verdict};
 pub use probe::probe;
 
 /// How long a request waits for the verdict of a probe that is under way.

@@ -33,13 +33,19 @@ pub type Label<'a> = (&'static str, &'a str);
 pub mod names {
     /// Gauge, 1 for the state that a circuit is in and 0 for the others; labels `target`, `state`.
     pub const BREAKER_STATE: &str = "breaker.state";
-    /// Counter; labels `target`, `from`, `to`.
+    /// Counter; labels `target`, `from`, `to`, `reason`: the cause of the change ([`crate::breaker::Transition::cause`]).
     pub const BREAKER_TRANSITIONS: &str = "breaker.transitions";
-    /// Counter; labels `target`, `outcome` (`success`, `failure`, `throttled`, `neutral`, `stale`, `rejected`).
+    /// Counter; labels `target`, `outcome` (`success`, `slow`, `failure`, `neutral`, `rejected`). `slow` is a success that took
+    /// longer than the policy likes. What ends after the state has changed is counted by how it ended.
     pub const BREAKER_CALLS: &str = "breaker.calls";
+    /// Gauge, the share of failures within the window, 0 to 1, as of the last outcome; label `target`.
+    pub const BREAKER_FAILURE_RATE: &str = "breaker.failure_rate";
+    /// Gauge, the share of slow attempts within the window, 0 to 1, as of the last outcome; label `target`.
+    pub const BREAKER_SLOW_RATE: &str = "breaker.slow_rate";
     /// Histogram in seconds; labels `target`, `result` (`success`, `failure`, `neutral`).
     pub const PROBE_DURATION: &str = "probe.duration";
-    /// Counter; labels `target`, `decision` (`retried`, `attempts`, `budget`, `deadline`).
+    /// Counter; labels `target`, `class` (the policy's word for the result), `decision` (`retried`, `attempts`, `budget`,
+    /// `deadline`).
     pub const RETRY_ATTEMPTS: &str = "retry.attempts";
     /// Gauge; label `target`.
     pub const RETRY_BUDGET: &str = "retry.budget.tokens";
@@ -86,7 +92,7 @@ struct Told {
 }
 
 /// The most labels that a measurement has.
-const LABELS: usize = 4;
+const LABELS: usize = 5;
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,12 +126,17 @@ impl Hooks {
         hand_on(&*told.observer, &labels[..count]);
     }
 
-    pub(crate) fn count(&self, name: &'static str, label: Option<Label<'_>>) {
-        self.tell(label.as_slice(), |observer, labels| observer.count(name, labels, 1));
+    /// Whether anybody is told.
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.is_some()
     }
 
-    pub(crate) fn transition(&self, from: &str, to: &str) {
-        let labels = [("from", from), ("to", to)];
+    pub(crate) fn count(&self, name: &'static str, labels: &[Label<'_>]) {
+        self.tell(labels, |observer, labels| observer.count(name, labels, 1));
+    }
+
+    pub(crate) fn transition(&self, from: &str, to: &str, cause: &str) {
+        let labels = [("from", from), ("to", to), ("reason", cause)];
         self.tell(&labels, |observer, labels| observer.count(names::BREAKER_TRANSITIONS, labels, 1));
         self.state(from, 0.0);
         self.state(to, 1.0);

@@ -119,7 +119,7 @@ where
             Ok(due) if due <= now => ResponseFuture::running(self.inner.call(request)),
             Ok(due) => ResponseFuture::waiting(due, self.inner.clone(), request),
             Err(retry_at) => {
-                self.hooks.count(names::SHED, Some(("reason", "rate")));
+                self.hooks.count(names::SHED, &[("reason", "rate")]);
                 ResponseFuture::limited(retry_at)
             }
         }

@@ -16,8 +16,8 @@ pub enum Breach {
     SecondAnswer,
     /// An answer whose id has another JSON type than the request's.
     IdType,
-    /// An answer that cannot be read: nested too deep, not UTF-8, a member twice.
-    Unreadable,
+    /// An answer that cannot be read.
+    Unreadable(Flaw),
     /// A line longer than anything that is accepted, without an end and without an id.
     EndlessLine,
     /// More than 1,000 notices a second for 5 seconds.
@@ -34,13 +34,48 @@ pub enum Breach {
     },
 }
 
+/// Why an answer cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Flaw {
+    /// It is not UTF-8.
+    Encoding,
+    /// It is nested deeper than anything that is read.
+    Depth,
+    /// It is not JSON, or JSON that is no answer: a member twice, none of those that are wanted.
+    Shape,
+}
+
+impl Flaw {
+    /// What is wrong with an answer that could not be read.
+    pub(crate) fn of(answer: &[u8]) -> Self {
+        let Ok(answer) = std::str::from_utf8(answer) else { return Self::Encoding };
+        let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
+        for byte in answer.bytes() {
+            match byte {
+                _ if std::mem::take(&mut escaped) => {}
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b'[' | b'{' if !quoted => depth += 1,
+                b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            deepest = deepest.max(depth);
+        }
+        if deepest > DEPTH { Self::Depth } else { Self::Shape }
+    }
+}
+
+/// How deep JSON may be nested; serde_json's own bound.
+const DEPTH: usize = 127;
+
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ForeignId => f.write_str("it answered under an id that was never given out"),
             Self::SecondAnswer => f.write_str("it answered one request twice"),
             Self::IdType => f.write_str("it answered under an id of another type than the request's"),
-            Self::Unreadable => f.write_str("it sent an answer that cannot be read"),
+            Self::Unreadable(_) => f.write_str("it sent an answer that cannot be read"),
             Self::EndlessLine => f.write_str("it sent a line without end"),
             Self::Flood => f.write_str("it floods us with notices"),
             Self::Misled { where_to } => write!(f, "it leads where nothing may go: {where_to}"),
@@ -79,5 +114,25 @@ impl Breaches {
 impl fmt::Debug for Breaches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Breaches").field("told", &self.0.get().is_some()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_answer() {
+        let deep = |levels: usize| format!(r#"{{"id":1,"result":{}{}"#, "[".repeat(levels), "]".repeat(levels));
+        let brackets = format!(r#"{{"id":1,"result":"\\\"{}"#, "[".repeat(200));
+        for (answer, flaw) in [
+            (b"{\"id\":1,\"result\":\"\xff\"}".to_vec(), Flaw::Encoding),
+            (deep(126).into_bytes(), Flaw::Shape),
+            (deep(127).into_bytes(), Flaw::Depth),
+            (brackets.into_bytes(), Flaw::Shape),
+            (Vec::new(), Flaw::Shape),
+        ] {
+            assert_eq!(Flaw::of(&answer), flaw, "{}", String::from_utf8_lossy(&answer));
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use mcp_security::audit::Chain;
+use mcp_security::audit::{Chain, Key};
 use serde_json::{Value, json};
 
 /// Records that wait for a disk that takes none; beyond that the oldest are lost, and counted.
@@ -20,9 +20,12 @@ const WAITING: usize = 1000;
 #[derive(Debug)]
 pub struct AuditFile {
     path: PathBuf,
+    key: Option<Key>,
     open: Option<Open>,
     waiting: VecDeque<Value>,
+    /// Of these, those that the log does not say yet.
     lost: u64,
+    dropped: u64,
 }
 
 #[derive(Debug)]
@@ -36,7 +39,13 @@ struct Open {
 impl AuditFile {
     /// A log at this path. The file is made by the first record.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), open: None, waiting: VecDeque::new(), lost: 0 }
+        Self { path: path.into(), key: None, open: None, waiting: VecDeque::new(), lost: 0, dropped: 0 }
+    }
+
+    /// The same log, keyed: nobody without this key can make it anew.
+    #[must_use]
+    pub fn keyed(self, key: Option<Key>) -> Self {
+        Self { key, ..self }
     }
 
     /// Writes a record, and those that wait before it.
@@ -49,8 +58,19 @@ impl AuditFile {
         if self.waiting.len() > WAITING {
             self.waiting.pop_front();
             self.lost += 1;
+            self.dropped += 1;
         }
         self.write_waiting()
+    }
+
+    /// Records that wait for a disk that takes none.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Records that were lost for good, all in all.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Writes what waits, and the last line.
@@ -89,7 +109,7 @@ impl AuditFile {
         };
         let (chain, first) = match &before {
             Some(before) => before.chain.clone().continued(&nonce()),
-            None => Chain::begin(&nonce()),
+            None => Chain::begin_with(&nonce(), self.key.clone()),
         };
         match Open::make(&self.path, chain, &first) {
             Ok(open) => Ok(self.open.insert(open)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::policy::{Opening, Outcome, Policy, Rules, Verdict};
+use super::policy::{Opening, Outcome, Policy, Rates, Rules, Verdict};
 use crate::observe::{Hooks, names};
 use crate::sync::{Arc, Mutex, MutexGuard};
 
@@ -55,6 +55,8 @@ struct Core<P> {
     generation: u64,
     policy: P,
     not_before: Option<Instant>,
+    /// The rates that were told last: those of a healthy far end stay 0 and are not told again with each call.
+    told: Rates,
 }
 
 /// The memory of a gate: state and counts, without the permits that are out.
@@ -86,7 +88,7 @@ impl<P> Gate<P> {
 impl<P: Policy> Gate<P> {
     /// A closed circuit that opens by this policy.
     pub fn new(policy: P) -> Self {
-        Self::assemble(Core { state: State::Closed, generation: 0, policy, not_before: None })
+        Self::assemble(Core::new(State::Closed, policy, None))
     }
 
     fn assemble(core: Core<P>) -> Self {
@@ -126,6 +128,7 @@ impl<P: Policy> Gate<P> {
     #[must_use]
     pub fn observed(self, hooks: Hooks) -> Self {
         hooks.state(self.lock().state.name(), 1.0);
+        tell_rates(&hooks, Some(Rates::default()));
         self.with(|shared| shared.hooks = hooks)
     }
 
@@ -154,7 +157,7 @@ impl<P: Policy> Gate<P> {
             }
         };
         drop(core);
-        self.shared.hooks.count(names::BREAKER_CALLS, Some(("outcome", "rejected")));
+        self.shared.hooks.count(names::BREAKER_CALLS, &[("outcome", "rejected")]);
         Err(rejected)
     }
 
@@ -175,9 +178,11 @@ impl<P: Policy> Gate<P> {
         core.policy.half_opened(now);
         let reason = std::sync::Arc::from("its time open has passed");
         let retry_at = core.state.retry_at().unwrap_or(now);
-        let transition = core.enter(State::HalfOpen { retry_at }, reason);
+        let transition = core.enter(State::HalfOpen { retry_at }, "probing", reason);
         let permit = self.permit(&core, true, now);
+        let rates = self.rates(&mut core, now);
         drop(core);
+        tell_rates(&self.shared.hooks, rates);
         self.tell(&transition);
         permit
     }
@@ -187,15 +192,16 @@ impl<P: Policy> Gate<P> {
         let mut core = self.lock();
         let stale = generation != core.generation;
         let transition = if stale { None } else { core.settle(outcome, took, now) };
-        drop(core);
+        let rates = self.rates(&mut core, now);
         let word = match outcome {
-            _ if stale => "stale",
+            Outcome::Success if core.policy.is_slow(took) => "slow",
             Outcome::Success => "success",
             Outcome::Neutral => "neutral",
-            Outcome::Failure(_) => "failure",
-            Outcome::Throttled(_) => "throttled",
+            Outcome::Failure(_) | Outcome::Throttled(_) => "failure",
         };
-        self.shared.hooks.count(names::BREAKER_CALLS, Some(("outcome", word)));
+        drop(core);
+        self.shared.hooks.count(names::BREAKER_CALLS, &[("outcome", word)]);
+        tell_rates(&self.shared.hooks, rates);
         if let Some(transition) = transition {
             self.tell(&transition);
         }
@@ -211,8 +217,17 @@ impl<P: Policy> Gate<P> {
         }
     }
 
+    /// The rates, where somebody is told and they are others than before.
+    fn rates(&self, core: &mut Core<P>, now: Instant) -> Option<Rates> {
+        if !self.shared.hooks.is_told() {
+            return None;
+        }
+        let rates = core.policy.rates(now)?;
+        (std::mem::replace(&mut core.told, rates) != rates).then_some(rates)
+    }
+
     fn tell(&self, transition: &Transition) {
-        self.shared.hooks.transition(transition.from.name(), transition.to.name());
+        self.shared.hooks.transition(transition.from.name(), transition.to.name(), transition.cause);
         if let Some(listener) = &self.shared.listener {
             listener(transition);
         }
@@ -252,12 +267,12 @@ impl<P: Policy> Gate<P> {
     /// Lets nothing through until [`Gate::reset`].
     pub fn force_open(&self, reason: impl Into<std::sync::Arc<str>>) {
         let reason = reason.into();
-        self.put(State::ForcedOpen { reason: reason.clone() }, reason);
+        self.put(State::ForcedOpen { reason: reason.clone() }, "forced", reason);
     }
 
     /// Lets everything through and counts nothing until [`Gate::reset`].
     pub fn disable(&self) {
-        self.put(State::Disabled, "it was disabled".into());
+        self.put(State::Disabled, "disabled", "it was disabled".into());
     }
 
     /// Closes a circuit that an operator had opened or disabled. It does nothing in any other state: out of `Open`, only
@@ -268,7 +283,7 @@ impl<P: Policy> Gate<P> {
             State::ForcedOpen { .. } | State::Disabled => {
                 core.policy.closed(now);
                 core.not_before = None;
-                Some(core.enter(State::Closed, "an operator's word".into()))
+                Some(core.enter(State::Closed, "reset", "an operator's word".into()))
             }
             _ => None,
         };
@@ -278,8 +293,8 @@ impl<P: Policy> Gate<P> {
         }
     }
 
-    fn put(&self, state: State, reason: std::sync::Arc<str>) {
-        let transition = self.lock().enter(state, reason);
+    fn put(&self, state: State, cause: &'static str, reason: std::sync::Arc<str>) {
+        let transition = self.lock().enter(state, cause, reason);
         self.tell(&transition);
     }
 }
@@ -298,15 +313,26 @@ impl<P: Policy + Clone> Gate<P> {
             state => state,
         };
         let Snapshot { policy, not_before, .. } = snapshot;
-        Self::assemble(Core { state, generation: 0, policy, not_before })
+        Self::assemble(Core::new(state, policy, not_before))
+    }
+}
+
+fn tell_rates(hooks: &Hooks, rates: Option<Rates>) {
+    if let Some(Rates { failure, slow }) = rates {
+        hooks.gauge(names::BREAKER_FAILURE_RATE, failure);
+        hooks.gauge(names::BREAKER_SLOW_RATE, slow);
     }
 }
 
 impl<P: Policy> Core<P> {
-    fn enter(&mut self, state: State, reason: std::sync::Arc<str>) -> Transition {
+    fn new(state: State, policy: P, not_before: Option<Instant>) -> Self {
+        Self { state, generation: 0, policy, not_before, told: Rates::default() }
+    }
+
+    fn enter(&mut self, state: State, cause: &'static str, reason: std::sync::Arc<str>) -> Transition {
         self.generation += 1;
         let from = std::mem::replace(&mut self.state, state);
-        Transition { from, to: self.state.clone(), reason }
+        Transition { from, to: self.state.clone(), cause, reason }
     }
 
     fn settle(&mut self, outcome: Outcome, took: Duration, now: Instant) -> Option<Transition> {
@@ -322,8 +348,8 @@ impl<P: Policy> Core<P> {
                 }
                 match self.policy.record(outcome, took, now) {
                     Verdict::Keep => None,
-                    Verdict::Trip { reason, at_least } => {
-                        Some(self.open(Opening::Trip, reason, at_least.max(wait), now))
+                    Verdict::Trip { cause, reason, at_least } => {
+                        Some(self.open(Opening::Trip, (cause, reason), at_least.max(wait), now))
                     }
                 }
             }
@@ -331,7 +357,7 @@ impl<P: Policy> Core<P> {
                 Outcome::Success => {
                     self.policy.closed(now);
                     self.not_before = None;
-                    Some(self.enter(State::Closed, "the probe was answered".into()))
+                    Some(self.enter(State::Closed, "probe_answered", "the probe was answered".into()))
                 }
                 Outcome::Neutral => self.give_back(),
                 Outcome::Failure(_) | Outcome::Throttled(_) => {
@@ -339,7 +365,8 @@ impl<P: Policy> Core<P> {
                         Outcome::Failure(super::Failure::Lasting(at_least)) => at_least,
                         _ => wait,
                     };
-                    Some(self.open(Opening::FailedProbe(outcome), "the probe failed".into(), at_least, now))
+                    let why = ("probe_failed", "the probe failed".into());
+                    Some(self.open(Opening::FailedProbe(outcome), why, at_least, now))
                 }
             },
             State::Open { .. } | State::ForcedOpen { .. } | State::Disabled => None,
@@ -349,7 +376,7 @@ impl<P: Policy> Core<P> {
     fn open(
         &mut self,
         opening: Opening,
-        reason: std::sync::Arc<str>,
+        (cause, reason): (&'static str, std::sync::Arc<str>),
         at_least: Duration,
         now: Instant,
     ) -> Transition {
@@ -357,13 +384,13 @@ impl<P: Policy> Core<P> {
         // A wait beyond what the clock can say is a day: somebody should look by then.
         let day = Duration::from_secs(24 * 60 * 60);
         let retry_at = now.checked_add(wait).unwrap_or(now + day);
-        self.enter(State::Open { reason: reason.clone(), retry_at }, reason)
+        self.enter(State::Open { reason: reason.clone(), retry_at }, cause, reason)
     }
 
     /// Out of half-open without an answer: open as before, its time still over.
     fn give_back(&mut self) -> Option<Transition> {
         let State::HalfOpen { retry_at } = self.state else { return None };
         let reason: std::sync::Arc<str> = "the probe was given back".into();
-        Some(self.enter(State::Open { reason: reason.clone(), retry_at }, reason))
+        Some(self.enter(State::Open { reason: reason.clone(), retry_at }, "probe_given_back", reason))
     }
 }

@@ -52,6 +52,8 @@ pub enum Verdict {
     Keep,
     /// Open the circuit.
     Trip {
+        /// Why, in one word of a short list.
+        cause: &'static str,
         /// Why, in words for people.
         reason: Arc<str>,
         /// The least time to stay open.
@@ -68,6 +70,15 @@ pub enum Opening {
     FailedProbe(Outcome),
 }
 
+/// How attempts went over the recent past, as shares of all of them; 0 where there were none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rates {
+    /// Those that failed.
+    pub failure: f64,
+    /// Those that were slow.
+    pub slow: f64,
+}
+
 /// Decides when a circuit opens and for how long. The gate calls it under its lock: it must return at once.
 pub trait Policy: Send + 'static {
     /// An attempt that was let through while closed ended, after this long.
@@ -81,6 +92,16 @@ pub trait Policy: Send + 'static {
 
     /// The probe succeeded.
     fn closed(&mut self, now: Instant);
+
+    /// Whether an attempt that took so long is slow.
+    fn is_slow(&self, _took: Duration) -> bool {
+        false
+    }
+
+    /// The rates over the recent past, for whoever measures; `None`: the policy knows none.
+    fn rates(&self, _now: Instant) -> Option<Rates> {
+        None
+    }
 
     /// Whether it answers, but badly.
     fn is_degraded(&self, _now: Instant) -> bool {
@@ -218,20 +239,24 @@ impl Rules {
 
     fn judge(&mut self, now: Instant) -> Verdict {
         let options = &self.options;
-        let trip = |reason: String| Verdict::Trip { reason: reason.into(), at_least: Duration::ZERO };
+        let trip =
+            |cause, reason: String| Verdict::Trip { cause, reason: reason.into(), at_least: Duration::ZERO };
         self.away = self.unanswered == self.failures;
         if self.connects >= options.connects_in_a_row.max(1) {
-            return trip(format!("it could not be reached {} times in a row", self.connects));
+            return trip("connects", format!("it could not be reached {} times in a row", self.connects));
         }
         if self.failures >= options.failures_in_a_row.max(1) {
-            return trip(format!("it failed {} times in a row", self.failures));
+            return trip("failures", format!("it failed {} times in a row", self.failures));
         }
         let counts = self.window.counts(now);
         if counts.calls >= options.minimum_calls.max(1)
             && f64::from(counts.failures) >= options.failure_rate * f64::from(counts.calls)
         {
             self.away = counts.unanswered == counts.failures;
-            return trip(format!("{} of the last {} calls failed", counts.failures, counts.calls));
+            return trip(
+                "failure_rate",
+                format!("{} of the last {} calls failed", counts.failures, counts.calls),
+            );
         }
         Verdict::Keep
     }
@@ -251,7 +276,7 @@ impl Rules {
 impl Policy for Rules {
     fn record(&mut self, outcome: Outcome, took: Duration, now: Instant) -> Verdict {
         self.forget(now);
-        let slow = took > self.options.slow_after;
+        let slow = self.is_slow(took);
         let answered = Counts { calls: 1, slow: u32::from(slow), ..Counts::default() };
         match outcome {
             Outcome::Neutral => return Verdict::Keep,
@@ -266,7 +291,7 @@ impl Policy for Rules {
             Outcome::Failure(Failure::Lasting(at_least)) => {
                 self.window.add(now, Counts { failures: 1, ..answered });
                 self.away = false;
-                return Verdict::Trip { reason: "it failed for good".into(), at_least };
+                return Verdict::Trip { cause: "lasting", reason: "it failed for good".into(), at_least };
             }
             Outcome::Failure(failure) => self.fail(failure, slow, now),
         }
@@ -303,6 +328,16 @@ impl Policy for Rules {
         self.clear();
         self.closed_at = Some(now);
         self.successes = 0;
+    }
+
+    fn is_slow(&self, took: Duration) -> bool {
+        took > self.options.slow_after
+    }
+
+    fn rates(&self, now: Instant) -> Option<Rates> {
+        let counts = self.window.counts(now);
+        let share = |part: u32| f64::from(part) / f64::from(counts.calls.max(1));
+        Some(Rates { failure: share(counts.failures), slow: share(counts.slow) })
     }
 
     fn is_degraded(&self, now: Instant) -> bool {

@@ -105,7 +105,7 @@ where
                         Poll::Ready(Err(_)) => return Poll::Ready(Err(Error::Waited { limit: *limit })),
                         Poll::Pending => {
                             ready!(sleep.poll(cx));
-                            hooks.count(names::SHED, Some(("reason", "wait")));
+                            hooks.count(names::SHED, &[("reason", "wait")]);
                             let limit = *limit;
                             // Leaves the queue now, not when the caller gets round to dropping this.
                             this.state.set(Step::Full { limit: 0 });

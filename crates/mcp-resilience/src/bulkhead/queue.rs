@@ -118,7 +118,7 @@ impl<K: Eq + Send> Queue<K> {
             inside.sweep();
             if inside.waiting >= self.shared.limit {
                 drop(inside);
-                self.shared.hooks.count(names::SHED, Some(("reason", "queue")));
+                self.shared.hooks.count(names::SHED, &[("reason", "queue")]);
                 return Entry::Full;
             }
         }

@@ -88,7 +88,7 @@ where
                         Poll::Ready(Err(_)) => Step::Waited { limit: *limit },
                         Poll::Pending => {
                             ready!(sleep.poll(cx));
-                            hooks.count(names::SHED, Some(("reason", "wait")));
+                            hooks.count(names::SHED, &[("reason", "wait")]);
                             // Leaves the row now, not when the caller gets round to dropping this.
                             Step::Waited { limit: *limit }
                         }

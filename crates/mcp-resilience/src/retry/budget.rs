@@ -63,12 +63,11 @@ impl Budget {
         self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
-    /// A success gives something back.
-    pub fn earn(&self) {
+    /// A success gives something back; false: it was full.
+    pub fn earn(&self) -> bool {
         let (gain, most) = (thousandths(self.options.success), thousandths(self.options.capacity));
         let give = |tokens: u32| (tokens < most).then(|| tokens.saturating_add(gain).min(most));
-        // An error means that it is full.
-        let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
+        self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give).is_ok()
     }
 }
 

@@ -63,13 +63,18 @@ impl<S, P> Retry<S, P> {
     {
         let (cost, asked) = match self.policy.decide(request, result) {
             Decision::Done => {
-                self.budget.earn();
+                if self.budget.earn() {
+                    self.tell_budget();
+                }
                 return None;
             }
             Decision::GiveUp => return None,
             Decision::Again { cost, asked } => (cost, asked),
         };
-        let count = |decision| self.hooks.count(names::RETRY_ATTEMPTS, Some(("decision", decision)));
+        let class = self.policy.class(result);
+        let count = |decision| {
+            self.hooks.count(names::RETRY_ATTEMPTS, &[("class", class), ("decision", decision)]);
+        };
         if attempt >= self.options.attempts.min(MOST) {
             count("attempts");
             return None;
@@ -92,8 +97,12 @@ impl<S, P> Retry<S, P> {
             return None;
         }
         count("retried");
-        self.hooks.gauge(names::RETRY_BUDGET, self.budget.tokens().into());
+        self.tell_budget();
         Some(delay)
+    }
+
+    pub(super) fn tell_budget(&self) {
+        self.hooks.gauge(names::RETRY_BUDGET, self.budget.tokens().into());
     }
 }
 

@@ -32,6 +32,7 @@ impl<S, P: Clone> Layer<S> for RetryLayer<P> {
     fn layer(&self, inner: S) -> Retry<S, P> {
         let mut retry = Retry::new(inner, self.policy.clone(), self.options.clone(), self.budget.clone());
         retry.hooks = self.hooks.clone();
+        retry.tell_budget();
         retry
     }
 }

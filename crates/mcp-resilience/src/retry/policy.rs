@@ -41,6 +41,11 @@ pub trait Policy<R, T, E> {
     /// Whether another attempt is safe. `request` is the copy.
     fn decide(&self, request: &R, result: &Result<T, E>) -> Decision;
 
+    /// What kind of result that is, in one word of a short list, for whoever counts retries.
+    fn class(&self, result: &Result<T, E>) -> &'static str {
+        if result.is_ok() { "ok" } else { "error" }
+    }
+
     /// How long an attempt usually takes: one that would not end before the deadline is not begun.
     fn expected(&self, _request: &R) -> Duration {
         Duration::ZERO

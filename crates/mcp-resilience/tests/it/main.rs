@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so at once")]
 
 mod breaker;
-mod even_odds;
-mod observed;
 mod bulkhead;
+mod even_odds;
 mod health;
 mod in_flight;
+mod observed;
 mod retry;
 
 use std::convert::Infallible;

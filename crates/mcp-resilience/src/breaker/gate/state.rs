@@ -59,6 +59,9 @@ pub struct Transition {
     pub from: State,
     /// The state after.
     pub to: State,
+    /// Why, in one word of a short list: that of the policy where it opened ([`super::super::Verdict::Trip`]), else `probing`,
+    /// `probe_answered`, `probe_failed`, `probe_given_back`, `forced`, `disabled` or `reset`.
+    pub cause: &'static str,
     /// Why, in words for people.
     pub reason: Arc<str>,
 }
