@@ -1,15 +1,15 @@
-//! Logins at remote servers, kept where secrets are. A login is bound to its server, to the address that it is for, and
-//! to the issuer that made it.
+//! Logins at remote servers, kept where secrets are. A login is bound to the issuer that made it and to the address that it is
+//! for: servers at one address share it, whatever they are called.
 
 use std::path::{Path, PathBuf};
 
 use massgen::config::{Config, McpTransport, Secret};
-use massgen::core::{BoxFuture, ServerName};
-use massgen::transport::oauth::{FileTokens, StoreError, TokenStore};
+use massgen::core::{BoxFuture, MissingCredential};
+use massgen::transport::oauth::{FileTokens, LoginKey, StoreError, TokenStore};
 use url::Url;
 
 use crate::output;
-use crate::secret_store::SecretStore;
+use crate::secret_store::{Kept, SecretStore};
 
 /// What the keys of logins begin with. No secret's name holds a colon.
 pub(crate) const PREFIX: &str = "login:";
@@ -21,14 +21,23 @@ pub(crate) struct Logins {
     plain: Option<FileTokens>,
 }
 
-/// How the keys of a server's logins begin.
-pub(crate) fn key_begins(server: &ServerName) -> String {
-    format!("{PREFIX}{server} ")
+/// What stands in the place of an issuer that has no name.
+const NAMELESS: &str = "-";
+
+/// The key of a login. An earlier version had the server's name in the place of the issuer.
+fn key(issuer: &str, resource: &Url) -> String {
+    format!("{PREFIX}{issuer} {resource}")
 }
 
-/// The key of a login.
-pub(crate) fn key(server: &str, resource: &Url) -> String {
-    format!("{PREFIX}{server} {resource}")
+/// Whether a key is that of a login for this address, of an earlier version too.
+fn is_for(key: &str, resource: &Url) -> bool {
+    let key = key.strip_prefix(PREFIX).and_then(|key| key.strip_suffix(resource.as_str()));
+    key.is_some_and(|issuer| issuer.ends_with(' ') && issuer.trim_end().find(' ').is_none())
+}
+
+/// The keys of the logins for an address, and where they are kept. It blocks.
+pub(crate) fn keys(store: &SecretStore, resource: &Url) -> Result<Vec<(String, Kept)>, MissingCredential> {
+    Ok(store.keys()?.into_iter().filter(|(key, _)| is_for(key, resource)).collect())
 }
 
 impl Logins {
@@ -44,13 +53,23 @@ impl Logins {
     /// Asks for a passphrase now, where one of the configuration's servers has a login that needs it.
     pub(crate) fn prepare(store: &SecretStore, config: &Config) {
         let own = config.agents.iter().flat_map(|agent| &agent.backend.mcp_servers);
-        let keys = config.mcp_servers.iter().chain(own).filter_map(|server| match &server.transport {
-            McpTransport::StreamableHttp { url, .. } | McpTransport::Sse { url, .. } => {
-                Some(key(server.name.as_str(), &Url::parse(url).ok()?))
-            }
-            McpTransport::Stdio { .. } => None,
-        });
-        store.prepare(&keys.collect::<Vec<_>>());
+        let resources: Vec<Url> =
+            config.mcp_servers.iter().chain(own).filter_map(|server| resource(&server.transport)).collect();
+        if resources.is_empty() {
+            return;
+        }
+        // What cannot be looked into now is told when a server needs it.
+        let keys = store.keys().unwrap_or_default().into_iter().map(|(key, _)| key);
+        let wanted = keys.filter(|key| resources.iter().any(|resource| is_for(key, resource)));
+        store.prepare(&wanted.collect::<Vec<_>>());
+    }
+}
+
+/// The address that a server's login is for.
+pub(crate) fn resource(transport: &McpTransport) -> Option<Url> {
+    match transport {
+        McpTransport::StreamableHttp { url, .. } | McpTransport::Sse { url, .. } => Url::parse(url).ok(),
+        McpTransport::Stdio { .. } => None,
     }
 }
 
@@ -86,11 +105,12 @@ fn adopt(store: &SecretStore, folder: &Path, files: Vec<PathBuf>) -> bool {
 fn move_one(store: &SecretStore, file: &Path) -> Result<String, String> {
     let text = std::fs::read(file).map_err(|error| error.to_string())?;
     let kept: serde_json::Value = serde_json::from_slice(&text).map_err(|_| "it is damaged".to_owned())?;
-    let server = file.file_stem().and_then(|stem| stem.to_str()).ok_or("its name is odd")?;
     let resource = kept["resource"].as_str().and_then(|url| Url::parse(url).ok()).ok_or("it is damaged")?;
     let record = kept["record"].as_str().ok_or("it is damaged")?;
+    let issuer = serde_json::from_str::<serde_json::Value>(record).unwrap_or_default();
+    let issuer = issuer["issuer"].as_str().unwrap_or(NAMELESS).to_owned();
     let kept =
-        store.set(&key(server, &resource), &Secret::new(record)).map_err(|missing| missing.to_string())?;
+        store.set(&key(&issuer, &resource), &Secret::new(record)).map_err(|missing| missing.to_string())?;
     std::fs::remove_file(file).map_err(|error| format!("it cannot be removed: {error}"))?;
     Ok(kept.to_string())
 }
@@ -106,19 +126,13 @@ async fn elsewhere<T: Send + 'static>(
 }
 
 impl TokenStore for Logins {
-    fn load<'a>(
-        &'a self,
-        server: &'a ServerName,
-        resource: &'a Url,
-    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+    fn load<'a>(&'a self, resource: &'a Url) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
         Box::pin(async move {
-            let (store, key) = (self.store.clone(), key(server.as_str(), resource));
-            let found = elsewhere(move || {
-                let found = store.get(&key).map_err(|missing| StoreError(missing.to_string()))?;
-                Ok(found.map(|record| record.expose().to_owned()))
-            });
+            let (store, wanted) = (self.store.clone(), resource.clone());
+            let found =
+                elsewhere(move || read(&store, &wanted).map_err(|error| StoreError(error.to_string())));
             match (found.await?, &self.plain) {
-                (None, Some(plain)) => plain.load(server, resource).await,
+                (None, Some(plain)) => plain.load(resource).await,
                 (found, _) => Ok(found),
             }
         })
@@ -126,26 +140,100 @@ impl TokenStore for Logins {
 
     fn save<'a>(
         &'a self,
-        server: &'a ServerName,
-        resource: &'a Url,
+        login: &'a LoginKey,
         record: Option<String>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             // One that could not be moved is renewed where it is; it was told.
             if let Some(plain) = &self.plain
-                && plain.load(server, resource).await?.is_some()
+                && plain.load(&login.resource).await?.is_some()
             {
-                return plain.save(server, resource, record).await;
+                return plain.save(login, record).await;
             }
-            let (store, key) = (self.store.clone(), key(server.as_str(), resource));
-            elsewhere(move || {
-                let saved = match record {
-                    Some(record) => store.set(&key, &Secret::new(record)).map(drop),
-                    None => store.remove(&key).map(drop),
-                };
-                saved.map_err(|missing| StoreError(missing.to_string()))
-            })
-            .await
+            let (store, login) = (self.store.clone(), login.clone());
+            elsewhere(move || write(&store, &login, record).map_err(|error| StoreError(error.to_string())))
+                .await
         })
+    }
+}
+
+fn read(store: &SecretStore, resource: &Url) -> Result<Option<String>, MissingCredential> {
+    for (key, _) in keys(store, resource)? {
+        if let Some(record) = store.get(&key)? {
+            return Ok(Some(record.expose().to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn write(store: &SecretStore, login: &LoginKey, record: Option<String>) -> Result<(), MissingCredential> {
+    let now = key(login.issuer.as_deref().unwrap_or(NAMELESS), &login.resource);
+    let before = keys(store, &login.resource)?;
+    let is_kept = record.is_some();
+    if let Some(record) = record {
+        store.set(&now, &Secret::new(record))?;
+    }
+    // Those of other issuers, and those under the name of a server.
+    for (old, _) in before.into_iter().filter(|(old, _)| !is_kept || *old != now) {
+        store.remove(&old)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use massgen::core::Environment;
+
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_for_its_address_alone() {
+        let resource = url("https://a.example/mcp");
+        for (key, expected) in [
+            ("login:https://i.example https://a.example/mcp", true),
+            ("login:- https://a.example/mcp", true),
+            ("login:tracker https://a.example/mcp", true),
+            ("login:https://i.example https://b.example/mcp", false),
+            ("login:https://i.example https://evil.example/?https://a.example/mcp", false),
+            ("login:x https://evil.example/ https://a.example/mcp", false),
+            ("https://i.example https://a.example/mcp", false),
+            ("login:https://a.example/mcp", false),
+        ] {
+            assert_eq!(is_for(key, &resource), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_login_by_a_servers_name_is_found_and_takes_its_new_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().to_str().unwrap().to_owned();
+        let variables = [
+            ("HOME", home.as_str()),
+            ("MASSGEN_SECRETS", "file"),
+            ("MASSGEN_SECRETS_PASSPHRASE", "correct horse"),
+        ];
+        let store = SecretStore::new(&Environment::from_iter(variables));
+        let resource = url("https://a.example/mcp");
+        let names = |store: &SecretStore| -> Vec<String> {
+            store.keys().unwrap().into_iter().map(|(key, _)| key).collect()
+        };
+        store.set("login:tracker https://a.example/mcp", &Secret::new("older")).unwrap();
+        store.set("login:tracker https://b.example/mcp", &Secret::new("another")).unwrap();
+        assert_eq!(read(&store, &resource).unwrap().as_deref(), Some("older"));
+        let login = |issuer: &str| LoginKey { issuer: Some(issuer.to_owned()), resource: resource.clone() };
+        for issuer in ["https://one.example", "https://two.example"] {
+            write(&store, &login(issuer), Some(format!("by {issuer}"))).unwrap();
+            assert_eq!(
+                names(&store),
+                [format!("login:{issuer} {resource}"), "login:tracker https://b.example/mcp".to_owned()]
+            );
+            assert_eq!(read(&store, &resource).unwrap(), Some(format!("by {issuer}")));
+        }
+        write(&store, &login("https://two.example"), None).unwrap();
+        assert_eq!(names(&store), ["login:tracker https://b.example/mcp"]);
     }
 }

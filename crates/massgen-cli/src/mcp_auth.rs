@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use massgen::Servers;
 use massgen::core::{BoxFuture, Environment, ServerName};
-use massgen::transport::oauth::{AuthorizeError, Authorizer, OAuthOptions};
+use massgen::transport::oauth::{AuthorizeError, Authorizer, FileTokens, LoginKey, OAuthOptions, TokenStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
@@ -48,11 +48,12 @@ fn folder(environment: &Environment) -> Option<PathBuf> {
 
 pub(crate) async fn run(args: AuthArgs, session: &Session) -> Result<(), Failure> {
     let server = name(&args.server)?;
+    let resource = resource(&args, session)?;
     let folder = folder(&session.environment).ok_or_else(|| {
         Failure::config("there is no folder for logins").with_hint("set HOME or XDG_STATE_HOME")
     })?;
     // What was there before is forgotten: whoever asks for a login has a reason.
-    forget(&session.secrets, &folder, &server).await?;
+    forget(&session.secrets, &folder, &resource).await?;
     if args.forget {
         output::line(format!("The login at {server} is forgotten."));
         return Ok(());
@@ -68,25 +69,39 @@ pub(crate) async fn run(args: AuthArgs, session: &Session) -> Result<(), Failure
     let browser = Browser { by_hand: args.no_browser, ..Browser::new(Console::new(Pause::default())) };
     options.authorizer = Some(Arc::new(browser));
     let servers = mcp_command::start_for(&args.servers, &args.server, options, PATIENCE).await?;
-    let kept = kept_in(&session.secrets, &server).await;
+    let kept = kept_in(&session.secrets, &resource).await;
+    if let Some(reason) = session.secrets.fell_back() {
+        output::note(reason);
+    }
     let outcome = conclude(&servers, kept, &args.server);
     servers.close().await;
     outcome
 }
 
-/// Removes every login of a server, of an earlier version too.
-async fn forget(store: &SecretStore, folder: &Path, server: &ServerName) -> Result<(), Failure> {
-    let file = folder.join(format!("{server}.json"));
-    match std::fs::remove_file(&file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Failure::config(format!("{} cannot be removed: {error}", file.display())));
-        }
-        _ => {}
-    }
-    let (store, server) = (store.clone(), server.clone());
+/// The address of the server, by the configuration.
+fn resource(args: &AuthArgs, session: &Session) -> Result<Url, Failure> {
+    let config = mcp_command::load(&args.servers, session)?;
+    let own = config.agents.iter().flat_map(|agent| &agent.backend.mcp_servers);
+    let mut servers = config.mcp_servers.iter().chain(own);
+    let Some(server) = servers.find(|server| server.name.as_str() == args.server) else {
+        return Err(mcp_command::no_servers(&config, Some(&args.server)));
+    };
+    login_store::resource(&server.transport).ok_or_else(|| {
+        Failure::config(format!(
+            "{} is a program on this computer: there is nothing to log in at",
+            args.server
+        ))
+    })
+}
+
+/// Removes every login for an address, of an earlier version too.
+async fn forget(store: &SecretStore, folder: &Path, resource: &Url) -> Result<(), Failure> {
+    let plain = FileTokens::new(folder);
+    let key = LoginKey { issuer: None, resource: resource.clone() };
+    plain.save(&key, None).await.map_err(|error| Failure::config(error.to_string()))?;
+    let (store, resource) = (store.clone(), resource.clone());
     let forgotten = tokio::task::spawn_blocking(move || {
-        let of_server = login_store::key_begins(&server);
-        for (key, _) in store.keys()?.into_iter().filter(|(key, _)| key.starts_with(&of_server)) {
+        for (key, _) in login_store::keys(&store, &resource)? {
             store.remove(&key)?;
         }
         Ok(())
@@ -95,11 +110,11 @@ async fn forget(store: &SecretStore, folder: &Path, server: &ServerName) -> Resu
     forgotten.map_err(|missing| unavailable(&missing))
 }
 
-/// Where the login of a server is kept.
-async fn kept_in(store: &SecretStore, server: &ServerName) -> Option<Kept> {
-    let (store, of_server) = (store.clone(), login_store::key_begins(server));
-    let keys = tokio::task::spawn_blocking(move || store.keys()).await.ok()?.ok()?;
-    keys.into_iter().find(|(key, _)| key.starts_with(&of_server)).map(|(_, kept)| kept)
+/// Where the login for an address is kept.
+async fn kept_in(store: &SecretStore, resource: &Url) -> Option<Kept> {
+    let (store, resource) = (store.clone(), resource.clone());
+    let keys = tokio::task::spawn_blocking(move || login_store::keys(&store, &resource)).await.ok()?.ok()?;
+    keys.into_iter().next().map(|(_, kept)| kept)
 }
 
 fn name(server: &str) -> Result<ServerName, Failure> {

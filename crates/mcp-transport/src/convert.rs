@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::decoder::UNREADABLE;
 use crate::http::{Undialled, Unresolved};
-use crate::link::Reply;
+use crate::link::{self, Reply};
 use crate::options::DroppedTool;
 use crate::raw::{ListPage, ListedTool, NeverSent};
 use crate::serve::ServeError;
@@ -58,11 +58,11 @@ impl Scene<'_> {
         if error.code == UNREADABLE {
             return self.malformed(error.message.clone());
         }
-        ToolError::Server {
-            server: self.server.clone(),
-            code: error.code.0.into(),
-            message: error.message.to_string(),
-        }
+        let message = match error.code {
+            link::REQUIRED => link::unvisited(error),
+            _ => error.message.to_string(),
+        };
+        ToolError::Server { server: self.server.clone(), code: error.code.0.into(), message }
     }
 }
 

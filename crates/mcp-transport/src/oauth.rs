@@ -21,28 +21,33 @@ pub(crate) use self::client::{AuthorizedClient, bear};
 pub(crate) use self::login::Login;
 pub use self::tokens::{FileTokens, MemoryTokens};
 
-/// Keeps the tokens of logins. A record is opaque text and secret as a whole.
+/// Which login: where it was made, and what it is for. Servers at one address share it, whatever they are called; another
+/// issuer at that address has no part in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LoginKey {
+    /// The authorization server's issuer identifier; `None` where it has none.
+    pub issuer: Option<String>,
+    /// The address of the server that is logged in at.
+    pub resource: Url,
+}
+
+/// Keeps the tokens of logins, one login for a resource. A record is opaque text and secret as a whole.
 pub trait TokenStore: Send + Sync {
-    /// The record of a server at this address.
+    /// The record for a resource, whoever issued it: it says itself who that is.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where there may be one that cannot be read.
-    fn load<'a>(
-        &'a self,
-        server: &'a ServerName,
-        resource: &'a Url,
-    ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
+    fn load<'a>(&'a self, resource: &'a Url) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
 
-    /// Keeps a record in place of the one before; `None` removes it.
+    /// Keeps a record in place of any other for the resource, other issuers' too; `None` removes those.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where it cannot be kept.
     fn save<'a>(
         &'a self,
-        server: &'a ServerName,
-        resource: &'a Url,
+        login: &'a LoginKey,
         record: Option<String>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 }

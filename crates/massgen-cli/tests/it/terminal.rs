@@ -528,7 +528,8 @@ async fn a_login_is_made_by_hand_and_more_rights_are_asked_for() {
     let (code, screen) = seat.end();
     assert!(code == Some(0) && screen.contains("The login is kept in the encrypted file"), "{screen}");
     let kept = std::fs::read_to_string(place.path().join(".local/state/massgen/secrets.json")).unwrap();
-    assert!(kept.contains("login:s ") && !kept.contains("token-1"), "{kept}");
+    let login = format!("login:{0} {0}/mcp", realm.url(""));
+    assert!(kept.contains(&login) && !kept.contains("token-1"), "{kept}");
 
     let call = ["mcp", "call", "s", "write", "--config", "team.yaml"];
     let mut seat = Seat::take(&place, &call);

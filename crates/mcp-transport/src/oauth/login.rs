@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::http::OAuthHttp;
-use super::record::Record;
-use super::{Grant, IdentityProvider, OAuthOptions};
+use super::record::{Party, Record};
+use super::{Grant, IdentityProvider, LoginKey, OAuthOptions};
 use crate::http::Dialer;
 
 /// One login, shared by all requests of a session. The lock is held while it is renewed, so that many requests which
@@ -67,7 +67,12 @@ impl Login {
         if let Some(token) = record.fresh() {
             return Ok(Some(token.to_owned()));
         }
-        if record.refresh_token.is_none() {
+        let sent = record.access_token.clone();
+        self.catch_up(&mut state).await;
+        if let Some(token) = self.newer(&state, sent.as_deref()) {
+            return Ok(Some(token));
+        }
+        if state.record.as_ref().is_none_or(|record| record.refresh_token.is_none()) {
             return Ok(None);
         }
         let found = self.discover(None).await?;
@@ -82,7 +87,7 @@ impl Login {
         challenge: &str,
     ) -> Result<Option<String>, AuthError> {
         let mut state = self.state.lock().await;
-        if let Some(token) = self.newer(&state, sent) {
+        if let Some(token) = self.newest(&mut state, sent).await {
             return Ok(Some(token));
         }
         let refreshable =
@@ -116,7 +121,7 @@ impl Login {
         challenge: &str,
     ) -> Result<Option<String>, AuthError> {
         let mut state = self.state.lock().await;
-        if let Some(token) = self.newer(&state, sent) {
+        if let Some(token) = self.newest(&mut state, sent).await {
             return Ok(Some(token));
         }
         if self.is_by_user() && self.options.authorizer.is_none() {
@@ -144,6 +149,24 @@ impl Login {
         self.obtain(&mut state, found, scopes).await
     }
 
+    /// A token that somebody else has got meanwhile, in this session or in another one.
+    async fn newest(&self, state: &mut State, sent: Option<&str>) -> Option<String> {
+        if let Some(token) = self.newer(state, sent) {
+            return Some(token);
+        }
+        self.catch_up(state).await;
+        self.newer(state, sent)
+    }
+
+    /// Takes over what is kept: other servers at this address share the login, and other programs use it.
+    async fn catch_up(&self, state: &mut State) {
+        match self.load().await {
+            Ok(Some(record)) => state.record = Some(record),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "the login that is kept cannot be read again"),
+        }
+    }
+
     /// The token in use, where it is another than was sent: somebody else was faster.
     fn newer(&self, state: &State, sent: Option<&str>) -> Option<String> {
         let token = state.record.as_ref()?.fresh()?;
@@ -151,7 +174,21 @@ impl Login {
     }
 
     fn is_by_user(&self) -> bool {
-        matches!(self.options.grant, Grant::User)
+        self.party() == Party::User
+    }
+
+    fn party(&self) -> Party {
+        match self.options.grant {
+            Grant::User => Party::User,
+            Grant::ClientSecret | Grant::PrivateKey { .. } => Party::Program,
+            Grant::Enterprise(_) => Party::Enterprise,
+        }
+    }
+
+    /// Whether a record is of somebody as whom this session logs in.
+    fn is_ours(&self, record: &Record) -> bool {
+        let id = self.options.identity.client_id.as_ref();
+        record.by == self.party() && id.is_none_or(|id| *id == record.client_id)
     }
 
     async fn discover(&self, challenge: Option<&str>) -> Result<Found, AuthError> {
@@ -269,6 +306,7 @@ impl Login {
             .await?;
         let mut record = Record {
             issuer: metadata.issuer,
+            by: self.party(),
             client_id: config.client_id,
             client_secret: config.client_secret,
             redirect_uri: Some(redirect),
@@ -352,6 +390,7 @@ impl Login {
     fn record(&self, metadata: AuthorizationMetadata, client_id: String, scopes: Vec<String>) -> Record {
         Record {
             issuer: metadata.issuer,
+            by: self.party(),
             client_id,
             // It is in the configuration.
             client_secret: None,
@@ -364,9 +403,9 @@ impl Login {
     }
 
     async fn load(&self) -> Result<Option<Record>, AuthError> {
-        let text = self.options.store.load(&self.server, &self.resource).await.map_err(store_failed)?;
+        let text = self.options.store.load(&self.resource).await.map_err(store_failed)?;
         Ok(match text.map(|text| serde_json::from_str(&text)) {
-            Some(Ok(record)) => Some(record),
+            Some(Ok(record)) => Some(record).filter(|record| self.is_ours(record)),
             Some(Err(_)) => {
                 tracing::warn!(server = %self.server, "the login that was kept cannot be understood");
                 None
@@ -378,8 +417,10 @@ impl Login {
     async fn keep(&self, state: &mut State, record: Option<Record>) -> Result<(), AuthError> {
         let text = record.as_ref().map(serde_json::to_string).transpose();
         let text = text.map_err(|error| AuthError::InternalError(error.to_string()))?;
+        let issuer = record.as_ref().and_then(|record| record.issuer.clone());
+        let login = LoginKey { issuer, resource: self.resource.clone() };
         state.record = record;
-        self.options.store.save(&self.server, &self.resource, text).await.map_err(store_failed)
+        self.options.store.save(&login, text).await.map_err(store_failed)
     }
 }
 

@@ -13,10 +13,26 @@ use serde::{Deserialize, Serialize};
 /// A token is renewed this long before it expires.
 const EARLY: u64 = 30;
 
+/// Who a login speaks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Party {
+    /// The user.
+    #[default]
+    User,
+    /// This program.
+    Program,
+    /// The user, by the word of an enterprise.
+    Enterprise,
+}
+
 /// A login: who made it, where, and its tokens. Bound to one issuer: tokens and ids of one are never shown to another.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) issuer: Option<String>,
+    /// Who it speaks for. Servers at one address share a login only where they log in the same way.
+    #[serde(default)]
+    pub(super) by: Party,
     pub(super) client_id: String,
     pub(super) client_secret: Option<String>,
     /// The address that the client id was registered with.

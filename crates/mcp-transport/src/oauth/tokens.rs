@@ -5,46 +5,40 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use mcp_core::{BoxFuture, ServerName};
+use mcp_core::BoxFuture;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use url::Url;
 
-use super::{StoreError, TokenStore};
+use super::{LoginKey, StoreError, TokenStore};
 
 /// Keeps tokens until it is dropped.
 #[derive(Default)]
-pub struct MemoryTokens(Mutex<HashMap<(ServerName, Url), String>>);
+pub struct MemoryTokens(Mutex<HashMap<Url, String>>);
 
 impl TokenStore for MemoryTokens {
-    fn load<'a>(
-        &'a self,
-        server: &'a ServerName,
-        resource: &'a Url,
-    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let record = records.get(&(server.clone(), resource.clone())).cloned();
+    fn load<'a>(&'a self, resource: &'a Url) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        let record = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(resource).cloned();
         Box::pin(std::future::ready(Ok(record)))
     }
 
     fn save<'a>(
         &'a self,
-        server: &'a ServerName,
-        resource: &'a Url,
+        login: &'a LoginKey,
         record: Option<String>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (server.clone(), resource.clone());
         match record {
-            Some(record) => records.insert(key, record),
-            None => records.remove(&key),
+            Some(record) => records.insert(login.resource.clone(), record),
+            None => records.remove(&login.resource),
         };
         Box::pin(std::future::ready(Ok(())))
     }
 }
 
-/// Keeps each server's tokens in a file of a folder. On Unix folder and files are the user's alone (0700 and 0600);
-/// they are not encrypted.
+/// Keeps each login in a file of a folder. On Unix folder and files are the user's alone (0700 and 0600); they are not
+/// encrypted.
 #[derive(Debug)]
 pub struct FileTokens {
     folder: PathBuf,
@@ -56,50 +50,75 @@ impl FileTokens {
         Self { folder: folder.into() }
     }
 
-    fn path(&self, server: &ServerName) -> PathBuf {
-        self.folder.join(format!("{server}.json"))
+    /// The file of a new login.
+    fn path(&self, login: &LoginKey) -> PathBuf {
+        let mut digest = Sha256::new();
+        digest.update(login.issuer.as_deref().unwrap_or_default());
+        digest.update(" ");
+        digest.update(login.resource.as_str());
+        let name: String = digest.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        self.folder.join(format!("{name}.json"))
     }
 
-    async fn read(&self, server: &ServerName, resource: &Url) -> Result<Option<String>, StoreError> {
-        let path = self.path(server);
-        let text = match tokio::fs::read(&path).await {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError(format!("{} cannot be read: {error}", path.display()))),
+    /// The files for a resource, whatever they are called, and what each holds.
+    async fn find(&self, resource: &Url) -> Result<Vec<(PathBuf, Option<String>)>, StoreError> {
+        let failed = |path: &Path, error: std::io::Error| {
+            StoreError(format!("{} cannot be read: {error}", path.display()))
         };
-        let kept: Value = serde_json::from_slice(&text)
-            .map_err(|_| StoreError(format!("{} is damaged; remove it and log in again", path.display())))?;
-        // A server that moved gets no token of the place where it was.
-        if kept["resource"] != json!(resource) {
-            return Ok(None);
+        let mut entries = match tokio::fs::read_dir(&self.folder).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(&self.folder, error)),
+        };
+        let (mut found, mut damaged) = (Vec::new(), None);
+        while let Some(entry) = entries.next_entry().await.map_err(|error| failed(&self.folder, error))? {
+            let path = entry.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let text = tokio::fs::read(&path).await.map_err(|error| failed(&path, error))?;
+            match serde_json::from_slice::<Value>(&text) {
+                Ok(kept) if kept["resource"] == json!(resource) => {
+                    found.push((path, kept["record"].as_str().map(str::to_owned)));
+                }
+                Ok(_) => {}
+                Err(_) => damaged = Some(path),
+            }
         }
-        Ok(kept["record"].as_str().map(str::to_owned))
+        match damaged {
+            // It may be the one.
+            Some(path) if found.is_empty() => {
+                Err(StoreError(format!("{} is damaged; remove it and log in again", path.display())))
+            }
+            _ => Ok(found),
+        }
     }
 
-    async fn write(
-        &self,
-        server: &ServerName,
-        resource: &Url,
-        record: Option<String>,
-    ) -> Result<(), StoreError> {
-        let path = self.path(server);
+    async fn write(&self, login: &LoginKey, record: Option<String>) -> Result<(), StoreError> {
+        let path = self.path(login);
         let failed =
             |error: std::io::Error| StoreError(format!("{} cannot be kept: {error}", path.display()));
-        let Some(record) = record else {
-            return match tokio::fs::remove_file(&path).await {
-                Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),
-                _ => Ok(()),
+        let before = self.find(&login.resource).await;
+        if let Some(record) = &record {
+            make_folder(&self.folder).await.map_err(failed)?;
+            let text =
+                json!({"issuer": login.issuer, "resource": login.resource, "record": record}).to_string();
+            // Whole or not at all: a file that is half written would cost the login.
+            let draft = path.with_extension(format!("{}.tmp", std::process::id()));
+            let written = async {
+                write_private(&draft, text.as_bytes()).await?;
+                tokio::fs::rename(&draft, &path).await
             };
-        };
-        make_folder(&self.folder).await.map_err(failed)?;
-        let text = json!({"resource": resource, "record": record}).to_string();
-        // Whole or not at all: a file that is half written would cost the login.
-        let draft = path.with_extension(format!("{}.tmp", std::process::id()));
-        let written = async {
-            write_private(&draft, text.as_bytes()).await?;
-            tokio::fs::rename(&draft, &path).await
-        };
-        written.await.map_err(failed)
+            written.await.map_err(failed)?;
+        }
+        let is_old = |old: &PathBuf| record.is_none() || *old != path;
+        for (old, _) in before?.into_iter().filter(|(old, _)| is_old(old)) {
+            match tokio::fs::remove_file(&old).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -122,20 +141,15 @@ async fn write_private(path: &Path, text: &[u8]) -> std::io::Result<()> {
 }
 
 impl TokenStore for FileTokens {
-    fn load<'a>(
-        &'a self,
-        server: &'a ServerName,
-        resource: &'a Url,
-    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        Box::pin(self.read(server, resource))
+    fn load<'a>(&'a self, resource: &'a Url) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        Box::pin(async move { Ok(self.find(resource).await?.into_iter().find_map(|(_, record)| record)) })
     }
 
     fn save<'a>(
         &'a self,
-        server: &'a ServerName,
-        resource: &'a Url,
+        login: &'a LoginKey,
         record: Option<String>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.write(server, resource, record))
+        Box::pin(self.write(login, record))
     }
 }

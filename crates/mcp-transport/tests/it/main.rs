@@ -21,6 +21,7 @@ mod plain;
 mod posts;
 mod sse;
 mod support;
+mod visits;
 mod ways;
 #[cfg(feature = "serve-http")]
 mod web;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use massgen_testkit::http::{HttpReply, HttpRequest, HttpServer};
 use mcp_core::*;
-use mcp_transport::oauth::{AuthorizeError, Authorizer, MemoryTokens, OAuthOptions, TokenStore};
+use mcp_transport::oauth::{AuthorizeError, Authorizer, LoginKey, MemoryTokens, OAuthOptions, TokenStore};
 use mcp_transport::{EraPolicy, Session, SessionOptions};
 use serde_json::{Value, json};
 use url::Url;
@@ -155,11 +155,16 @@ async fn open(
 ) -> Result<Session, ToolError> {
     let mut oauth = OAuthOptions::new(store);
     oauth.authorizer = walker.map(|walker| walker as Arc<dyn Authorizer>);
+    open_with(server, "scripted", oauth).await
+}
+
+async fn open_with(server: &HttpServer, called: &str, oauth: OAuthOptions) -> Result<Session, ToolError> {
     let mut options = SessionOptions::default();
     options.era = EraPolicy::Legacy;
     options.oauth = Some(oauth);
     let spec = RemoteSpec { url: server.url("/mcp").parse().unwrap(), headers: BTreeMap::new() };
-    soon(Session::http(name(), Admitted::by_guard(spec), Arc::new(Gatekeeper::default()), options)).await
+    let called = ServerName::new(called).unwrap();
+    soon(Session::http(called, Admitted::by_guard(spec), Arc::new(Gatekeeper::default()), options)).await
 }
 
 #[tokio::test]
@@ -177,7 +182,7 @@ async fn a_login_is_made_once_and_kept_with_its_issuer() {
     assert_eq!(exchanged["resource"], server.url("/mcp"));
     assert!(exchanged.contains_key("code_verifier"));
 
-    let kept = store.load(&name(), &server.url("/mcp").parse().unwrap()).await.unwrap().unwrap();
+    let kept = store.load(&server.url("/mcp").parse().unwrap()).await.unwrap().unwrap();
     let kept: Value = serde_json::from_str(&kept).unwrap();
     assert_eq!(kept["issuer"], json!(server.url("").trim_end_matches('/')));
     assert_eq!(kept["access_token"], json!("token-1"));
@@ -211,15 +216,43 @@ async fn many_requests_renew_a_login_once() {
 }
 
 #[tokio::test]
+async fn servers_at_one_address_share_a_login_and_renew_it_once() {
+    let (server, realm) = Realm::default().start();
+    let (store, walker) = (Arc::new(MemoryTokens::default()), Arc::new(Walker::default()));
+    let mut with_walker = OAuthOptions::new(store.clone());
+    with_walker.authorizer = Some(walker.clone());
+    let first = open_with(&server, "first", with_walker).await.unwrap();
+    let second = open_with(&server, "second", OAuthOptions::new(store.clone())).await.unwrap();
+    soon(second.ping()).await.unwrap();
+    // One renews it; the other takes what it finds, for the refresh token may be good for one use only.
+    realm.tokens.lock().unwrap().clear();
+    soon(first.ping()).await.unwrap();
+    soon(second.ping()).await.unwrap();
+    assert_eq!((walker.0.load(Ordering::Relaxed), realm.sent("/token").len()), (1, 2));
+
+    // Whoever logs in as somebody else has no part in it.
+    let mut other = OAuthOptions::new(store);
+    other.identity.client_id = Some("another program".into());
+    let opened = open_with(&server, "third", other).await;
+    assert!(matches!(opened, Err(ToolError::AuthRequired { .. })), "{opened:?}");
+}
+
+#[tokio::test]
 async fn tokens_of_one_issuer_are_not_shown_to_another() {
     let (server, realm) = Realm::default().start();
     let store = Arc::new(MemoryTokens::default());
     let record = json!({"issuer": "https://before.example", "client_id": "c", "client_secret": "s",
         "redirect_uri": "http://localhost:1/callback", "scopes": [], "access_token": "old-token",
         "refresh_token": "old-refresh", "expires_at": null});
-    store.save(&name(), &server.url("/mcp").parse().unwrap(), Some(record.to_string())).await.unwrap();
-    let session = open(&server, store, Some(Arc::default())).await.unwrap();
+    let key = LoginKey {
+        issuer: Some("https://before.example".into()),
+        resource: server.url("/mcp").parse().unwrap(),
+    };
+    store.save(&key, Some(record.to_string())).await.unwrap();
+    let session = open(&server, store.clone(), Some(Arc::default())).await.unwrap();
     soon(session.close()).await;
+    let kept: Value = serde_json::from_str(&store.load(&key.resource).await.unwrap().unwrap()).unwrap();
+    assert_eq!(kept["issuer"], json!(server.url("").trim_end_matches('/')), "the new one takes its place");
     let tokens = realm.sent("/token");
     assert_eq!(tokens.len(), 1);
     assert!(!format!("{tokens:?}").contains("old-refresh"), "{tokens:?}");

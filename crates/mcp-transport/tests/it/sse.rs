@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use massgen_testkit::{McpSseServer, Outcome, PATIENCE, ServerScript, SseOptions, ToolScript};
 use mcp_core::*;
-use mcp_transport::oauth::{MemoryTokens, OAuthOptions, TokenStore};
+use mcp_transport::oauth::{LoginKey, MemoryTokens, OAuthOptions, TokenStore};
 use mcp_transport::{Session, SessionOptions, TransportKind};
 use serde_json::json;
 
@@ -54,7 +54,8 @@ async fn a_login_that_was_kept_goes_with_the_stream_and_with_every_message() {
 
     let record = json!({"issuer": null, "client_id": "c", "client_secret": null, "redirect_uri": null,
         "scopes": [], "access_token": "kept-token", "refresh_token": null, "expires_at": null});
-    store.save(&name(), &server.url().parse().unwrap(), Some(record.to_string())).await.unwrap();
+    let key = LoginKey { issuer: None, resource: server.url().parse().unwrap() };
+    store.save(&key, Some(record.to_string())).await.unwrap();
     options.oauth = Some(OAuthOptions::new(Arc::new(store)));
     let session = soon(open_as(&server, Gatekeeper::default(), &[], options)).await.unwrap();
     let answer = soon(session.call_tool(&tool("greet"), object(json!({"name": "Ada"})), None)).await.unwrap();
