@@ -186,7 +186,7 @@ impl Person for AtTerminal {
     }
 }
 
-/// Asks until the answer is one of the offered letters. The end of the input, and a bare return, decline. `other`: there
+/// Asks until the answer is one of the offered letters. A bare return declines, the end of the input cancels. `other`: there
 /// is another way to say yes.
 async fn word(talk: &mut Talk<'_>, prompt: &str, other: bool) -> Word {
     loop {

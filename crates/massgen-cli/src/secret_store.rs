@@ -62,7 +62,7 @@ impl SecretStore {
         let path = environment::state_folder(environment).map(|folder| folder.join("secrets.json"));
         Self(Arc::new(Inner {
             environment: environment.clone(),
-            keyring: Keyring::default(),
+            keyring: Keyring::new(environment),
             vault: path.map(|path| Mutex::new(Vault::new(path))),
             passphrase: Passphrase::new(environment),
         }))
@@ -229,6 +229,12 @@ impl SecretStore {
         {
             tracing::warn!("{vault}: {reason}");
         }
+    }
+
+    /// Why the keyring was not used, where it should have been and the file was used in its place.
+    pub(crate) fn fell_back(&self) -> Option<String> {
+        let trouble = self.0.keyring.trouble().filter(|_| self.choice() == Choice::Either);
+        trouble.map(|error| format!("{} is not used: {error}", keyring::NAME))
     }
 
     /// Where it would look, in words.

@@ -30,6 +30,9 @@ fn set(store: &SecretStore, name: &str) -> Result<(), Failure> {
     check(name)?;
     let value = value(name)?;
     let kept = store.set(name, &value).map_err(|missing| unavailable(&missing))?;
+    if let Some(reason) = store.fell_back() {
+        output::note(reason);
+    }
     output::line(format!("{name} is kept in {kept}. A configuration has it as ${{keyring:{name}}}"));
     Ok(())
 }

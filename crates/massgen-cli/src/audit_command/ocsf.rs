@@ -16,7 +16,7 @@ pub(super) fn event(record: &Value) -> Option<Value> {
         "server" => {
             let (activity, name) = match text(record, "state") {
                 Some("starting" | "ready") => (3, None),
-                Some("failed" | "stopped" | "resting") => (4, None),
+                Some("unreachable" | "auth_required" | "stopped" | "resting") => (4, None),
                 _ => (99, Some("Other")),
             };
             (6002, activity, name, server(record))
@@ -93,7 +93,7 @@ fn call(record: &Value) -> Value {
 }
 
 fn server(record: &Value) -> Value {
-    let failed = text(record, "state") == Some("failed");
+    let failed = matches!(text(record, "state"), Some("unreachable" | "auth_required" | "quarantined"));
     json!({
         "severity_id": if failed { 3 } else { 1 },
         "status_id": if failed { 2 } else { 1 },
@@ -148,7 +148,7 @@ mod tests {
                 ["actor", "api", "src_endpoint"].as_slice(),
             ),
             (json!({"event": "server", "state": "ready"}), 600_203, &["app"]),
-            (json!({"event": "server", "state": "failed", "detail": "why"}), 600_204, &["app"]),
+            (json!({"event": "server", "state": "unreachable", "detail": "why"}), 600_204, &["app"]),
             (
                 json!({"event": "pin", "tool": "t", "decision": "deny", "rule": "tool-changed"}),
                 200_401,

@@ -118,11 +118,21 @@ impl<W: Write + Send> Plain<W> {
                     detail.map(|detail| format!(" ({})", safe(detail))).unwrap_or_default()
                 ))
             ),
-            ServerState::Failed => {
+            ServerState::Degraded => {
+                let detail = safe(detail.unwrap_or("it does not answer as it should"));
+                writeln!(self.out, "{} server {server} is degraded: {detail}", self.style.bad("warning"))
+            }
+            ServerState::Unreachable | ServerState::AuthRequired | ServerState::Quarantined => {
                 let detail = safe(detail.unwrap_or("it failed"));
                 // Most reasons name their server themselves.
-                let whose =
-                    if detail.starts_with("server ") { String::new() } else { format!("server {server}: ") };
+                let whose = match state {
+                    ServerState::AuthRequired => format!("server {server} wants a login: "),
+                    ServerState::Quarantined => {
+                        format!("server {server} is in quarantine, its calls are refused: ")
+                    }
+                    _ if detail.starts_with("server ") => String::new(),
+                    _ => format!("server {server}: "),
+                };
                 writeln!(self.out, "{}", self.style.bad(&format!("{whose}{detail}")))
             }
             _ => Ok(()),

@@ -1,5 +1,6 @@
 //! What becomes of servers' processes, through the launcher of the binary.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use massgen::core::{Admitted, LaunchSpec, ServerName, ToolName};
 use massgen::transport::{Launcher, Program, Session, SessionOptions};
 use massgen_testkit::{
-    Grandchild, Outcome, PATIENCE, Quirk, ScriptedServer, ServerScript, ToolScript, process,
+    Grandchild, Outcome, PATIENCE, Quirk, ScriptedServer, ServerScript, ToolScript, process, require, tools,
 };
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -83,7 +84,7 @@ async fn closing_catches_who_has_left_the_session() {
 async fn who_dies_is_seen_and_takes_everybody_along() {
     let server = stubborn_tree().launch();
     let session = session(&server).await;
-    session.call_tool(&ToolName::new("die").unwrap(), Default::default(), None).await.unwrap_err();
+    session.call_tool(&ToolName::new("die").unwrap(), massgen::core::JsonObject::new(), None).await.unwrap_err();
     assert_eq!(session.closed().await, "it exited with code 3");
     assert!(server.journal().all_gone(SOON).await, "{:?}", server.journal().alive());
 }
@@ -294,6 +295,58 @@ async fn a_sandboxed_server_works_and_says_so() {
     let ready = events.iter().find(|event| event["type"] == "server" && event["state"] == "ready").unwrap();
     assert_eq!(ready["detail"], "sandbox: strict");
     assert!(server.journal().all_gone(SOON).await);
+}
+
+/// A package whose program is a real server, and starts a child of its own that nothing ends but force.
+const PACKAGE: &str = r#"#!/usr/bin/env node
+import { spawn } from "node:child_process";
+const [, , everything, mark] = process.argv;
+const idle = "process.on('SIGTERM', () => {}); process.on('SIGHUP', () => {}); setInterval(() => {}, 1000)";
+spawn(process.execPath, ["-e", idle, mark], { stdio: "ignore" });
+process.argv.splice(2, 2, "stdio");
+await import(everything);
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_npx_starts_ends_whole() {
+    let installed = require!(npm "mcp-server-everything");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    require!(std::env::split_paths(&path).find(|folder| folder.join("npx").is_file()), "npx");
+    let folder = tools::scratch();
+    let mark = folder.path().display().to_string();
+    let package = folder.path().join("node_modules/tree-server");
+    let links = folder.path().join("node_modules/.bin");
+    std::fs::create_dir_all(&package).unwrap();
+    std::fs::create_dir_all(&links).unwrap();
+    let manifest = json!({"name": "tree-server", "version": "1.0.0", "bin": {"tree-server": "index.mjs"}});
+    std::fs::write(package.join("package.json"), manifest.to_string()).unwrap();
+    std::fs::write(package.join("index.mjs"), PACKAGE).unwrap();
+    std::fs::set_permissions(package.join("index.mjs"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("../tree-server/index.mjs", links.join("tree-server")).unwrap();
+    let everything = std::fs::canonicalize(installed).unwrap();
+    let place = Place::new();
+    place.write("play.yaml", "turns: [{ answer: x }]");
+    place.config(&json!({
+        "mcp_servers": [{
+            "name": "tree", "command": "npx", "cwd": mark,
+            "args": ["--offline", "tree-server", everything, mark],
+        }],
+        "agent": {"backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    // npx, what it runs, and the child of that.
+    let whole = || process::with_argument(&mark).len() >= 3;
+
+    let listed = place.run(&["mcp", "list", "--config", "team.yaml", "--json"]).expect_code(0).json();
+    assert_eq!(listed[0]["state"], "ready");
+    assert_eq!(process::with_argument(&mark), Vec::<u32>::new(), "after the end of massgen");
+
+    let call =
+        ["mcp", "call", "tree", "trigger-long-running-operation", "duration=600", "--config", "team.yaml"];
+    let running = place.spawn(&call);
+    assert!(process::until(PATIENCE, whole).await, "{:?}", process::with_argument(&mark));
+    running.signal(process::Signal::Kill);
+    let gone = process::until(SOON, || process::with_argument(&mark).is_empty()).await;
+    assert!(gone, "after massgen was killed: {:?}", process::with_argument(&mark));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,10 @@ use crate::support::{Place, of_type};
 
 /// A server that asks for words with each call, and a model that calls it twice.
 fn team(sampling: &Value) -> (Place, ScriptedServer, ModelEndpoint) {
+    team_within(sampling, &json!({}))
+}
+
+fn team_within(sampling: &Value, limits: &Value) -> (Place, ScriptedServer, ModelEndpoint) {
     let messages = json!([{"role": "user", "content": {"type": "text", "text": "Sum up: rain."}}]);
     let params = json!({"messages": messages, "maxTokens": 50, "stopSequences": ["STOP"]});
     let ask = Outcome::Ask { method: "sampling/createMessage".into(), params };
@@ -25,6 +29,7 @@ fn team(sampling: &Value) -> (Place, ScriptedServer, ModelEndpoint) {
         "mcp_servers": [config],
         "agent": {"id": "a", "backend": {"type": "chatcompletion", "model": "m", "base_url": endpoint.url("/v1"), "api_key": "k"}},
         "ui": {"use_orchestrator_for_single_agent": false},
+        "limits": limits,
     }));
     (place, server, endpoint)
 }
@@ -76,6 +81,31 @@ async fn where_nobody_can_agree_and_where_it_is_off_no_model_is_asked() {
         assert!(answers.iter().all(|answer| answer["error"]["code"] == code), "{sampling}: {answers:?}");
         assert!(endpoint.requests().iter().all(|request| !request.tool_names().is_empty()), "{sampling}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_has_a_model_asked_is_spent_from_the_runs_limit() {
+    // The model counts 120 tokens a request: with a limit of that, nothing is left after the agent's first turn.
+    const EACH: u64 = 120;
+    let sampling = json!({"enabled": true, "approval": "allow"});
+
+    let (place, server, endpoint) = team_within(&sampling, &json!({"max_tokens": 1_000_000}));
+    place.run(&["--config", "team.yaml", "Go on."]).expect_code(0);
+    let requests = endpoint.requests();
+    let sampled = requests.iter().filter(|request| request.tool_names().is_empty()).count();
+    assert_eq!((sampled, answers(&server).len()), (2, 2));
+    let events = place.events();
+    let usage = &of_type(&events, "run_finished")[0]["usage"];
+    let counted = usage["input_tokens"].as_u64().unwrap() + usage["output_tokens"].as_u64().unwrap();
+    assert_eq!(counted, requests.len() as u64 * EACH, "each request counts, the server's too");
+
+    let (place, server, endpoint) = team_within(&sampling, &json!({"max_tokens": EACH}));
+    place.run(&["--config", "team.yaml", "Go on."]);
+    assert!(endpoint.requests().iter().all(|request| !request.tool_names().is_empty()), "a model was asked");
+    let error = answers(&server)[0]["error"].clone();
+    assert_eq!((&error["code"], &error["data"]["reason"]), (&json!(-1), &json!("budget_spent")));
+    let told = format!("{:?}", of_type(&place.events(), "warning"));
+    assert!(told.contains("the run has used up its tokens"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

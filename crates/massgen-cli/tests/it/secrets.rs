@@ -72,7 +72,7 @@ async fn a_locked_store_costs_the_server_that_needs_it_and_no_other() {
         };
         assert_eq!(state("free")["state"], "ready");
         let needy = state("needy");
-        assert_eq!(needy["state"], "failed");
+        assert_eq!(needy["state"], "auth_required");
         let error = needy["error"].as_str().unwrap();
         assert!(error.contains("\"tracker\"") && error.contains("the encrypted file"), "{error}");
         assert!(error.contains("massgen secrets set tracker"), "{error}");
@@ -88,7 +88,9 @@ async fn logins_kept_in_the_clear_are_moved_when_there_is_a_place_for_them() {
     let login = folder.join("tracker.json");
     std::fs::write(
         &login,
-        json!({"resource": "https://t.example/mcp", "record": "{\"access_token\":\"tok-1\"}"}).to_string(),
+        json!({"resource": "https://t.example/mcp",
+            "record": json!({"issuer": "https://i.example", "access_token": "tok-1"}).to_string()})
+        .to_string(),
     )
     .unwrap();
 
@@ -110,10 +112,119 @@ async fn logins_kept_in_the_clear_are_moved_when_there_is_a_place_for_them() {
     let listed = place.run(&["secrets", "list", "--json"]).expect_code(0).json();
     assert_eq!(
         (&listed[0]["name"], &listed[0]["kind"]),
-        (&json!("tracker https://t.example/mcp"), &json!("login"))
+        (&json!("https://i.example https://t.example/mcp"), &json!("login"))
     );
     let kept = std::fs::read_to_string(place.path().join(".local/state/massgen/secrets.json")).unwrap();
     assert!(!kept.contains("tok-1"), "{kept}");
-    place.run(&["mcp", "auth", "tracker", "--forget"]).expect_code(0);
+    // By whatever name its server goes.
+    place.write(
+        "tracker.yaml",
+        "mcp_servers: { issues: { url: https://t.example/mcp } }\nagent: { id: a, backend: { type: scripted, script: x.yaml } }",
+    );
+    place.run(&["mcp", "auth", "issues", "--forget", "--config", "tracker.yaml"]).expect_code(0);
     assert_eq!(place.run(&["secrets", "list", "--json"]).expect_code(0).json(), json!([]));
+}
+
+#[cfg(all(unix, not(target_os = "macos")))]
+mod bus {
+    use massgen_testkit::{KeyringMood, SecretServiceBus};
+
+    use super::*;
+
+    /// A place whose session bus is at this address, and whose secrets are wherever they belong.
+    fn with_bus(address: &str) -> (Place, ScriptedServer, ScriptedServer) {
+        let (mut place, needy, free) = place();
+        place.set("MASSGEN_SECRETS", "");
+        place.set("DBUS_SESSION_BUS_ADDRESS", address);
+        (place, needy, free)
+    }
+
+    fn listed(place: &Place, code: i32) -> serde_json::Value {
+        place.run(&["mcp", "list", "--json", "--config", "team.yaml"]).expect_code(code).json()
+    }
+
+    fn of<'a>(listed: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+        listed.as_array().unwrap().iter().find(|server| server["server"] == name).unwrap()
+    }
+
+    /// The server that needs the secret says so, and the other one works.
+    fn assert_away(place: &Place, reason: &str) {
+        let servers = listed(place, 3);
+        assert_eq!(of(&servers, "free")["state"], "ready");
+        assert_eq!(of(&servers, "needy")["state"], "auth_required");
+        let error = of(&servers, "needy")["error"].as_str().unwrap();
+        for part in ["\"tracker\"", "the system's keyring", reason] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_keyring_is_where_secrets_are_kept() {
+        let bus = SecretServiceBus::start(KeyringMood::Open);
+        let (place, _needy, _free) = with_bus(&bus.address());
+        for value in ["tok-of-yesterday", "tok-very-secret-value"] {
+            let set = place.pipe(&["secrets", "set", "tracker"], value).expect_code(0);
+            assert!(set.stdout.contains("tracker is kept in the system's keyring"), "{}", set.stdout);
+            assert_eq!(set.stderr, "");
+        }
+        let items = bus.items();
+        assert_eq!(items.len(), 1, "the new value is in the place of the old one: {items:?}");
+        assert_eq!(items[0].1, "tok-very-secret-value");
+        assert!(!place.path().join(".local/state/massgen/secrets.json").exists(), "a copy is in a file");
+        let shown = place.run(&["secrets", "list", "--json"]).expect_code(0).json();
+        assert_eq!((&shown[0]["name"], &shown[0]["place"]), (&json!("tracker"), &json!("keyring")));
+        let called = place.run(&["mcp", "call", "needy", "env", "--config", "team.yaml"]).expect_code(0);
+        assert!(called.stdout.contains("TRACKER_TOKEN"), "{}", called.stdout);
+        assert!(!called.stdout.contains("very-secret"), "{}", called.stdout);
+        // Locked again, its servers wait for it; names can still be read.
+        bus.turn(KeyringMood::Locked);
+        assert_away(&place, "it is locked");
+        assert_eq!(place.run(&["secrets", "list", "--json"]).expect_code(0).json(), shown);
+        bus.turn(KeyringMood::Open);
+        place.run(&["secrets", "rm", "tracker"]).expect_code(0);
+        assert_eq!(bus.items(), []);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_keyring_that_does_not_answer_costs_the_server_that_needs_it_and_no_other() {
+        let bus = SecretServiceBus::start(KeyringMood::Silent);
+        let (mut place, needy, _free) = with_bus(&bus.address());
+        assert_away(&place, "does not answer within 1.5 s");
+        assert_eq!(bus.connections(), 1, "once it did not answer, it is not asked again");
+        assert!(needy.journal().entries().is_empty(), "it was started without its secret");
+
+        // What is in the file is found there all the same.
+        place.set(PASSPHRASE, "correct horse");
+        let set = place.pipe(&["secrets", "set", "tracker"], "tok-very-secret-value").expect_code(0);
+        assert!(
+            set.stderr.contains("the system's keyring is not used: it does not answer"),
+            "{}",
+            set.stderr
+        );
+        assert!(set.stdout.contains("is kept in the encrypted file"), "{}", set.stdout);
+        assert_eq!(of(&listed(&place, 0), "needy")["state"], "ready");
+        // Told to use the keyring alone, it does not go elsewhere.
+        place.set("MASSGEN_SECRETS", "keyring");
+        let alone = place.pipe(&["secrets", "set", "other"], "x").expect_code(1);
+        assert!(alone.stderr.contains("the system's keyring"), "{}", alone.stderr);
+        let kept = std::fs::read_to_string(place.path().join(".local/state/massgen/secrets.json")).unwrap();
+        assert!(!kept.contains("very-secret") && !kept.contains("other"), "{kept}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn where_there_is_no_keyring_the_file_takes_its_place_and_it_is_said() {
+        let nobody = SecretServiceBus::start(KeyringMood::Nobody);
+        for address in [nobody.address(), "unix:path=/nonexistent/bus".into(), String::new()] {
+            let (mut place, _needy, _free) = with_bus(&address);
+            let unset = place.run(&["mcp", "list", "--config", "team.yaml"]).expect_code(1);
+            let places = "the system's keyring or the encrypted file";
+            assert!(unset.stderr.contains(places), "{address}: {}", unset.stderr);
+            place.set(PASSPHRASE, "correct horse");
+            let set = place.pipe(&["secrets", "set", "tracker"], "tok-very-secret-value").expect_code(0);
+            let told = set.stderr.matches("the system's keyring is not used").count();
+            assert_eq!(told, 1, "{address}: {}", set.stderr);
+            assert!(set.stdout.contains("is kept in the encrypted file"), "{address}: {}", set.stdout);
+            assert_eq!(of(&listed(&place, 0), "needy")["state"], "ready", "{address}");
+        }
+    }
 }

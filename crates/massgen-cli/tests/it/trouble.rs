@@ -178,7 +178,7 @@ async fn a_server_that_does_not_start_speaks_through_the_run() {
     assert!(ended.stdout.contains("no-such-program-anywhere"), "{}", ended.stdout);
     let failed: Vec<_> = of_type(&place.events(), "server")
         .into_iter()
-        .filter(|event| event["state"] == "failed")
+        .filter(|event| event["state"] == "unreachable")
         .cloned()
         .collect();
     assert_eq!(failed.len(), 2, "{failed:?}");
@@ -219,7 +219,7 @@ async fn an_agent_is_told_when_tools_leave_and_when_they_are_back() {
         .map(|event| event["state"].as_str().unwrap().to_owned())
         .collect();
     assert!(
-        states.contains(&"failed".to_owned()) && states.windows(2).all(|two| two[0] != two[1]),
+        states.contains(&"unreachable".to_owned()) && states.windows(2).all(|two| two[0] != two[1]),
         "{states:?}"
     );
 }
