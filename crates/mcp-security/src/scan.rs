@@ -148,10 +148,7 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
     if cues.together(&[&[Hands, Steals], &[KeyFile]]) || cues.has(Template) {
         scan.hard("reads-keys", "tells a model to read keys or credentials");
     }
-    if (cues.orders_secrets() && cues.any(&[First, Conceal, Must, Prompt]))
-        || cues.together(&[&[Steals], &[Secrets, Context, Prompt]])
-        || cues.has(Tells)
-    {
+    if cues.orders_secrets() || cues.together(&[&[Steals], &[Secrets, Context, Prompt]]) || cues.has(Tells) {
         scan.hard("gives-secrets", "tells a model to hand out secrets or its instructions");
     }
     if cues.has(TakesSecrets) {
@@ -219,6 +216,12 @@ fn shadows(plain: &str, around: &Around, scan: &mut Scan) {
             }
         }
     }
+}
+
+/// Makes the tables that every text is looked up in, once in the life of a program; the first text would wait some
+/// milliseconds for them. It computes, and so belongs on a thread that may block.
+pub fn prepare() {
+    drop(text("any", &Around::default()));
 }
 
 /// Every text of a JSON value, keys included; bounded by [`limits::SCHEMA_NODES`].

@@ -1,6 +1,9 @@
 //! One spelling for what can be spelt in many ways.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use crate::{path, text};
 
@@ -243,9 +246,12 @@ pub(super) fn is_squashed_override(plain: &str) -> bool {
     let letters: String = plain.chars().filter_map(letter_of).collect();
     let after =
         |rest: &str, words: &[&str]| words.iter().find_map(|word| rest.strip_prefix(word)).map(str::to_owned);
-    ["ignore", "disregard", "forget", "override", "bypass"].iter().any(|verb| {
-        letters.match_indices(verb).any(|(at, verb)| {
-            let mut rest = letters[at + verb.len()..].chars().take(48).collect::<String>();
+    static VERBS: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| table(&["ignore", "disregard", "forget", "override", "bypass"]));
+    // The words are constants.
+    VERBS.as_ref().is_some_and(|verbs| {
+        verbs.find_overlapping_iter(&letters).any(|verb| {
+            let mut rest = letters[verb.end()..].chars().take(48).collect::<String>();
             while let Some(next) = after(&rest, &["all", "any", "every", "the", "of", "your", "my", "these"])
             {
                 rest = next;
@@ -291,33 +297,41 @@ pub(super) fn encoded(raw: &str) -> Vec<String> {
         }
     };
     let part = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_' | '='));
-    let runs = || raw.split(part).filter(|run| !run.is_empty());
-    for run in runs().filter(|run| (24..=65_536).contains(&run.len())).take(4 * MOST) {
-        let run = run.trim_matches('=');
-        take(hex(run).or_else(|| base64(run)));
-        take(base32(run));
+    // Most texts have nothing of the kind, and one look says so.
+    let longest = longest_run(raw);
+    if longest >= 24 {
+        for run in raw.split(part).filter(|run| (24..=65_536).contains(&run.len())).take(4 * MOST) {
+            let run = run.trim_matches('=');
+            take(hex(run).or_else(|| base64(run)));
+            take(base32(run));
+        }
     }
     // Lines of one encoded text.
-    let lines: String =
-        raw.split_ascii_whitespace().filter(|word| word.len() >= 16 && !word.contains(part)).collect();
+    let lines: String = match longest {
+        0..16 => String::new(),
+        _ => raw.split_ascii_whitespace().filter(|word| word.len() >= 16 && !word.contains(part)).collect(),
+    };
     if lines.len() >= 24 && lines.len() <= 65_536 {
         take(base64(lines.trim_matches('=')));
     }
-    for radix in [16, 10, 2] {
-        take(numbers(raw, radix));
+    // A printable character begins with a digit, however it is written.
+    if raw.bytes().filter(u8::is_ascii_digit).take(12).count() == 12 {
+        for radix in [16, 10, 2] {
+            take(numbers(raw, radix));
+        }
     }
     for lead in ["\\u", "\\x"] {
-        if raw.matches(lead).take(8).count() == 8 {
+        if raw.contains('\\') && raw.matches(lead).take(8).count() == 8 {
             take(Some(unescaped(raw, lead).into_bytes()));
         }
     }
     if raw.len() <= 16 * 1024 {
-        let lower = raw.to_ascii_lowercase();
-        if TURNED.iter().any(|word| lower.contains(word)) {
-            take(Some(lower.chars().rev().collect::<String>().into_bytes()));
+        let (turned, respelt) = respelt(raw);
+        if turned {
+            take(Some(raw.to_ascii_lowercase().chars().rev().collect::<String>().into_bytes()));
         }
-        if ROTATED.iter().any(|word| lower.contains(word)) {
-            take(Some(lower.bytes().map(rotated).collect()));
+        if respelt {
+            take(Some(raw.to_ascii_lowercase().bytes().map(rotated).collect()));
         }
     }
     found
@@ -333,6 +347,33 @@ const TURNED: &[&str] =
 /// The same with each letter half an alphabet on.
 const ROTATED: &[&str] =
     &["vafgehpgvba", "vtaber", "cerivbhf", "frperg", "cnffjbeq", "perqragvny", "flfgrz", "xrl", "gur hfre"];
+
+/// Whether words are in it that are turned round, and such that have other letters.
+fn respelt(raw: &str) -> (bool, bool) {
+    static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| table(TURNED.iter().chain(ROTATED)));
+    // The words are constants; without their table the text is read both ways.
+    let Some(words) = &*WORDS else { return (true, true) };
+    words.find_overlapping_iter(raw).fold((false, false), |(turned, rotated), found| {
+        let is_turned = found.pattern().as_usize() < TURNED.len();
+        (turned || is_turned, rotated || !is_turned)
+    })
+}
+
+fn table<'w>(words: impl IntoIterator<Item = &'w &'w str>) -> Option<AhoCorasick> {
+    let mut builder = AhoCorasick::builder();
+    builder.kind(Some(AhoCorasickKind::DFA)).ascii_case_insensitive(true).build(words).ok()
+}
+
+/// The length of the longest row of characters of which encoded texts are made.
+fn longest_run(raw: &str) -> usize {
+    let (mut longest, mut run) = (0, 0);
+    for byte in raw.bytes() {
+        let is_part = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
+        run = if is_part { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    longest
+}
 
 fn rotated(byte: u8) -> u8 {
     match byte {
