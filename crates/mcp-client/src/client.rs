@@ -1,7 +1,7 @@
 //! A client of one server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use mcp_core::{CallId, Guard, JsonObject, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec};
@@ -14,7 +14,7 @@ use crate::circuit;
 use crate::metrics;
 use crate::pipeline::{self, Pipeline, Request};
 use crate::server::{self, Shared, Task, ToolsHook};
-use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus};
+use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target};
 
 /// What remains of an end after all polite steps of the transport.
 const SLACK: Duration = Duration::from_secs(7);
@@ -64,6 +64,11 @@ impl McpClient {
         hook: ToolsHook,
     ) -> (Self, oneshot::Receiver<Result<(), ToolError>>) {
         let observer = metrics::measured(observer, &options);
+        if !matches!(config.target, Target::InMemory(_)) {
+            // While the server starts there is time for it.
+            static PREPARED: Once = Once::new();
+            PREPARED.call_once(|| drop(tokio::task::spawn_blocking(mcp_security::scan::prepare)));
+        }
         let shared = Shared::new(config, guard, observer, options, hook);
         let (first, ended) = oneshot::channel();
         let task = Task::spawn(server::run(shared.clone(), first));
