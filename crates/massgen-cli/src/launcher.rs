@@ -92,6 +92,8 @@ impl Orders {
 
 fn launch(arguments: impl Iterator<Item = OsString>) -> Result<ExitStatus, String> {
     let orders = Orders::parse(arguments)?;
+    // Away from massgen's terminal. Who leads a group already, as where somebody tries this by hand, is refused.
+    let _ = rustix::process::setsid();
     close_inherited();
     let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let signals = Signals::catch().map_err(said("signals cannot be taken over"))?;
