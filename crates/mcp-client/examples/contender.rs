@@ -42,6 +42,8 @@ fn main() -> Result<(), Failure> {
         "multi" => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
+    // As in `massgen`.
+    runtime.on_thread_park(std::thread::yield_now);
     let runtime = runtime.enable_all().build()?;
     let scenario = options.text("scenario", "seq").to_owned();
     let mut fields = Fields::new();
