@@ -145,7 +145,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     (Approve, r"\bignore \w+ \w+ and approve\b"),
     (
         HiddenTag,
-        r"<\s*/?(hidden|secret|system|sys|override|jailbreak|invisible|admin|instructions?|assistant|internal_instructions?|system_prompt|system-prompt|confidential|im_start|(assistant|agent|ai|llm|model|bot)[_-](instructions?|only|note|directive|rules?))\b[^>]{0,40}>|<\|(im_start|system|assistant|endoftext)\|>|\[/?inst\]|\[+ ?system( (override|prompt|note|message|instructions?))? ?\]+|#{2,} ?system ?#{2,}",
+        r"</\s*secret>|<\s*/?(hidden|system|sys|override|jailbreak|invisible|admin|instructions?|assistant|internal_instructions?|system_prompt|system-prompt|confidential|im_start|(assistant|agent|ai|llm|model|bot)[_-](instructions?|only|note|directive|rules?))\b[^>]{0,40}>|<\|(im_start|system|assistant|endoftext)\|>|\[/?inst\]|\[+ ?system( (override|prompt|note|message|instructions?))? ?\]+|#{2,} ?system ?#{2,}",
     ),
     (
         HiddenTag,
@@ -174,7 +174,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         Secrets,
-        r"\b(api[ _-]?keys?|private[ _-]?keys?|ssh[ _-]?keys?|passwords?|passphrases?|secrets?|credentials?|(access|auth|github|gitlab|slack|discord|bearer|oauth|personal|user's|stripe)[ _-]?tokens?|tokens|session cookies?|environment variables?|env vars?|\.env\b|credit card)\b",
+        r"\b(api[ _-]?keys?|private[ _-]?keys?|ssh[ _-]?keys?|passwords?|passphrases?|secrets?|credentials?|(access|auth|github|gitlab|slack|discord|bearer|oauth|personal|user's|users'?|stripe|their|your|api|login|refresh|identity|jwt|id)[ _-]?tokens?|session cookies?|environment variables?|env vars?|\.env\b|credit card)\b",
     ),
     (
         Template,
@@ -209,7 +209,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         Conceal,
-        r"\b(keep (this|it) (secret|hidden|quiet|confidential)|hide (this|it) from|(silently|secretly|covertly) (send|read|copy|forward|post|upload|add|include|change|call|run|execute|pass)|without the (user|human)('s)? (knowledge|knowing|noticing|consent)|(user|human|person) (must|should|may|can|will) (not|never) (ever )?(know|see|notice|find out|learn|realize|be told|be informed|hear)|(this|it|that) (must|should|may|can) not (ever )?be (told|disclosed|mentioned|revealed|shown|reported))\b",
+        r"\b(keep (this|it) (secret|hidden|quiet|confidential)|hide (this|it) from|(silently|secretly|covertly) (send|read|copy|forward|post|upload|add|include|change|call|run|execute|pass)|without the (user|human)('s)? (knowledge|knowing|noticing|consent)|(user|human|person) (must|should|may|can|will) (not|never) (ever )?(know|see|notice|find out|learn|realize|be told|be informed|hear)|(this|it|that) (must|should|may|can) not (ever )?be (told|disclosed|mentioned|revealed|(shown|reported) to))\b",
     ),
     (
         ImageTemplate,
@@ -367,17 +367,21 @@ impl<'t> Cues<'t> {
         cues.iter().any(|cue| self.has(*cue))
     }
 
-    /// Whether one sentence tells to do something with secrets, and not to leave them alone.
+    /// Whether one sentence orders to take or hand on secrets, and not to leave them alone, and presses for it: by itself,
+    /// or because the text does.
     pub(super) fn orders_secrets(&self) -> bool {
-        if !(self.has(Secrets) && self.has(Order)) {
+        if !(self.has(Secrets) && self.has(Hands)) {
             return false;
         }
-        self.has(Spares);
-        self.has(Insists);
+        for cue in [Spares, Insists, Must, Prompt] {
+            self.has(cue);
+        }
+        let presses = self.any(&[First, Conceal]);
         self.found.borrow().iter().any(|bits| {
-            bits & Order.bit() != 0
+            bits & Hands.bit() != 0
                 && bits & Secrets.bit() != 0
                 && (bits & Spares.bit() == 0 || bits & Insists.bit() != 0)
+                && (presses || bits & (Must.bit() | Prompt.bit()) != 0)
         })
     }
 
@@ -404,13 +408,32 @@ fn pieces(plain: &str) -> Vec<Cow<'_, str>> {
     }
     let mut pieces: Vec<Cow<'_, str>> = Vec::new();
     // Sentences may be torn apart by line breaks: what spans two lines is looked for in the whole paragraph.
-    for paragraph in plain.split("\n\n") {
-        let joined = paragraph.replace('\n', " ");
-        let apart = sentences(&joined).map(spell::meant);
+    let mut take = |paragraph: &mut String| {
+        let apart = sentences(paragraph).map(spell::meant);
         pieces.extend(apart.map(|sentence| Cow::Owned(sentence.into_owned())));
+        paragraph.clear();
+    };
+    let mut paragraph = String::new();
+    for line in plain.lines() {
+        if line.is_empty() || is_item(line) {
+            take(&mut paragraph);
+        }
+        if !paragraph.is_empty() {
+            paragraph.push(' ');
+        }
+        paragraph.push_str(line);
     }
+    take(&mut paragraph);
     pieces.extend(plain.lines().map(spell::meant));
     pieces
+}
+
+/// Whether a line begins an item of a list, or is a heading.
+fn is_item(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with(['-', '+', '#', '|', '\u{2022}', '\u{b7}'])
+        || line.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(['.', ')'])
+            && line.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// A point ends a sentence where a blank follows it.

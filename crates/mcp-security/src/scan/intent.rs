@@ -27,7 +27,7 @@ pub(super) struct Intent {
 }
 
 struct Sentence<'a> {
-    tokens: Vec<Token<'a>>,
+    tokens: &'a [Token<'a>],
 }
 
 impl Sentence<'_> {
@@ -74,7 +74,7 @@ impl Sentence<'_> {
             // "must be sent".
             return self.before(at, 3, DUTY | HOLDS).is_some();
         }
-        let leads = LEAD | MARK | PATH | RULES | PROMPT | STEALTH;
+        let leads = LEAD | MARK | PATH | RULES | PROMPT | STEALTH | RUN;
         token.bare && (at == 0 || self.tokens[at - 1].is(leads) || self.leads_on(at))
     }
 
@@ -102,23 +102,42 @@ impl Sentence<'_> {
     }
 }
 
+/// Words that are understood together. What a longer sentence wants stands in a part of it.
+const REACH: usize = 64;
+
 /// Reads one sentence in plain spelling.
 pub(super) fn read(sentence: &str, place: Place) -> Intent {
     let words = lexicon::words(sentence);
-    let sentence = Sentence { tokens: lexicon::tokens(&words) };
+    let tokens = lexicon::tokens(&words);
+    let mut whole = Intent::default();
+    let mut at = 0;
+    loop {
+        let end = (at + REACH).min(tokens.len());
+        let part = understand(&Sentence { tokens: &tokens[at..end] }, place);
+        whole.cues |= part.cues;
+        whole.web |= part.web;
+        whole.orders |= part.orders;
+        if end == tokens.len() {
+            return whole;
+        }
+        at += REACH / 2;
+    }
+}
+
+fn understand(sentence: &Sentence<'_>, place: Place) -> Intent {
     let mut cues = 0;
     let mut add = |cue: Cue, holds: bool| cues |= u64::from(holds) << cue as u32;
-    add(Cue::Override, overrides(&sentence));
-    add(Cue::Approve, approves(&sentence, place));
-    add(Cue::Conceal, conceals(&sentence));
-    add(Cue::Denies, denies(&sentence));
-    add(Cue::TakesTalk, takes_talk(&sentence));
-    add(Cue::TakesSecrets, takes_secrets(&sentence, place));
-    add(Cue::Diverts, diverts(&sentence));
-    add(Cue::ObeysPage, obeys_page(&sentence, place));
-    add(Cue::Plants, plants(&sentence));
-    add(Cue::Addresses, addresses(&sentence));
-    add(Cue::Prefer, prefers(&sentence));
+    add(Cue::Override, overrides(sentence));
+    add(Cue::Approve, approves(sentence, place));
+    add(Cue::Conceal, conceals(sentence));
+    add(Cue::Denies, denies(sentence));
+    add(Cue::TakesTalk, takes_talk(sentence));
+    add(Cue::TakesSecrets, takes_secrets(sentence, place));
+    add(Cue::Diverts, diverts(sentence));
+    add(Cue::ObeysPage, obeys_page(sentence, place));
+    add(Cue::Plants, plants(sentence));
+    add(Cue::Addresses, addresses(sentence));
+    add(Cue::Prefer, prefers(sentence));
     add(Cue::Line, sentence.has(EARLY));
     // What other languages say counts as what English says.
     let foreign = |senses: Senses| sentence.tokens.iter().any(|token| token.is(FOREIGN) && token.is(senses));
@@ -128,7 +147,7 @@ pub(super) fn read(sentence: &str, place: Place) -> Intent {
     add(Cue::Spares, foreign(NEVER));
     add(Cue::Prompt, sentence.has(PROMPT));
     let contents = sentence.at(RESULT).any(|at| sentence.word(at).starts_with("content"));
-    add(Cue::Hands, contents || sentence.orders(READ | MOVE | FETCH | RUN).next().is_some());
+    add(Cue::Hands, contents || sentence.orders(READ | MOVE | FETCH).next().is_some());
     let orders = sentence.has(DUTY | HOLDS | BAD)
         || sentence.orders(READ | MOVE | CHANGE | FETCH | RUN).next().is_some();
     Intent { cues, web: sentence.has(WEB), orders }
@@ -262,7 +281,10 @@ fn takes_talk(sentence: &Sentence<'_>) -> bool {
             sentence.near(at, 4, OTHER).is_some_and(|other| sentence.near(other, 2, TOOL).is_some())
         })
     };
-    let moved = || sentence.orders(MOVE | CHANGE | READ).next().is_some();
+    let moved = || {
+        sentence.orders(MOVE | CHANGE).next().is_some()
+            || (sentence.has(FIELD | WEB | MAILBOX) && sentence.orders(READ).next().is_some())
+    };
     let prompt = sentence
         .at(PROMPT)
         .any(|at| sentence.before(at, 2, YOUR).is_some() && sentence.near(at, 4, WHOLE).is_some());
