@@ -126,7 +126,6 @@ impl<W: Write + Send> Plain<W> {
                 let detail = safe(detail.unwrap_or("it failed"));
                 // Most reasons name their server themselves.
                 let whose = match state {
-                    ServerState::AuthRequired => format!("server {server} wants a login: "),
                     ServerState::Quarantined => {
                         format!("server {server} is in quarantine, its calls are refused: ")
                     }
