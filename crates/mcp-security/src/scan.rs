@@ -257,8 +257,8 @@ pub struct Heard(HashSet<String>);
 /// Judges one of many tools, as [`tool`] does; `around` is the same for all of them.
 pub fn tool_among(spec: &ToolSpec, around: &Around, heard: &mut Heard) -> Verdict<ToolSpec> {
     let mut scan = Scan::default();
-    let mut shown = spec.clone();
-    let mut changed = false;
+    // What models are shown instead.
+    let mut shown: Option<ToolSpec> = None;
     let unreadable = |error: serde_json::Error| {
         refusal(
             "schema-limit",
@@ -284,8 +284,7 @@ pub fn tool_among(spec: &ToolSpec, around: &Around, heard: &mut Heard) -> Verdic
         match schema::judge(schema) {
             Verdict::Block(refusal) => return Verdict::Block(refusal),
             Verdict::Sanitize(schema) => {
-                shown.input_schema = schema.into();
-                changed = true;
+                shown.get_or_insert_with(|| spec.clone()).input_schema = schema.into();
             }
             _ => {}
         }
@@ -309,15 +308,16 @@ pub fn tool_among(spec: &ToolSpec, around: &Around, heard: &mut Heard) -> Verdic
     if !scan.soft.is_empty() {
         return Verdict::Flag(scan.soft);
     }
-    for field in [&mut shown.title, &mut shown.description, &mut shown.annotations.title] {
-        if let Some(long) = field
-            && let Some(short) = presentable(long)
-        {
-            *field = Some(short);
-            changed = true;
+    let said = [&spec.title, &spec.description, &spec.annotations.title];
+    if said.into_iter().flatten().any(|text| presentable(text).is_some()) {
+        let shown = shown.get_or_insert_with(|| spec.clone());
+        for field in [&mut shown.title, &mut shown.description, &mut shown.annotations.title] {
+            if let Some(short) = field.as_deref().and_then(presentable) {
+                *field = Some(short);
+            }
         }
     }
-    if changed { Verdict::Sanitize(shown) } else { Verdict::Allow }
+    shown.map_or(Verdict::Allow, Verdict::Sanitize)
 }
 
 /// What most strings of a schema are.

@@ -26,71 +26,90 @@ enum Next<'t> {
 /// and it can be read. `None`: it takes the judgement. The text is JSON.
 pub(crate) fn strings(schema: &str) -> Option<Vec<&str>> {
     // Within these no other limit can be passed.
-    let small = schema.len() <= limits::SCHEMA_VALUE_BYTES
-        && schema.bytes().filter(|b| *b == b',').count() < limits::SCHEMA_ENUM;
-    // Without escapes the strings are what stands between quotation marks.
-    if !small || !schema.starts_with('{') || schema.contains('\\') {
+    if schema.len() > limits::SCHEMA_VALUE_BYTES || !schema.starts_with('{') {
         return None;
     }
     let mut strings = Vec::with_capacity(schema.len() / 16);
-    let mut parts = schema.split('"');
-    let mut depth = 0usize;
-    nest(parts.next()?, &mut depth)?;
-    while let Some(text) = parts.next() {
-        // What no string may hold.
-        if text.bytes().any(|b| b < b' ') {
-            return None;
-        }
-        strings.push(text);
-        let between = parts.next()?;
-        let mut next = None;
-        if let Some(value) = between.trim_ascii_start().strip_prefix(':') {
+    let mut between = Between::default();
+    let mut rest = schema;
+    // A string, if it is a key; what stands behind it tells.
+    let mut key: Option<(&str, usize)> = None;
+    loop {
+        let opens = between.follow(rest.as_bytes())?;
+        let (before, after) = rest.split_at_checked(opens)?;
+        let text = match after.strip_prefix('"') {
+            Some(after) => {
+                let end = end_of_string(after.as_bytes())?;
+                rest = after.get(end + 1..)?;
+                Some(after.get(..end)?)
+            }
+            None => None,
+        };
+        if let Some((key, depth)) = key
+            && let Some(value) = before.trim_ascii_start().strip_prefix(':')
+        {
             let value = value.trim_ascii_start();
-            next = Some(value.bytes().next().map_or(Next::Text, |first| Next::Value(first, value)));
-        }
-        if let Some(next) = next {
-            let following = || parts.clone().next().unwrap_or_default();
-            if !is_harmless(text, next, depth, following) {
+            let next = value.bytes().next().map_or(Next::Text, |first| Next::Value(first, value));
+            if !is_harmless(key, next, depth, text.unwrap_or_default()) {
                 return None;
             }
         }
-        nest(between, &mut depth)?;
+        let Some(text) = text else { return Some(strings) };
+        strings.push(text);
+        key = Some((text, between.depth));
     }
-    Some(strings)
 }
 
-/// Follows the brackets of what stands between strings. `None`: it is too deep, or a number is in it that may be none.
-fn nest(between: &str, depth: &mut usize) -> Option<()> {
-    if between.len() > 200 {
-        return None;
-    }
-    let mut before = 0;
-    for byte in between.bytes() {
-        match byte {
-            b'{' | b'[' => *depth += 1,
-            b'}' | b']' => *depth = depth.checked_sub(1)?,
-            b'e' | b'E' if before == b'.' || before.is_ascii_digit() => return None,
-            _ => {}
+/// Without escapes a string is what stands between quotation marks.
+fn end_of_string(text: &[u8]) -> Option<usize> {
+    let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..b' '))?;
+    (text.get(end) == Some(&b'"')).then_some(end)
+}
+
+/// What stands between strings: brackets, numbers, words.
+#[derive(Default)]
+struct Between {
+    depth: usize,
+    commas: usize,
+}
+
+impl Between {
+    /// Goes on to the next quotation mark, or to the end. `None`: it is too deep, or has too many values, or a number that
+    /// may be none.
+    fn follow(&mut self, text: &[u8]) -> Option<usize> {
+        let mut before = 0;
+        for (at, byte) in text.iter().enumerate() {
+            match byte {
+                b'"' => return Some(at),
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => self.depth = self.depth.checked_sub(1)?,
+                b',' => self.commas += 1,
+                b'e' | b'E' if before == b'.' || before.is_ascii_digit() => return None,
+                _ => {}
+            }
+            if self.depth >= limits::SCHEMA_DEPTH || self.commas >= limits::SCHEMA_ENUM || at > 200 {
+                return None;
+            }
+            before = *byte;
         }
-        before = byte;
+        Some(text.len())
     }
-    (*depth < limits::SCHEMA_DEPTH).then_some(())
 }
 
-fn is_harmless<'t>(key: &str, next: Next<'t>, depth: usize, following: impl Fn() -> &'t str) -> bool {
+fn is_harmless(key: &str, next: Next<'_>, depth: usize, following: &str) -> bool {
     let object = matches!(next, Next::Value(b'{', _));
     match key {
         "$ref" | "$dynamicRef" | "$recursiveRef" | "$id" | "x-mcp-header" | "patternProperties" => false,
         "$schema" => {
             next == Next::Text
                 && matches!(
-                    following(),
+                    following,
                     "http://json-schema.org/draft-07/schema#"
                         | "https://json-schema.org/draft/2020-12/schema"
                 )
         }
-        "type" if depth == 1 => next == Next::Text && following() == "object",
-        "pattern" => next != Next::Text || super::is_small(following()),
+        "type" if depth == 1 => next == Next::Text && following == "object",
+        "pattern" => next != Next::Text || super::is_small(following),
         "properties" | "$defs" | "definitions" => object,
         "required" => object || matches!(next, Next::Value(b'[', _)),
         key if COUNTS.contains(&key) => {
