@@ -37,7 +37,9 @@ const BACKTRACKING: usize = 100_000;
 /// The schemas of one server: each is read when its tool is first called, and compiled once, when a value does not plainly
 /// fit.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Validators(Arc<Mutex<HashMap<(ToolName, Side), Arc<Known>>>>);
+pub(crate) struct Validators(Arc<Mutex<BySchema>>);
+
+type BySchema = HashMap<(ToolName, Side), Arc<Known>>;
 
 /// Which of a tool's two schemas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
