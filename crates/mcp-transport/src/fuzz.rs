@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, ReadBuf, Sink};
 
 use crate::decoder::Decoder;
 use crate::framing::LineTransport;
-use crate::http::Events;
 use crate::http::heard::{self, Heard};
+use crate::http::{Events, Unpack};
 use crate::raw::{self, CallOutput, ListPage};
 
 /// Input that arrives in pieces of one size.
@@ -93,6 +93,22 @@ pub fn body(body: &[u8]) {
     }
 }
 
+/// Unpacks a body that arrives in pieces of `piece` bytes; `None` where it is given up.
+#[must_use]
+pub fn unpack(packed: &[u8], piece: usize) -> Option<Vec<u8>> {
+    let (mut unpack, mut found) = (Unpack::default(), Vec::new());
+    for piece in packed.chunks(piece.max(1)) {
+        unpack.push(Bytes::copy_from_slice(piece));
+        while let Some(bytes) = unpack.next().ok()? {
+            found.extend_from_slice(&bytes);
+        }
+    }
+    while let Some(bytes) = unpack.end().ok()? {
+        found.extend_from_slice(&bytes);
+    }
+    Some(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +133,6 @@ mod tests {
         assert_eq!(events(input, 1, 100), whole);
         assert!(events(&[b'x'; 200], 7, 100).1);
         body(input);
+        assert_eq!((unpack(input, 3), unpack(b"", 1)), (None, Some(Vec::new())));
     }
 }

@@ -31,6 +31,8 @@ pub(crate) use self::events::{Event, Events};
 use self::merged::Merged;
 pub(crate) use self::plain::Undialled;
 pub(crate) use self::posts::{Error, Posts, SessionId, refusal};
+#[cfg(feature = "fuzz")]
+pub(crate) use self::unpack::Unpack;
 use self::posts::{Limits, Way};
 use crate::breach::Breaches;
 use crate::oauth::AuthorizedClient;

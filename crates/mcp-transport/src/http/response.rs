@@ -1,8 +1,8 @@
 //! A response, whichever way it came, unpacked.
 
 use bytes::Bytes;
-use reqwest::{StatusCode, Version};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use reqwest::{StatusCode, Version};
 
 use super::plain::Answer;
 use super::posts::Error;

@@ -26,7 +26,7 @@ pub(super) fn accepted(server: &Url) -> &'static str {
 }
 
 /// A body on its way through.
-pub(super) struct Unpack {
+pub(crate) struct Unpack {
     decoder: MultiGzDecoder<Sink>,
     /// What has arrived and is still packed.
     packed: Bytes,
@@ -43,7 +43,7 @@ impl Default for Unpack {
 
 impl Unpack {
     /// Takes a piece in. What came before must have been taken out.
-    pub(super) fn push(&mut self, piece: Bytes) {
+    pub(crate) fn push(&mut self, piece: Bytes) {
         self.packed = piece;
     }
 
@@ -52,7 +52,7 @@ impl Unpack {
     /// # Errors
     ///
     /// For what is not gzip, or swells.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Error> {
         while !self.packed.is_empty() {
             let piece = self.packed.split_to(self.packed.len().min(PIECE));
             self.taken += piece.len() as u64;
@@ -71,7 +71,7 @@ impl Unpack {
     /// # Errors
     ///
     /// For a body that was cut off.
-    pub(super) fn end(&mut self) -> Result<Option<Bytes>, Error> {
+    pub(crate) fn end(&mut self) -> Result<Option<Bytes>, Error> {
         // A body of nothing is packed as nothing.
         if self.taken > 0 && !self.ended {
             self.ended = true;
