@@ -410,6 +410,10 @@ pub(crate) struct AuditVerify {
     #[arg(long)]
     pub(crate) unfinished: bool,
 
+    /// Only a log that is keyed by this installation will do
+    #[arg(long)]
+    pub(crate) keyed: bool,
+
     /// One JSON document
     #[arg(long)]
     pub(crate) json: bool,

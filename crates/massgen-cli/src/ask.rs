@@ -28,25 +28,31 @@ pub(crate) fn defaults(changes: Option<Changes>) -> Defaults {
 /// The terminal, as far as it can be asked.
 pub(crate) struct Terminal {
     console: Arc<Console>,
-    /// Where "always" is written down.
-    lock: PathBuf,
+    /// Where "always" is written down; `None`: there is no place for it.
+    lock: Option<PathBuf>,
 }
 
 impl Terminal {
-    pub(crate) fn new(console: Arc<Console>, lock: PathBuf) -> Arc<Self> {
+    pub(crate) fn new(console: Arc<Console>, lock: Option<PathBuf>) -> Arc<Self> {
         Arc::new(Self { console, lock })
     }
 
     async fn question(&self, question: Question) -> Answer {
         let mut talk = self.console.talk().await;
         talk.say(&describe(&question));
+        // What was read is of this run: nobody can speak for all to come.
+        let lock = self.lock.as_ref().filter(|_| question.concern.is_none());
+        let lasting = lock.is_some();
+        let always = if lasting { "  [a] always" } else { "" };
         let choice = loop {
-            let Some(line) = talk.line("allow? [y] once  [r] for this run  [a] always  [n] no: ").await
+            let Some(line) = talk.line(&format!("allow? [y] once  [r] for this run{always}  [n] no: ")).await
             else {
                 break Choice::No;
             };
-            if let Some(choice) = parse(&line) {
-                break choice;
+            match parse(&line) {
+                Some(Choice::Always) if !lasting => {}
+                Some(choice) => break choice,
+                None => {}
             }
         };
         match choice {
@@ -58,12 +64,14 @@ impl Terminal {
                     tool: question.spec.name.to_string(),
                     sha256: fingerprint(&question.spec),
                 };
-                let path = self.lock.display();
-                let told = match lock_file::add_grant(&self.lock, grant) {
-                    Ok(()) => format!("written to {path}"),
-                    Err(error) => format!("allowed for this run only: {path}: {error}"),
-                };
-                talk.say(&safe(&told));
+                if let Some(lock) = lock {
+                    let path = lock.display();
+                    let told = match lock_file::add_grant(lock, grant) {
+                        Ok(()) => format!("written to {path}"),
+                        Err(error) => format!("allowed for this run only: {path}: {error}"),
+                    };
+                    talk.say(&safe(&told));
+                }
                 Answer::ThisRun
             }
             Choice::No => Answer::No,
@@ -97,9 +105,6 @@ enum Choice {
 fn describe(question: &Question) -> String {
     let caller = question.caller.as_ref().map_or("someone", |agent| agent.as_str());
     let why = match (&question.verdict.pattern, question.verdict.nature) {
-        _ if question.concern.is_some() => {
-            question.concern.clone().unwrap_or_default().escape_debug().to_string()
-        }
         (Some(pattern), _) => format!("the rule {pattern:?} says to ask"),
         (None, Nature::Destroys) => "it says that it may delete or overwrite".to_owned(),
         (None, _) => "it may change the world".to_owned(),

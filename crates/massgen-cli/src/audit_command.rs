@@ -6,11 +6,13 @@ mod ocsf;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use massgen::security::audit::{Verified, verify};
+use massgen::security::audit::{Key, Maker, Verified, verify_with};
 use serde_json::{Value, json};
 
 use crate::args::{AuditCommand, AuditQuery, AuditVerify};
+use crate::audit_key;
 use crate::audit_log::FILE;
+use crate::environment;
 use crate::failure::{Failure, Kind};
 use crate::output;
 use crate::style::safe;
@@ -39,12 +41,22 @@ struct Chain {
     complete: bool,
 }
 
+/// The key of this installation, where there is one that can be read.
+fn key() -> Option<Key> {
+    let path = audit_key::path(&environment::read())?;
+    audit_key::read(&path).unwrap_or_else(|error| {
+        output::note(safe(&format!("warning: the key {} cannot be read: {error}", path.display())));
+        None
+    })
+}
+
 /// Checks the files of one log, in order.
 fn chain(logs: &[PathBuf]) -> Result<Chain, Failure> {
+    let key = key();
     let mut files: Vec<(PathBuf, Verified)> = Vec::new();
     for log in logs {
         let (path, reader) = open(log)?;
-        let verified = verify(reader)
+        let verified = verify_with(reader, key.as_ref())
             .map_err(|error| Failure::new(Kind::Altered, format!("{}: {error}", path.display())))?;
         if let Some((before, last)) = files.last()
             && verified.continues.as_ref() != Some(&last.last)
@@ -76,7 +88,7 @@ fn check(args: &AuditVerify) -> Result<(), Failure> {
             .map(|(path, file)| {
                 json!({
                     "file": path, "lines": file.lines, "complete": file.complete, "torn": file.torn,
-                    "continues": file.continues, "last": file.last,
+                    "continues": file.continues, "last": file.last, "key": maker(&file.maker),
                 })
             })
             .collect();
@@ -85,7 +97,14 @@ fn check(args: &AuditVerify) -> Result<(), Failure> {
         }));
     } else {
         for (path, file) in &chain.files {
-            output::line(format!("{}: {} lines, the chain holds", path.display(), file.lines));
+            let made = match &file.maker {
+                Maker::Known => "keyed by this installation".to_owned(),
+                Maker::Unknown(id) => {
+                    format!("keyed by another installation (key {id}), which alone can check that")
+                }
+                Maker::Anybody => "not keyed: whoever could write the file could make it".to_owned(),
+            };
+            output::line(safe(&format!("{}: {} lines, the chain holds; {made}", path.display(), file.lines)));
             if file.torn > 0 {
                 output::line(format!(
                     "the last {} bytes are a line that was not written to its end, as in a crash; they count for nothing",
@@ -95,10 +114,24 @@ fn check(args: &AuditVerify) -> Result<(), Failure> {
         }
         output::line(format!("last hash {}", last.unwrap_or_default()));
     }
+    if let Some((path, _)) = chain.files.iter().find(|(_, file)| args.keyed && file.maker != Maker::Known) {
+        let message = format!("{} is not keyed by this installation", path.display());
+        return Err(Failure::new(Kind::Altered, message)
+            .with_hint("one from before logs were keyed, or from another computer, passes without --keyed"));
+    }
     if chain.complete || args.unfinished {
         return Ok(());
     }
     Err(unfinished(&chain))
+}
+
+/// Whose key made it, for programs.
+fn maker(maker: &Maker) -> &'static str {
+    match maker {
+        Maker::Known => "own",
+        Maker::Unknown(_) => "foreign",
+        Maker::Anybody => "none",
+    }
 }
 
 fn unfinished(chain: &Chain) -> Failure {

@@ -2,7 +2,8 @@
 //! shows what was altered.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -14,6 +15,7 @@ use massgen::core::ServerName;
 use massgen::security::Redactor;
 use serde_json::{Value, json};
 
+use crate::audit_key;
 use crate::log_directory::LogDirectory;
 use crate::telemetry::names;
 
@@ -26,8 +28,27 @@ const WAITING: usize = 10_000;
 /// Writes the records of the current run, on a thread of its own.
 pub(crate) struct AuditLog {
     redactor: Redactor,
-    metrics: Arc<dyn metrics::Observer>,
+    figures: Arc<Figures>,
+    /// Where the key of its chain is.
+    key: Option<PathBuf>,
     place: Mutex<Place>,
+}
+
+/// What is measured of the log.
+struct Figures {
+    metrics: Arc<dyn metrics::Observer>,
+    /// Records on their way to the writer.
+    handed: AtomicUsize,
+}
+
+impl Figures {
+    fn lag(&self, records: usize) {
+        self.metrics.gauge(names::AUDIT_LAG, &[], records as f64);
+    }
+
+    fn dropped(&self, records: u64) {
+        self.metrics.count(names::AUDIT_DROPPED, &[], records);
+    }
 }
 
 /// Where records go.
@@ -46,9 +67,15 @@ struct Writer {
 }
 
 impl AuditLog {
-    /// A log without a place to write to yet. No registered secret gets into it; `metrics` hears of each record.
-    pub(crate) fn new(redactor: Redactor, metrics: Arc<dyn metrics::Observer>) -> Arc<Self> {
-        Arc::new(Self { redactor, metrics, place: Mutex::new(Place::Ahead(VecDeque::new())) })
+    /// A log without a place to write to yet. No registered secret gets into it; `metrics` hears of each record; `key` is the
+    /// file of the key that makes its chain.
+    pub(crate) fn new(
+        redactor: Redactor,
+        metrics: Arc<dyn metrics::Observer>,
+        key: Option<PathBuf>,
+    ) -> Arc<Self> {
+        let figures = Arc::new(Figures { metrics, handed: AtomicUsize::new(0) });
+        Arc::new(Self { redactor, figures, key, place: Mutex::new(Place::Ahead(VecDeque::new())) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Place> {
@@ -68,10 +95,12 @@ impl AuditLog {
         if let Place::Ahead(waiting) = &mut *place {
             for record in waiting.drain(..) {
                 // The other end is still here.
+                self.figures.handed.fetch_add(1, Ordering::Relaxed);
                 let _ = records.send(record);
             }
         }
-        let thread = std::thread::spawn(move || write(path, &inbox, &gate));
+        let (key, figures) = (self.key.clone(), self.figures.clone());
+        let thread = std::thread::spawn(move || write(path, key.as_deref(), &inbox, &gate, &figures));
         *place = Place::File(Writer { records, thread });
     }
 
@@ -86,28 +115,55 @@ impl AuditLog {
     }
 
     fn record(&self, mut record: Value) {
-        self.redactor.redact_json(&mut record);
-        self.metrics.count(names::AUDIT_RECORDS, &[], 1);
+        let Figures { metrics, handed } = &*self.figures;
+        if self.redactor.redact_json(&mut record) {
+            metrics.count(names::SECRET_REDACTIONS, &[("sink", "audit")], 1);
+        }
+        metrics.count(names::AUDIT_RECORDS, &[], 1);
         match &mut *self.lock() {
             Place::Ahead(waiting) => {
                 if waiting.len() == WAITING {
                     waiting.pop_front();
+                    self.figures.dropped(1);
                 }
                 waiting.push_back(record);
             }
             // A writer that is gone has said why.
-            Place::File(writer) => drop(writer.records.send(record)),
+            Place::File(writer) => {
+                handed.fetch_add(1, Ordering::Relaxed);
+                drop(writer.records.send(record));
+            }
             Place::Nowhere => {}
         }
     }
 }
 
 /// Writes a whole chain, each record as it comes. While it cannot be written, nothing may change the world.
-fn write(path: PathBuf, records: &mpsc::Receiver<Value>, gate: &Gate) {
-    let mut log = AuditFile::new(path);
+fn write(path: PathBuf, key: Option<&Path>, records: &mpsc::Receiver<Value>, gate: &Gate, figures: &Figures) {
+    let key = key.and_then(|key| match audit_key::read_or_make(key) {
+        Ok(made) => Some(made),
+        Err(error) => {
+            tracing::warn!(key = %key.display(), %error, "the audit log is not keyed: whoever can write it can make another");
+            None
+        }
+    });
+    let mut log = AuditFile::new(path).keyed(key);
     let mut suspended = false;
+    let (mut lag, mut dropped) = (0, 0);
+    figures.lag(lag);
+    figures.dropped(0);
     for record in records {
-        match log.append(record) {
+        let appended = log.append(record);
+        let waiting = figures.handed.fetch_sub(1, Ordering::Relaxed) - 1 + log.waiting();
+        // Mostly it is nothing, and not told again with each record.
+        if std::mem::replace(&mut lag, waiting) != waiting {
+            figures.lag(waiting);
+        }
+        let all = log.dropped();
+        if all > dropped {
+            figures.dropped(all - std::mem::replace(&mut dropped, all));
+        }
+        match appended {
             Ok(()) if suspended => {
                 tracing::info!("the audit log can be written again");
                 gate.suspend_changes(None);
@@ -202,15 +258,8 @@ impl Observer for AuditLog {
     }
 
     fn server_changed(&self, server: &ServerName, state: &ServerState) {
-        let (state, detail) = match state {
-            ServerState::Starting => ("starting", None),
-            ServerState::Ready { .. } => ("ready", None),
-            ServerState::Resting { .. } => ("resting", None),
-            ServerState::Failed { reason, .. } => ("failed", Some(reason)),
-            _ => ("stopped", None),
-        };
         self.record(
-            json!({"at": now(), "event": "server", "server": server, "state": state, "detail": detail}),
+            json!({"at": now(), "event": "server", "server": server, "state": state.name(), "detail": state.reason()}),
         );
     }
 }
@@ -219,27 +268,34 @@ impl Observer for AuditLog {
 mod tests {
     use std::fs::File;
     use std::io::BufReader;
-    use std::path::Path;
 
     use massgen::security::audit::{Verified, verify};
 
     use super::*;
+    use crate::telemetry::registry::{Registry, Value::Number};
 
     fn verified(path: &Path) -> Verified {
         verify(BufReader::new(File::open(path).unwrap())).unwrap()
     }
 
-    fn records() -> mpsc::Receiver<Value> {
+    /// So many records on their way to the writer.
+    fn records(count: usize) -> mpsc::Receiver<Value> {
         let (sender, inbox) = mpsc::channel();
-        sender.send(json!({"event": "tool_call"})).unwrap();
+        for _ in 0..count {
+            sender.send(json!({"event": "tool_call"})).unwrap();
+        }
         inbox
+    }
+
+    fn figures(metrics: Arc<dyn metrics::Observer>, handed: usize) -> Figures {
+        Figures { metrics, handed: AtomicUsize::new(handed) }
     }
 
     #[test]
     fn records_become_a_chain() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        write(path.clone(), &records(), &Gate::default());
+        write(path.clone(), None, &records(1), &Gate::default(), &figures(Arc::new(()), 1));
         let verified = verified(&path);
         assert_eq!((verified.lines, verified.complete), (3, true));
     }
@@ -248,15 +304,36 @@ mod tests {
     #[test]
     fn a_full_disk_is_told() {
         let gate = Gate::default();
-        write("/dev/full".into(), &records(), &gate);
+        let registry = Arc::new(Registry::default());
+        write("/dev/full".into(), None, &records(1_003), &gate, &figures(registry.clone(), 1_003));
         assert!(gate.suspended().is_some_and(|reason| reason.contains("audit log")));
+        let metrics = registry.metrics();
+        let value = |name: &str| metrics[name].series[0].value.clone();
+        assert_eq!(value(names::AUDIT_DROPPED), Number { value: 3.0 });
+        assert_eq!(value(names::AUDIT_LAG), Number { value: 1_000.0 });
+    }
+
+    #[test]
+    fn a_secret_that_is_kept_out_is_counted() {
+        let (redactor, registry) = (Redactor::default(), Arc::new(Registry::default()));
+        redactor.register("hunter2-hunter2");
+        let audit = AuditLog::new(redactor, registry.clone(), None);
+        let server = ServerName::new("s").unwrap();
+        let reason = "it said hunter2-hunter2".to_owned();
+        audit.integrity_changed(&server, &Integrity::Quarantined { reason });
+        audit.integrity_changed(&server, &Integrity::Clean);
+        let metrics = registry.metrics();
+        let counted = &metrics[names::SECRET_REDACTIONS].series;
+        assert_eq!((counted.len(), &counted[0].value), (1, &Number { value: 1.0 }));
+        assert_eq!(counted[0].labels["sink"], "audit");
+        assert_eq!(metrics[names::AUDIT_RECORDS].series[0].value, Number { value: 2.0 });
     }
 
     #[test]
     fn what_happens_before_a_run_has_a_folder_is_kept_for_it() {
         let folder = tempfile::tempdir().unwrap();
         let log = LogDirectory::create(folder.path(), "now").unwrap();
-        let audit = AuditLog::new(Redactor::default(), Arc::new(()));
+        let audit = AuditLog::new(Redactor::default(), Arc::new(()), None);
         let server = ServerName::new("s").unwrap();
         audit.server_changed(&server, &ServerState::Starting);
         audit.begin(Some(&log), &Gate::default());

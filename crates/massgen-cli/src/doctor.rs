@@ -1,12 +1,13 @@
 //! `massgen mcp doctor`: everything that servers trip over, step by step, with the remedy.
 
-use massgen::client::{ServerState, Subject};
+use massgen::client::Subject;
 use massgen::config::{Config, McpServerConfig, McpTransport};
 use massgen::core::ServerName;
-use massgen::security::{Redactor, Trust};
+use massgen::security::Redactor;
 use massgen::{Context, Owner, ServerReport, Servers, Surveyed};
 use serde::Serialize;
 
+use crate::consent::Given;
 use crate::args::{DoctorArgs, OutputArgs};
 use crate::failure::{Failure, Kind};
 use crate::lock_file;
@@ -66,11 +67,15 @@ impl Check {
 pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let session = Session::start(OutputArgs::default(), environment::read());
     let config = mcp_command::load(&args.servers, &session)?;
+    let only = args.server.as_deref();
+    let session = mcp_command::settled(session, &args.servers, &config, Given::Asked, only).await?;
     let observed = Observed::new();
     let context = Context {
         environment: session.environment.clone(),
         oauth: mcp_auth::kept(&session, None),
         launcher: launcher(),
+        trust: session.consent.trust,
+        launches: session.consent.launches.clone(),
         observer: Some(observed.clone()),
         ..Context::default()
     };
@@ -85,7 +90,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     servers.close().await;
 
     let seen = observed.take();
-    let surveyed = massgen::survey(&config, Trust::User);
+    let surveyed = massgen::survey(&config, session.consent.trust);
     let mut examinations: Vec<Examination> = reports
         .iter()
         .map(|report| Examination {
@@ -155,15 +160,11 @@ fn checks(report: &ServerReport, config: &Config, surveyed: &[Surveyed], seen: &
         return checks;
     }
     match &report.status.state {
-        ServerState::Failed { reason, hint, .. } => {
-            checks.push(
-                Check::new("start", Status::Failed, reason.clone())
-                    .with_remedy(hint.clone().unwrap_or_default()),
-            );
-            return checks;
-        }
         state if !state.is_usable() => {
-            checks.push(Check::new("start", Status::Failed, state.to_string()));
+            checks.push(
+                Check::new("start", Status::Failed, state.to_string())
+                    .with_remedy(state.hint().unwrap_or_default()),
+            );
             return checks;
         }
         _ => checks.push(Check::new("start", Status::Ok, started(report, seen))),

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use massgen::config::Config;
-use massgen::security::lock::{Change, Grant, Lock, ServerPins, Standing};
+use massgen::security::lock::{Change, Grant, LaunchPin, Lock, ServerPins, Standing};
 
 use crate::failure::{Failure, Kind};
 use crate::output;
@@ -34,6 +34,9 @@ pub(crate) fn read(path: &Path) -> Result<Option<Lock>, Failure> {
 
 /// Replaces the lock as a whole: a reader sees the old one or the new one.
 fn write(path: &Path, lock: &Lock) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
     let draft = path.with_extension(format!("lock.{}", std::process::id()));
     let mut file = std::fs::File::create(&draft)?;
     file.write_all(lock.to_text().as_bytes())?;
@@ -43,11 +46,36 @@ fn write(path: &Path, lock: &Lock) -> io::Result<()> {
     })
 }
 
+/// Changes a lock, which is made where there is none.
+pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Lock)) -> io::Result<()> {
+    let mut lock = read(path).map_err(|failure| io::Error::other(failure.message))?.unwrap_or_default();
+    change(&mut lock);
+    write(path, &lock)
+}
+
 /// Remembers that a tool may be called without asking.
 pub(crate) fn add_grant(path: &Path, grant: Grant) -> io::Result<()> {
-    let mut lock = read(path).map_err(|failure| io::Error::other(failure.message))?.unwrap_or_default();
-    lock.grants.insert(grant);
-    write(path, &lock)
+    change(path, |lock| drop(lock.grants.replace(grant)))
+}
+
+/// Says what of how servers are reached is not as it was accepted; true: something is.
+pub(crate) fn tell_launches(path: &Path, now: &BTreeMap<String, LaunchPin>) -> Result<bool, Failure> {
+    let lock = read(path)?.unwrap_or_default();
+    let now = now.iter().map(|(key, pin)| {
+        (key.clone(), ServerPins { launch: Some(pin.shared()), ..ServerPins::default() })
+    });
+    let is_launch = |difference: &Difference| matches!(difference, Difference::Launch { .. });
+    let found: Vec<_> = differences(&lock, &now.collect()).into_iter().filter(is_launch).collect();
+    for difference in &found {
+        output::line(safe(&format!("{}: {difference}", difference.subject().0)));
+    }
+    Ok(!found.is_empty())
+}
+
+/// The servers do not fit the lock.
+pub(crate) fn unfit(path: &Path) -> Failure {
+    Failure::new(Kind::Config, format!("{} does not fit the servers", path.display()))
+        .with_hint("read the differences; to accept them: massgen mcp lock --accept")
 }
 
 /// What `massgen mcp lock` does with the servers as they are now. `accept`: changes are taken over.
@@ -72,8 +100,7 @@ pub(crate) fn update(path: &Path, now: BTreeMap<String, ServerPins>, accept: boo
         return Ok(());
     }
     if !accept {
-        return Err(Failure::new(Kind::Config, format!("{} does not fit the servers", path.display()))
-            .with_hint("read the differences; to accept them: massgen mcp lock --accept"));
+        return Err(unfit(path));
     }
     lock.servers.extend(now);
     write(path, &lock).map_err(failed)?;
@@ -84,6 +111,7 @@ pub(crate) fn update(path: &Path, now: BTreeMap<String, ServerPins>, accept: boo
 /// One thing that is not as it was accepted. `Display` gives what differs, without the server.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Difference {
+    Launch { server: String, change: Change },
     Instructions { server: String, change: Change },
     Changed { server: String, tool: String, change: Change },
     New { server: String, tool: String },
@@ -94,7 +122,7 @@ impl Difference {
     /// The server by its name in the lock, and the tool where it is about one.
     pub(crate) fn subject(&self) -> (&str, Option<&str>) {
         match self {
-            Self::Instructions { server, .. } => (server, None),
+            Self::Launch { server, .. } | Self::Instructions { server, .. } => (server, None),
             Self::Changed { server, tool, .. } | Self::New { server, tool } | Self::Gone { server, tool } => {
                 (server, Some(tool))
             }
@@ -105,6 +133,9 @@ impl Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Launch { change, .. } => {
+                write!(f, "changed in how it is reached\n{}", indented(&change.to_string()))
+            }
             Self::Instructions { change, .. } => {
                 write!(f, "changed instructions\n{}", indented(&change.to_string()))
             }
@@ -123,7 +154,13 @@ pub(crate) fn differences(lock: &Lock, now: &BTreeMap<String, ServerPins>) -> Ve
     for (server, pins) in now {
         let known = lock.servers.get(server).cloned().unwrap_or_default();
         let server = || server.clone();
-        if known != ServerPins::default()
+        if let Some(now) = &pins.launch
+            && lock.servers.contains_key(&server())
+            && let Some(change) = known.launch.clone().unwrap_or_default().judge(now)
+        {
+            found.push(Difference::Launch { server: server(), change });
+        }
+        if known.knows_it()
             && let Some(change) = known.judge_instructions(pins.instructions.as_deref())
         {
             found.push(Difference::Instructions { server: server(), change });

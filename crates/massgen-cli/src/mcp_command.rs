@@ -1,16 +1,20 @@
 //! `massgen mcp …`: look at the servers of a configuration, and call their tools.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use massgen::core::{CallId, JsonObject, ToolCall, ToolError, ToolOutput};
+use massgen::security::Trust;
+use massgen::security::lock::LaunchPin;
 use massgen::transport::PeerInfo;
 use massgen::transport::oauth::OAuthOptions;
 use massgen::{Context, Owner, ServerReport, Servers};
 use serde_json::{Value, json};
 
 use crate::args::{McpCommand, OutputArgs, ServersArgs};
+use crate::consent::{self, Given};
 use crate::console::{Console, Pause};
 use crate::failure::{Failure, Kind};
 use crate::login_store::Logins;
@@ -52,6 +56,7 @@ pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
 pub(crate) async fn start(args: &ServersArgs, only: Option<&str>) -> Result<Servers, Failure> {
     let session = Session::start(OutputArgs::default(), environment::read());
     let config = load(args, &session)?;
+    let session = settled(session, args, &config, Given::Asked, only).await?;
     Logins::prepare(&session.secrets, &config);
     let console = Console::new(Pause::default());
     let oauth = mcp_auth::kept(&session, (!args.json).then(|| console.clone()));
@@ -71,6 +76,7 @@ pub(crate) async fn start_for(
     for entry in config.mcp_servers.iter_mut().chain(own) {
         entry.startup_timeout = Some(patience);
     }
+    let session = settled(session, args, &config, Given::Asked, Some(server)).await?;
     let person = AtTerminal::new(Console::new(Pause::default()), !args.json);
     begin(&session, &config, Some(server), Some(oauth), person).await
 }
@@ -83,6 +89,19 @@ pub(crate) fn load(args: &ServersArgs, session: &Session) -> Result<massgen::con
     run::load(&path, session)
 }
 
+/// The session, with what was accepted of the configuration's servers.
+pub(crate) async fn settled(
+    session: Session,
+    args: &ServersArgs,
+    config: &massgen::config::Config,
+    given: Given,
+    only: Option<&str>,
+) -> Result<Session, Failure> {
+    let trust = consent::trust(config, args.config.as_deref());
+    let consent = consent::settle(&session, config, trust, given, only).await?;
+    Ok(session.with_consent(consent))
+}
+
 async fn begin(
     session: &Session,
     config: &massgen::config::Config,
@@ -91,6 +110,12 @@ async fn begin(
     person: Arc<AtTerminal>,
 ) -> Result<Servers, Failure> {
     let context = Context {
+        trust: session.consent.trust,
+        // The user's own are asked afresh: these commands are there to look at what changed.
+        launches: match session.consent.trust {
+            Trust::Project => session.consent.launches.clone(),
+            Trust::User => BTreeMap::new(),
+        },
         person: Some(person),
         environment: session.environment.clone(),
         oauth,
@@ -122,22 +147,33 @@ fn config_servers(config: &massgen::config::Config) -> Vec<String> {
     config.mcp_servers.iter().chain(own).map(|server| server.name.to_string()).collect()
 }
 
-/// Writes down, or compares, what every tool is. Servers are asked afresh: nothing is held back here.
+/// Writes down, or compares, how every server is reached and what its tools are. Servers are asked afresh: no tool is held
+/// back here. One that would be started otherwise than it was accepted is not started for that.
 async fn lock(args: &ServersArgs, accept: bool) -> Result<(), Failure> {
     let session = Session::start(OutputArgs::default(), environment::read());
-    let config = run::load(&config_path(args), &session)?;
-    let servers = start(args, None).await?;
+    let config = load(args, &session)?;
+    let path = lock_file::path(&config);
+    let launches = consent::launches(&session, &config).await?;
+    if lock_file::tell_launches(&path, &launches)? && !accept {
+        return Err(lock_file::unfit(&path));
+    }
+    let given = if accept { Given::ByCommand } else { Given::Asked };
+    let session = settled(session, args, &config, given, None).await?;
+    Logins::prepare(&session.secrets, &config);
+    let console = Console::new(Pause::default());
+    let oauth = mcp_auth::kept(&session, (!args.json).then(|| console.clone()));
+    let servers = begin(&session, &config, None, oauth, AtTerminal::new(console, !args.json)).await?;
     let failed = servers.reports().into_iter().find_map(|report| Some((report.name, report.error?)));
-    let pins = servers.pins();
+    let mut pins = servers.pins();
     servers.close().await;
     if let Some((name, error)) = failed {
         return Err(Failure::new(Kind::NoAnswer, format!("nothing was written: {name}: {error}")));
     }
-    lock_file::update(&lock_file::path(&config), pins, accept)
-}
-
-fn config_path(args: &ServersArgs) -> PathBuf {
-    args.config.clone().unwrap_or_else(|| PathBuf::from("massgen.yaml"))
+    for (key, pins) in &mut pins {
+        pins.launch = launches.get(key).map(LaunchPin::shared);
+    }
+    lock_file::update(&path, pins, accept)?;
+    consent::keep(&session.consent, launches)
 }
 
 async fn list(args: &ServersArgs) -> Result<(), Failure> {
@@ -163,8 +199,9 @@ async fn list(args: &ServersArgs) -> Result<(), Failure> {
         });
         table(["SERVER", "OF", "STATE", "TRANSPORT", "PROTOCOL", "TOOLS", "SAYS IT IS"], rows.collect());
         for report in &reports {
-            if let Some(error) = &report.error {
-                output::line(format!("\n{}: {}", report.name, safe(error)));
+            // One that is merely degraded can be used, and why it is belongs here too.
+            if let Some(why) = report.error.as_deref().or(report.status.state.reason()) {
+                output::line(format!("\n{}: {}", report.name, safe(why)));
             }
         }
     }
@@ -198,10 +235,11 @@ fn as_json(report: &ServerReport) -> Value {
         "name": peer.and_then(|peer| peer.name.as_deref()),
         "version": peer.and_then(|peer| peer.version.as_deref()),
         "instructions": peer.and_then(|peer| peer.instructions.as_deref()),
-        "condition": report.status.condition().name(),
         "sandbox": report.status.sandbox,
         "pid": peer.and_then(|peer| peer.pid),
         "restarts": report.status.restarts,
+        "circuit": report.status.circuit.name(),
+        "peak_processes": report.status.peak_processes,
     })
 }
 

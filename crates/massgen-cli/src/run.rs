@@ -9,13 +9,14 @@ use massgen::client::NewTools;
 use massgen::config::quick::{self, QuickSetup};
 use massgen::config::{self, BackendKind, Config};
 use massgen::orchestrator::{Exchange, RunOutcome, Task};
-use massgen::security::Redactor;
+use massgen::security::{Redactor, Trust};
 use massgen::{AcceptedLock, Context, Team};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{OutputFormat, RunArgs};
 use crate::ask::{self, Terminal};
 use crate::audit_log::AuditLog;
+use crate::consent::{self, Given};
 use crate::console::{Console, Pause, Paused};
 use crate::failure::{Failure, Kind};
 use crate::log_directory::LogDirectory;
@@ -25,7 +26,7 @@ use crate::recorder::{Outlets, Recorder};
 use crate::run_record::RunRecord;
 use crate::session::{ServerLogs, Session, launcher};
 use crate::summary::Summary;
-use crate::{environment, interactive, lock_file, output, players, signals, telemetry};
+use crate::{audit_key, environment, interactive, lock_file, output, players, signals, telemetry};
 
 /// The most that is read as a question from standard input, in bytes.
 const QUESTION_LIMIT: u64 = 16 * 1024 * 1024;
@@ -34,6 +35,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
     let session = Session::start(args.output.clone(), environment::read()).guarded(args.guard);
     let mut config = configuration(&args, &session).await?;
     apply_flags(&mut config, &args);
+    let trust = consent::trust(&config, args.config.as_deref());
+    let consent = consent::settle(&session, &config, trust, Given::Asked, None).await?;
+    let session = session.with_consent(consent);
     let question = question(args.question.as_deref())?;
     match question {
         Some(question) => {
@@ -88,25 +92,31 @@ impl<'a> Desk<'a> {
         config: Config,
         scripts: BTreeMap<PathBuf, String>,
     ) -> Result<Self, Failure> {
-        let server_logs = ServerLogs::new();
         let ledger = Ledger::new();
         let redactor = Redactor::default();
         for secret in config.secrets() {
             redactor.register(secret.expose());
         }
         let logging = config.ui.logging_enabled;
-        let audit = AuditLog::new(redactor.clone(), session.telemetry.observer());
+        let server_logs = ServerLogs::new(redactor.clone(), session.telemetry.observer());
+        let audit = AuditLog::new(
+            redactor.clone(),
+            session.telemetry.observer(),
+            audit_key::path(&session.environment),
+        );
         let lock_path = lock_file::path(&config);
-        let lock = accepted(&lock_path, session.guard.locked)?;
+        let (lock, grants) = accepted(&lock_path, session)?;
         let pause = Pause::default();
         let console = Console::new(pause.clone());
         let for_people = session.output.output == OutputFormat::Text;
         Logins::prepare(&session.secrets, &config);
         let context = Context {
             permission_defaults: ask::defaults(session.guard.changes),
-            ask: Some(Terminal::new(console.clone(), lock_path)),
+            ask: Some(Terminal::new(console.clone(), grants)),
             person: Some(AtTerminal::new(console.clone(), for_people)),
             lock,
+            trust: session.consent.trust,
+            launches: session.consent.launches.clone(),
             environment: session.environment.clone(),
             stderr: Some(server_logs.clone()),
             observer: Some(audit.clone()),
@@ -114,6 +124,7 @@ impl<'a> Desk<'a> {
             metrics: Some(session.telemetry.observer()),
             ledger: Some(ledger.clone()),
             trace: session.telemetry.traces(),
+            content_in_spans: session.telemetry.content(),
             oauth: crate::mcp_auth::kept(session, for_people.then_some(console)),
             launcher: launcher(),
         };
@@ -196,22 +207,26 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// The lock beside the configuration, if there is one.
-fn accepted(path: &Path, locked: bool) -> Result<Option<AcceptedLock>, Failure> {
+/// The lock beside the configuration, if there is one, and where further grants are written. Grants in a lock that came
+/// with a project are nobody's word; those that were given to it are kept elsewhere.
+fn accepted(path: &Path, session: &Session) -> Result<(Option<AcceptedLock>, Option<PathBuf>), Failure> {
+    let locked = session.guard.locked;
     let new_tools = if locked { NewTools::Hold } else { NewTools::Offer };
-    match lock_file::read(path)? {
-        // A lock that knows no server was made for its grants alone.
-        Some(lock) if locked || !lock.servers.is_empty() || !lock.grants.is_empty() => {
-            let pinned = locked || !lock.servers.is_empty();
-            Ok(Some(AcceptedLock { lock: lock.into(), new_tools, pinned }))
-        }
-        Some(_) => Ok(None),
-        None if locked => {
-            Err(Failure::config(format!("--locked needs {}, which is not there", path.display()))
-                .with_hint("write it with: massgen mcp lock"))
-        }
-        None => Ok(None),
+    let found = lock_file::read(path)?;
+    if locked && found.is_none() {
+        return Err(Failure::config(format!("--locked needs {}, which is not there", path.display()))
+            .with_hint("write it with: massgen mcp lock"));
     }
+    let mut lock = found.unwrap_or_default();
+    let mut grants = Some(path.to_owned());
+    if session.consent.trust == Trust::Project {
+        lock.grants.clone_from(&session.consent.grants);
+        grants.clone_from(&session.consent.lock);
+    }
+    // A lock that knows no server was made for its grants alone.
+    let pinned = locked || !lock.servers.is_empty();
+    let says_anything = pinned || !lock.grants.is_empty();
+    Ok((says_anything.then(|| AcceptedLock { lock: lock.into(), new_tools, pinned }), grants))
 }
 
 /// Prints what the display has not, and turns the outcome into the exit code.

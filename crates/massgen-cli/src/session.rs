@@ -1,27 +1,31 @@
 //! What every command that runs something needs first: environment, output style, log folder, tracing.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
+use massgen::client::metrics::Observer;
 use massgen::config::LoadOptions;
 use massgen::core::{Environment, ServerName};
+use massgen::security::Redactor;
 use massgen::transport::{Launcher, StderrSink};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::args::{GuardArgs, OutputArgs, OutputFormat};
+use crate::consent::Consent;
 use crate::display::{Display, JsonLines, Plain, Silent};
 use crate::failure::Failure;
 use crate::log_directory::{LogDirectory, file_name};
 use crate::output;
 use crate::secret_store::SecretStore;
 use crate::style::Style;
-use crate::telemetry::Telemetry;
 #[cfg(feature = "otlp")]
 use crate::telemetry::otlp;
+use crate::telemetry::{Telemetry, names};
 
 /// One start of the command.
 pub(crate) struct Session {
@@ -29,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) output: OutputArgs,
     pub(crate) style: Style,
     pub(crate) guard: GuardArgs,
+    /// What was accepted of the configuration's servers.
+    pub(crate) consent: Consent,
     pub(crate) telemetry: Telemetry,
     /// Where secrets and logins are kept.
     pub(crate) secrets: SecretStore,
@@ -72,12 +78,17 @@ impl Session {
         };
         let guard_args = GuardArgs::default();
         let secrets = SecretStore::new(&environment);
-        Self { environment, output, style, guard: guard_args, telemetry, secrets, _log_guard: Some(guard) }
+        Self { environment, output, style, guard: guard_args, consent: Consent::default(), telemetry, secrets, _log_guard: Some(guard) }
     }
 
     /// The same session, with what agents may do.
     pub(crate) fn guarded(self, guard: GuardArgs) -> Self {
         Self { guard, ..self }
+    }
+
+    /// The same session, with what was accepted of the configuration's servers.
+    pub(crate) fn with_consent(self, consent: Consent) -> Self {
+        Self { consent, ..self }
     }
 
     /// What loading a configuration needs.
@@ -139,14 +150,16 @@ pub(crate) fn launcher() -> Option<Launcher> {
 }
 
 /// Servers' standard error, each in its file below the current run's log folder.
-#[derive(Default)]
 pub(crate) struct ServerLogs {
     lines: LineWriter,
+    redactor: Redactor,
+    metrics: Arc<dyn Observer>,
 }
 
 impl ServerLogs {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::default()
+    /// No registered secret gets into them; `metrics` hears how often one would have.
+    pub(crate) fn new(redactor: Redactor, metrics: Arc<dyn Observer>) -> Arc<Self> {
+        Arc::new(Self { lines: LineWriter::default(), redactor, metrics })
     }
 
     /// From now on lines go to this run's folder.
@@ -157,7 +170,11 @@ impl ServerLogs {
 
 impl StderrSink for ServerLogs {
     fn line(&self, server: &ServerName, line: &str) {
-        self.lines.write(format!("mcp/{}.stderr.log", file_name(server.as_str())), line.to_owned());
+        let line = self.redactor.redact(line);
+        if matches!(line, Cow::Owned(_)) {
+            self.metrics.count(names::SECRET_REDACTIONS, &[("sink", "log")], 1);
+        }
+        self.lines.write(format!("mcp/{}.stderr.log", file_name(server.as_str())), line.into_owned());
     }
 }
 
@@ -191,5 +208,34 @@ fn append_lines(log: &LogDirectory, lines: &mpsc::Receiver<(String, String)>) {
         if let Some(file) = file {
             let _ = writeln!(file, "{line}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use massgen_testkit::{PATIENCE, process};
+
+    use super::*;
+    use crate::telemetry::registry::{Registry, Value};
+
+    #[test]
+    fn what_a_server_says_to_its_log_is_kept_without_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = LogDirectory::create(folder.path(), "now").unwrap();
+        let (redactor, registry) = (Redactor::default(), Arc::new(Registry::default()));
+        redactor.register("hunter2-hunter2");
+        let logs = ServerLogs::new(redactor, registry.clone());
+        logs.write_to(Some(log.clone()));
+        let server = ServerName::new("srv").unwrap();
+        logs.line(&server, "trying hunter2-hunter2");
+        logs.line(&server, "refused");
+        let path = log.path().join("mcp/srv.stderr.log");
+        let expected = "trying [redacted]\nrefused\n";
+        let kept = || std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(process::until_blocking(PATIENCE, || kept() == expected), "{}", kept());
+        let metrics = registry.metrics();
+        let counted = &metrics[names::SECRET_REDACTIONS].series;
+        assert_eq!((counted.len(), &counted[0].value), (1, &Value::Number { value: 1.0 }));
+        assert_eq!(counted[0].labels["sink"], "log");
     }
 }

@@ -42,7 +42,7 @@ mod summary;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use load::{
-    Disk, FileReader, LoadOptions, Loaded, Unresolved, is_server_file, load, load_server_file, load_str,
+    Disk, FileReader, Folders, LoadOptions, Loaded, Unresolved, is_server_file, load, load_server_file, load_str,
     mcp_servers_from_json,
 };
 pub use model::*;

@@ -39,6 +39,18 @@ pub struct LoadOptions {
     pub keyring: Option<Arc<dyn SecretSource>>,
     /// What becomes of a reference whose value is not there.
     pub unresolved: Unresolved,
+    /// Whether the servers that another program's file holds for single folders are read too.
+    pub folders: Folders,
+}
+
+/// The servers that a file of Claude Code's (`~/.claude.json`) holds for single folders, below `projects`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Folders {
+    /// They are for those folders, and left out.
+    #[default]
+    LeaveOut,
+    /// They are read, for looking at all of them. One whose name is taken gets a number.
+    Include,
 }
 
 /// What becomes of a `${...}` whose value is not there.
@@ -58,6 +70,7 @@ impl fmt::Debug for LoadOptions {
             .field("cwd", &self.cwd)
             .field("keyring", &self.keyring.is_some())
             .field("unresolved", &self.unresolved)
+            .field("folders", &self.folders)
             .finish()
     }
 }
@@ -475,6 +488,7 @@ fn limits(top: &Section<'_>, reader: &mut Reader<'_>) -> Limits {
         max_answers_per_agent: section.small("max_answers_per_agent"),
         max_tokens: section.integer("max_tokens"),
         max_cost_usd: section.number("max_cost_usd"),
+        max_calls_in_flight: section.small("max_calls_in_flight"),
         agent_timeout: section.duration("agent_timeout"),
         presentation_timeout: section.duration("presentation_timeout"),
     }

@@ -1,7 +1,7 @@
 //! What the configuration says about permissions, secrets and accepted tools, as the clients take it.
 
 use massgen_config::{AgentConfig, Config, DataLabel, McpServerConfig, McpTransport, PermissionRule};
-use mcp_client::{Gate, Pins, Redactor, Scopes};
+use mcp_client::{Gate, Neighbours, Pins, Redactor, Scopes};
 use mcp_core::ServerName;
 use mcp_security::permission::{Decision, Label, Nature, Permissions, Rule};
 
@@ -15,6 +15,7 @@ pub(crate) struct Guards {
     pub(crate) gate: Gate,
     pub(crate) scopes: Scopes,
     pub(crate) redactor: Redactor,
+    pub(crate) neighbours: Neighbours,
 }
 
 impl Guards {
@@ -59,7 +60,7 @@ impl Guards {
                 scopes.register(&server.name, label, secret);
             }
         }
-        Ok(Self { gate, scopes, redactor })
+        Ok(Self { gate, scopes, redactor, neighbours: Neighbours::default() })
     }
 }
 

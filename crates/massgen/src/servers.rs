@@ -10,7 +10,7 @@ use massgen_config::{
 };
 use massgen_orchestrator::{Agent, Budget, Emitter};
 use mcp_client::{
-    ClientOptions, Duplicates, Gate, McpClient, MultiMcpClient, Observer, RuleOptions, ServerConfig,
+    ClientOptions, Duplicates, Gate, InFlightLimit, InFlightOptions, McpClient, MultiMcpClient, Observer, RuleOptions, ServerConfig,
     ServerStatus, Target,
 };
 use mcp_core::{
@@ -31,6 +31,9 @@ use crate::places;
 use crate::project;
 use crate::proxies;
 use crate::tools::{AgentTools, Part, Reader};
+
+/// Calls of tools at a time, over all servers, where the configuration does not say.
+const CALLS_IN_FLIGHT: usize = 64;
 
 /// Every server of a configuration, running.
 pub struct Servers {
@@ -150,6 +153,10 @@ impl Servers {
                 Proxies::default()
             }
         };
+        let in_flight = InFlightLimit::new(&InFlightOptions {
+            places: config.limits.max_calls_in_flight.map_or(CALLS_IN_FLIGHT, |limit| limit as usize),
+            ..InFlightOptions::default()
+        });
         for (owner, servers, agent) in plans.into_iter().filter(|(_, servers, _)| !servers.is_empty()) {
             let mut policy = Policy::new(Rules::at(Level::default()));
             let mut configs = Vec::new();
@@ -193,11 +200,13 @@ impl Servers {
                 further: context.observer.clone(),
             };
             if problems.is_empty() {
+                let mut options = options(context, &guards, answers.clone(), proxies.clone());
+                options.in_flight = Some(in_flight.clone());
                 let client = MultiMcpClient::start(
                     configs,
                     Arc::new(policy),
                     Arc::new(watch),
-                    options(context, &guards, answers.clone(), proxies.clone()),
+                    options,
                 );
                 let own_lists =
                     servers.iter().filter(|s| s.allowed_tools.is_some()).map(|s| s.name.clone()).collect();
@@ -433,6 +442,7 @@ fn client_config(
     config.ca_file.clone_from(&server.ca_file);
     config.required = server.required;
     config.roots.clone_from(&server.roots);
+    config.max_processes = server.max_processes.map(|limit| limit as usize);
     config.sandbox = sandbox(server, &config.target, context)?;
     config.missing_credential.clone_from(&server.missing_credential);
     if !server.retry_safe.is_empty() {

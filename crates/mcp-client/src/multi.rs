@@ -8,13 +8,16 @@ use mcp_core::{
     BoxFuture, Catalogue, ExposedName, Guard, ServerName, ToolCall, ToolError, ToolFilter, ToolName,
     ToolOutput, ToolService, ToolSpec,
 };
+use mcp_security::Finding;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::audit::Trail;
+use crate::judged::Subject;
+use crate::neighbours::Seat;
 use crate::pipeline::Request;
 use crate::server::Tools;
-use crate::{ClientOptions, McpClient, Observer, ServerConfig, ServerState, ServerStatus};
+use crate::{ClientOptions, McpClient, Observer, ServerConfig, ServerStatus};
 
 /// A client of many servers. All are started at the same time; one that is slow joins later, one that fails costs only
 /// its own tools. Tools are called by the names of its [`Catalogue`] (`mcp__server__tool`).
@@ -35,11 +38,12 @@ struct Fleet {
 }
 
 /// All tools. They are put together when somebody asks, and not for each server that joins.
-#[derive(Default)]
 struct Table {
     parts: Mutex<Vec<Part>>,
-    /// `None`: those of a server changed.
-    catalogue: RwLock<Option<Arc<Catalogue>>>,
+    /// Among the other servers of a team.
+    seat: Seat,
+    /// With the version of what is withheld for its neighbours' sake; `None`: those of a server changed.
+    catalogue: RwLock<Option<(u64, Arc<Catalogue>)>>,
     /// Every name that was ever offered: a call to a tool that is away gets a better answer than "unknown".
     known: Mutex<HashMap<ExposedName, (ServerName, ToolName)>>,
     changes: watch::Sender<u64>,
@@ -52,18 +56,41 @@ struct Part {
 }
 
 impl Part {
-    fn merged(&self) -> (ServerName, Vec<Arc<ToolSpec>>, ToolFilter) {
-        (self.server.clone(), self.tools.to_vec(), self.filter.clone())
+    fn merged(&self, withheld: &BTreeSet<ToolName>) -> (ServerName, Vec<Arc<ToolSpec>>, ToolFilter) {
+        let tools = if withheld.is_empty() {
+            self.tools.to_vec()
+        } else {
+            self.tools.iter().filter(|tool| !withheld.contains(&tool.name)).cloned().collect()
+        };
+        (self.server.clone(), tools, self.filter.clone())
+    }
+
+    /// Those that the filter lets through.
+    fn offered(&self) -> Tools {
+        self.tools.iter().filter(|tool| self.filter.permits(&tool.server, &tool.name)).cloned().collect()
     }
 }
 
 impl Table {
-    /// Takes a server's tools and tells what is worth telling about them.
-    fn replace(&self, server: &ServerName, tools: &Tools) -> Vec<String> {
+    fn new(parts: Vec<Part>, seat: Seat) -> Self {
+        Self {
+            parts: Mutex::new(parts),
+            seat,
+            catalogue: RwLock::default(),
+            known: Mutex::default(),
+            changes: watch::Sender::default(),
+        }
+    }
+
+    /// Takes a server's tools and tells what is worth telling about them; `observer` hears what they say of other servers'
+    /// and others of them.
+    fn replace(&self, server: &ServerName, tools: &Tools, observer: &dyn Observer) -> Vec<String> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(part) = parts.iter_mut().find(|part| part.server == *server) else { return Vec::new() };
         part.tools = tools.clone();
-        let own = Catalogue::build([part.merged()]);
+        let news = self.seat.joins(server, &part.offered());
+        // What is withheld is known as well: a call of it gets a better answer than "unknown".
+        let own = Catalogue::build([part.merged(&BTreeSet::new())]);
         {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             for entry in &own.catalogue {
@@ -76,16 +103,28 @@ impl Table {
         *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = None;
         drop(parts);
         self.changes.send_modify(|count| *count += 1);
+        for (server, judgement) in news {
+            observer.judged(&server, &judgement);
+            let Subject::Tool(tool) = &judgement.subject else { continue };
+            let becomes = if judgement.withheld { "is held back" } else { "is doubtful" };
+            let Finding { rule, reason, hint } = &judgement.finding;
+            observer.notice(&server, &format!("its tool {tool:?} {becomes} ({rule}): {reason}; {hint}"));
+        }
         own.notices.iter().map(ToString::to_string).collect()
     }
 
     fn catalogue(&self) -> Arc<Catalogue> {
-        if let Some(catalogue) = &*self.catalogue.read().unwrap_or_else(PoisonError::into_inner) {
+        // Before it is looked at what is withheld, so that nothing which is withheld later passes for this version.
+        let version = self.seat.version();
+        if let Some((of, catalogue)) = &*self.catalogue.read().unwrap_or_else(PoisonError::into_inner)
+            && *of == version
+        {
             return catalogue.clone();
         }
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let catalogue = Arc::new(Catalogue::build(parts.iter().map(Part::merged)).catalogue);
-        *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = Some(catalogue.clone());
+        let merged = parts.iter().map(|part| part.merged(&self.seat.withheld(&part.server)));
+        let catalogue = Arc::new(Catalogue::build(merged).catalogue);
+        *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = Some((version, catalogue.clone()));
         catalogue
     }
 
@@ -125,11 +164,14 @@ impl MultiMcpClient {
             tools: Arc::default(),
         };
         let parts = configs.iter().map(part).collect();
-        let table = Arc::new(Table { parts: Mutex::new(parts), ..Table::default() });
+        let table = Arc::new(Table::new(parts, options.neighbours.seat()));
         let order = configs.iter().map(|config| config.name.clone()).collect();
         let clients = configs.into_iter().map(|config| {
             let table = table.clone();
-            let hook = Box::new(move |server: &ServerName, tools: &Tools| table.replace(server, tools));
+            let told = observer.clone();
+            let hook = Box::new(move |server: &ServerName, tools: &Tools| {
+                table.replace(server, tools, told.as_ref())
+            });
             let name = config.name.clone();
             let (client, _) =
                 McpClient::spawn(config, guard.clone(), observer.clone(), options.clone(), hook);
@@ -220,14 +262,12 @@ impl ToolService for MultiMcpClient {
             let held = self.fleet.clients.iter().find_map(|(server, client)| {
                 client.shared().held(|tool| ExposedName::for_tool(server, tool).as_str() == call.tool)
             });
-            if let Some(error) = held {
+            if let Some(error) = held.or_else(|| self.fleet.table.seat.refused(&call.tool)) {
                 return self.refuse(&call, target, error);
             }
             let client = target.as_ref().and_then(|(server, _)| self.client(server.as_str()));
             let error = match client {
-                Some(client) if !matches!(client.status().state, ServerState::Ready { .. }) => {
-                    client.unavailable()
-                }
+                Some(client) if !client.shared().offers() => client.unavailable(),
                 _ => ToolError::unknown_tool(call.tool.clone(), &catalogue),
             };
             self.refuse(&call, target, error)

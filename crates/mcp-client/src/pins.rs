@@ -61,7 +61,7 @@ impl Pins {
     ) -> (Vec<Arc<ToolSpec>>, Vec<Drift>) {
         let mut drifts = Vec::new();
         // A server that was never accepted has not changed its instructions.
-        if self.accepted != ServerPins::default()
+        if self.accepted.knows_it()
             && let Some(change) = self.accepted.judge_instructions(instructions)
         {
             drifts.push(Drift::Instructions { change });

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use mcp_core::{Class, ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName, ToolSpec};
 use mcp_resilience::health::{Health, HealthOptions};
-use mcp_resilience::restart::Restarts;
 use mcp_security::lock::ServerPins;
 use mcp_transport::{DroppedTool, EraPolicy, Launcher, Session, TransportKind};
 use tokio::sync::{Notify, oneshot, watch};
@@ -18,7 +17,7 @@ use crate::asked::{Questions, Screened};
 use crate::circuit::Circuits;
 use crate::clock::Drift;
 use crate::examine;
-use crate::giving_up;
+use crate::giving_up::{self, Tries};
 use crate::integrity::Guardian;
 use crate::judged::{Judgement, Subject};
 use crate::launch::Launches;
@@ -198,10 +197,8 @@ impl Shared {
         if self.read().login.is_none() && login.is_none() {
             return;
         }
-        let login = login.map(|Login { reason, hint }| Login {
-            reason: redact::text(&self.options, "log", reason),
-            hint,
-        });
+        let login = login
+            .map(|Login { reason, hint }| Login { reason: redact::text(&self.options, "log", reason), hint });
         self.write().login = login;
         self.assess();
     }
@@ -627,9 +624,8 @@ pub(crate) async fn run(shared: Arc<Shared>, first: oneshot::Sender<Result<(), T
 }
 
 async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
-    let policy = &shared.options.restart;
     let mut first = Some(first);
-    let mut restarts = Restarts::new(&policy.backoff, policy.backoff.max_attempts, policy.reset_after);
+    let mut tries = Tries::new(&shared.config, &shared.options.restart);
     let mut was_ready = false;
     let mut rested = false;
     shared.enter(Life::Starting);
@@ -642,6 +638,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                     shared.write().restarts += 1;
                 }
                 was_ready = true;
+                tries.quiet = false;
                 shared.write().login = None;
                 shared.ready(session.clone(), tools);
                 shared.settled.send_replace(true);
@@ -670,7 +667,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                         let stderr = session.stderr_tail();
                         let overgrown = session.is_overgrown();
                         shared.note_peak(&session);
-                        let delay = if overgrown { None } else { restarts.next(Instant::now()) };
+                        let delay = if overgrown { None } else { tries.next(Instant::now()) };
                         shared.failed(Failure {
                             reason: died(&shared.config.name, &reason, &stderr),
                             hint: giving_up::hint(&reason, &stderr),
@@ -697,7 +694,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 // What never started, by nobody's passing trouble, will not start by being tried again.
                 let worth_a_try =
                     error.class() != Class::Spawn && (was_ready || error.kind() == ErrorKind::Server);
-                let delay = if worth_a_try { restarts.next(Instant::now()) } else { None };
+                let delay = if worth_a_try { tries.next(Instant::now()) } else { None };
                 let (text, stderr) = (error.to_string(), giving_up::last_words(&error).to_vec());
                 shared.failed(Failure {
                     hint: error.hint().or_else(|| giving_up::hint(&text, &stderr)),
@@ -726,7 +723,9 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
             return std::future::pending().await;
         };
         sleep(delay).await;
-        shared.enter(Life::Starting);
+        if !tries.quiet {
+            shared.enter(Life::Starting);
+        }
     }
 }
 

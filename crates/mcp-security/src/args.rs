@@ -26,6 +26,20 @@ pub struct Server {
 /// assert_eq!(verdict, Verdict::Allow);
 /// ```
 pub fn judge(tool: &str, arguments: &JsonObject, server: &Server) -> Verdict<JsonObject> {
+    judge_with_links(tool, arguments, server, &path::no_links)
+}
+
+/// As [`judge`]; `link` says where a symbolic link leads, so that a path which leaves the server's folders through one is
+/// refused, too. It is asked about each folder on the way of each path, and may be asked of the disk.
+///
+/// What is a link now may be none, and the other way round, when the server opens the path: this keeps a model from
+/// following a link that is there, not a program from racing us. [`crate::sandbox`] is for that.
+pub fn judge_with_links(
+    tool: &str,
+    arguments: &JsonObject,
+    server: &Server,
+    link: &dyn Fn(&str) -> Option<String>,
+) -> Verdict<JsonObject> {
     if let Err(refusal) = bounds(arguments) {
         return Verdict::Block(refusal);
     }
@@ -51,7 +65,7 @@ pub fn judge(tool: &str, arguments: &JsonObject, server: &Server) -> Verdict<Jso
                             roots: &server.roots,
                             platform: server.platform,
                             case_insensitive: false,
-                            link: &path::no_links,
+                            link,
                         };
                         match path::judge(text, operation, &scene) {
                             Ok(found) => findings.extend(found),

@@ -4,8 +4,11 @@
 //! The hash of a line is the SHA-256 of its canonical JSON (`hash` itself left out), which holds the hash of the line
 //! before as `prev`. The first line holds a nonce, from which its own `prev` is made; the last one says how many lines
 //! there are, so that a log that was cut off is seen to be open. Where a log has to go on in another file, the first line
-//! of that one names the last hash of the other as `continues`. Whoever can write the whole file can make a new chain:
-//! keep the last hash elsewhere where that matters.
+//! of that one names the last hash of the other as `continues`.
+//!
+//! Whoever can write the whole file can make a new chain, unless it is keyed: then each line also carries a `mac`, the
+//! HMAC-SHA256 of its `hash` by a [`Key`] that is kept elsewhere, and the first line names the key. Anybody can check the
+//! hashes; only who has the key can check, or make, the rest.
 //!
 //! ```
 //! use mcp_security::audit::{Chain, verify};
@@ -21,20 +24,71 @@
 //! # Ok::<(), mcp_security::audit::Broken>(())
 //! ```
 
+use std::fmt;
 use std::io::BufRead;
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use crate::lock::{canonical_json, sha256_hex};
 
 /// The version of the records.
 const VERSION: u32 = 1;
 
+/// What makes a chain that nobody else can make. `Debug` shows its name only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key {
+    bytes: [u8; 32],
+    id: String,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Key").field(&self.id).finish()
+    }
+}
+
+impl Key {
+    /// A key of random bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        let mut key = Self { bytes, id: String::new() };
+        key.id = key.mac("massgen audit key").chars().take(16).collect();
+        key
+    }
+
+    /// The name of the key, which gives nothing of it away: 16 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn hmac(&self, text: &str) -> Hmac<Sha256> {
+        // A key shorter than a block of the hash is filled up with zeros.
+        let mut block = [0; 64];
+        block[..self.bytes.len()].copy_from_slice(&self.bytes);
+        let mut hmac = Hmac::<Sha256>::new(&block.into());
+        hmac.update(text.as_bytes());
+        hmac
+    }
+
+    fn mac(&self, text: &str) -> String {
+        self.hmac(text).finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// In time that does not depend on where they differ.
+    fn made(&self, mac: &str, text: &str) -> bool {
+        let digits = |at: usize| mac.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let bytes: Option<Vec<u8>> = (0..mac.len()).step_by(2).map(digits).collect();
+        bytes.is_some_and(|bytes| self.hmac(text).verify_slice(&bytes).is_ok())
+    }
+}
+
 /// The chain as it grows.
 #[derive(Debug, Clone)]
 pub struct Chain {
     lines: u64,
     last: String,
+    key: Option<Key>,
 }
 
 fn root(nonce: &str) -> String {
@@ -48,29 +102,43 @@ fn hash(record: &Value) -> String {
 impl Chain {
     /// A new chain and its first line. The nonce is anything that no other chain has.
     pub fn begin(nonce: &str) -> (Self, String) {
-        let mut chain = Self { lines: 0, last: root(nonce) };
-        let first = chain.seal(json!({"event": "begin", "nonce": nonce}));
+        Self::begin_with(nonce, None)
+    }
+
+    /// As [`Chain::begin`], keyed where there is a key.
+    pub fn begin_with(nonce: &str, key: Option<Key>) -> (Self, String) {
+        let mut chain = Self { lines: 0, last: root(nonce), key };
+        let first = chain.seal(json!({"event": "begin", "nonce": nonce, "key": chain.key_id()}));
         (chain, first)
     }
 
     /// The same log in another file, and its first line there. The nonce is anything that no other chain has.
     pub fn continued(self, nonce: &str) -> (Self, String) {
-        let mut chain = Self { lines: 0, last: root(nonce) };
-        let first = chain.seal(json!({"event": "begin", "nonce": nonce, "continues": self.last}));
+        let mut chain = Self { lines: 0, last: root(nonce), key: self.key };
+        let begin = json!({"event": "begin", "nonce": nonce, "continues": self.last, "key": chain.key_id()});
+        let first = chain.seal(begin);
         (chain, first)
     }
 
-    /// The next line, without its line break. `record` is an object; its `v`, `seq`, `prev` and `hash` are the chain's.
+    fn key_id(&self) -> Option<&str> {
+        self.key.as_ref().map(Key::id)
+    }
+
+    /// The next line, without its line break. `record` is an object; its `v`, `seq`, `prev`, `hash` and `mac` are the
+    /// chain's.
     pub fn seal(&mut self, record: Value) -> String {
         self.lines += 1;
         let mut sealed = json!({"v": VERSION, "seq": self.lines});
         if let (Some(sealed), Value::Object(fields)) = (sealed.as_object_mut(), record) {
-            let own = |key: &str| matches!(key, "v" | "seq" | "prev" | "hash");
+            let own = |key: &str| matches!(key, "v" | "seq" | "prev" | "hash" | "mac");
             sealed.extend(fields.into_iter().filter(|(key, value)| !own(key) && !value.is_null()));
         }
         sealed["prev"] = std::mem::take(&mut self.last).into();
         self.last = hash(&sealed);
         sealed["hash"] = self.last.as_str().into();
+        if let Some(key) = &self.key {
+            sealed["mac"] = key.mac(&self.last).into();
+        }
         sealed.to_string()
     }
 
@@ -95,6 +163,19 @@ pub struct Verified {
     pub continues: Option<String>,
     /// The hash of the last line.
     pub last: String,
+    /// Who can have made it.
+    pub maker: Maker,
+}
+
+/// Who can have made a chain that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Maker {
+    /// Anybody: it is not keyed.
+    Anybody,
+    /// Whoever has the key that it was checked with.
+    Known,
+    /// Whoever has this key, by its name. It was not checked with it.
+    Unknown(String),
 }
 
 /// Where a chain breaks.
@@ -146,13 +227,29 @@ impl Broken {
     }
 }
 
-/// Checks every line of a log.
+/// Checks every line of a log, by what anybody can check.
 ///
 /// # Errors
 ///
 /// [`Broken`] with the first line that does not fit.
-pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
-    let mut verified = Verified { lines: 0, complete: false, torn: 0, continues: None, last: String::new() };
+pub fn verify(log: impl BufRead) -> Result<Verified, Broken> {
+    verify_with(log, None)
+}
+
+/// Checks every line of a log, and where it is keyed by this key, that nobody else made them.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_with(mut log: impl BufRead, key: Option<&Key>) -> Result<Verified, Broken> {
+    let mut verified = Verified {
+        lines: 0,
+        complete: false,
+        torn: 0,
+        continues: None,
+        last: String::new(),
+        maker: Maker::Anybody,
+    };
     let mut text = Vec::new();
     for line in 1_u64.. {
         text.clear();
@@ -169,9 +266,24 @@ pub fn verify(mut log: impl BufRead) -> Result<Verified, Broken> {
             Err(_) => return Err(Broken::Syntax { line }),
         };
         let fields = record.as_object_mut().ok_or(Broken::Syntax { line })?;
+        if line == 1
+            && let Some(Value::String(id)) = fields.get("key")
+        {
+            verified.maker = match key {
+                Some(key) if key.id() == id => Maker::Known,
+                _ => Maker::Unknown(id.clone()),
+            };
+        }
+        // In a chain without a key there is none, and the hash tells if there is.
+        let mac = if verified.maker == Maker::Anybody { None } else { fields.shift_remove("mac") };
         let Some(Value::String(claimed)) = fields.shift_remove("hash") else {
             return Err(Broken::Syntax { line });
         };
+        if let (Maker::Known, Some(key)) = (&verified.maker, key)
+            && !mac.is_some_and(|mac| mac.as_str().is_some_and(|mac| key.made(mac, &claimed)))
+        {
+            return Err(Broken::Altered { line });
+        }
         if hash(&record) != claimed || record.get("v") != Some(&json!(VERSION)) {
             return Err(Broken::Altered { line });
         }
@@ -222,6 +334,48 @@ mod tests {
         assert!(torn.torn > 10, "{torn:?}");
         let unended = verify(log.trim_end().as_bytes()).unwrap();
         assert_eq!((unended.lines, unended.complete, unended.torn), (6, true, 0));
+    }
+
+    #[test]
+    fn who_has_no_key_cannot_make_a_keyed_chain() {
+        let (ours, theirs) = (Key::new([7; 32]), Key::new([8; 32]));
+        let log = |key: &Key| {
+            let (mut chain, first) = Chain::begin_with("n", Some(key.clone()));
+            [first, chain.seal(json!({"event": "tool_call", "mac": "x"})), chain.end()].join("\n")
+        };
+        let made = |text: &str, key| verify_with(text.as_bytes(), key).map(|verified| verified.maker);
+        assert_eq!(made(&log(&ours), Some(&ours)).unwrap(), Maker::Known);
+        assert_eq!(made(&log(&theirs), Some(&ours)).unwrap(), Maker::Unknown(theirs.id().to_owned()));
+        assert_eq!(made(&log(&ours), None).unwrap(), Maker::Unknown(ours.id().to_owned()));
+        let (mut chain, first) = Chain::begin("n");
+        let unkeyed = [first, chain.seal(json!({"event": "tool_call"})), chain.end()].join("\n");
+        assert_eq!(made(&unkeyed, Some(&ours)).unwrap(), Maker::Anybody);
+
+        // A chain that claims the key, its hashes made anew by somebody who does not have it.
+        let forged = log(&ours).replace("tool_call", "tool_cal1");
+        let rehashed: Vec<String> = {
+            let mut last = String::new();
+            let lines = forged.lines().map(|line| {
+                let mut record: Value = serde_json::from_str(line).unwrap();
+                let fields = record.as_object_mut().unwrap();
+                let mac = fields.shift_remove("mac").unwrap();
+                fields.shift_remove("hash");
+                if !last.is_empty() {
+                    fields["prev"] = last.as_str().into();
+                }
+                last = hash(&record);
+                record["hash"] = last.as_str().into();
+                record["mac"] = mac;
+                record.to_string()
+            });
+            lines.collect()
+        };
+        let rehashed = rehashed.join("\n");
+        assert_eq!(made(&rehashed, None).unwrap(), Maker::Unknown(ours.id().to_owned()), "the hashes fit");
+        assert!(matches!(made(&rehashed, Some(&ours)), Err(Broken::Altered { line: 2 })));
+        let stripped = log(&ours).replacen("\"mac\":", "\"nac\":", 1);
+        assert!(matches!(made(&stripped, Some(&ours)), Err(Broken::Altered { line: 1 })));
+        assert!(!format!("{ours:?}").contains('7') || !format!("{ours:?}").contains("7, 7"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What every tool looked like when somebody accepted it (`massgen.lock`), and how it differs now.
+//! How every server was reached and what its tools looked like when somebody accepted them (`massgen.lock`), and how they
+//! differ now.
 //!
 //! ```
 //! use mcp_core::{ServerName, ToolName, ToolSpec};
@@ -24,9 +25,11 @@
 mod canonical;
 mod change;
 mod file;
+mod launch;
 mod pins;
 
-pub use canonical::{canonical_json, sha256_hex};
+pub use canonical::{canonical_json, sha256_hex, sha256_hex_of};
 pub use change::Change;
 pub use file::{Grant, Lock, LockError};
+pub use launch::{LaunchPin, ProgramPin};
 pub use pins::{ServerPins, Standing, ToolPin, fingerprint};

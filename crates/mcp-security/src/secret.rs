@@ -5,6 +5,7 @@ mod asked;
 mod redact;
 mod resemble;
 mod scope;
+mod spell;
 
 pub use asked::{field_wants_credential, question_wants_credential};
 pub use redact::Redactor;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use massgen::config::{
-    Config, Disk, FileReader, LoadOptions, Loaded, McpServerConfig, McpTransport, Unresolved, is_server_file,
+    Config, Disk, FileReader, Folders, LoadOptions, Loaded, McpServerConfig, McpTransport, Unresolved, is_server_file,
     load, load_server_file,
 };
 use massgen::core::{Environment, ServerName};
@@ -53,13 +53,19 @@ impl Target {
             known.iter().filter_map(|name| Some((*name, environment.get(name)?))).collect::<Environment>();
         let cwd = std::env::current_dir().unwrap_or_default();
         let options =
-            LoadOptions { environment, cwd, unresolved: Unresolved::Keep, ..LoadOptions::default() };
+            LoadOptions {
+                environment,
+                cwd,
+                unresolved: Unresolved::Keep,
+                folders: Folders::Include,
+                ..LoadOptions::default()
+            };
         self.read(&options)
     }
 
     /// The servers as they are started.
     pub(super) fn as_started(&self, session: &Session) -> Result<Config, Failure> {
-        self.read(&session.load_options())
+        self.read(&LoadOptions { folders: Folders::Include, ..session.load_options() })
     }
 
     fn read(&self, options: &LoadOptions) -> Result<Config, Failure> {

@@ -116,6 +116,7 @@ fn differences(
     for difference in lock_file::differences(&lock, pins) {
         let (level, rule) = match &difference {
             Difference::Changed { .. } => (Level::Error, "tool-changed"),
+            Difference::Launch { .. } => (Level::Error, "launch-changed"),
             Difference::Instructions { .. } => (Level::Error, "instructions-changed"),
             Difference::New { .. } => (Level::Warning, "tool-new"),
             Difference::Gone { .. } => (Level::Note, "tool-gone"),

@@ -67,6 +67,41 @@ async fn a_log_that_was_touched_or_cut_off_is_told_by_its_line_and_the_exit_code
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_somebody_else_made_is_told_from_ones_own() {
+    use massgen::security::audit::{Chain, Key};
+    let (mut place, log) = run();
+    let path = log.to_str().unwrap().to_owned();
+    let own = place.run(&["mcp", "audit", "verify", "--keyed", &path]).expect_code(0).stdout;
+    assert!(own.contains("keyed by this installation"), "{own}");
+
+    // Whoever can write the log, and not read the key, makes it anew without the refusal.
+    let text = std::fs::read_to_string(&log).unwrap();
+    let kept = |line: &&str| !line.contains("permission-denied") && !line.contains("\"begin\"") && !line.contains("\"end\"");
+    let remade = |key: Option<Key>| {
+        let (mut chain, first) = Chain::begin_with("n", key);
+        let mut lines = vec![first];
+        lines.extend(text.lines().filter(kept).map(|line| chain.seal(serde_json::from_str(line).unwrap())));
+        lines.push(chain.end());
+        std::fs::write(&log, lines.join("\n") + "\n").unwrap();
+    };
+    for (key, said, kind) in [(None, "not keyed", "none"), (Some(Key::new([1; 32])), "keyed by another installation", "foreign")] {
+        remade(key);
+        let told = place.run(&["mcp", "audit", "verify", &path]).expect_code(0).stdout;
+        assert!(told.contains(said), "{told}");
+        let document = place.run(&["mcp", "audit", "verify", "--json", &path]).expect_code(0).json();
+        assert_eq!(document["files"][0]["key"], kind);
+        let refused = place.run(&["mcp", "audit", "verify", "--keyed", &path]).expect_code(3);
+        assert!(refused.stderr.contains("not keyed by this installation"), "{}", refused.stderr);
+    }
+    // One line of one's own, its hashes made anew: the key tells.
+    std::fs::write(&log, &text).unwrap();
+    let elsewhere = place.path().join("elsewhere").display().to_string();
+    place.set("XDG_STATE_HOME", elsewhere);
+    let foreign = place.run(&["mcp", "audit", "verify", &path]).expect_code(0).stdout;
+    assert!(foreign.contains("keyed by another installation"), "{foreign}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_is_exported_for_those_who_collect_events() {
     let (place, log) = run();
     let path = log.to_str().unwrap();

@@ -29,3 +29,4 @@ mod telemetry;
 #[cfg(unix)]
 mod terminal;
 mod trouble;
+mod trust;

@@ -76,6 +76,7 @@ fn sarif_has_what_code_scanning_asks_for() {
     for key in ["id", "shortDescription", "fullDescription", "help", "defaultConfiguration", "properties"] {
         assert!(!rule[key].is_null(), "{key}: {rule}");
     }
+    sarif_holds(&document);
     let result = &run["results"][0];
     assert_eq!((&result["ruleId"], &result["level"]), (&json!("inline-program"), &json!("error")));
     assert!(result["message"]["text"].as_str().is_some_and(|text| !text.is_empty()));
@@ -83,6 +84,87 @@ fn sarif_has_what_code_scanning_asks_for() {
     assert_eq!(place["artifactLocation"]["uri"], "massgen.yaml");
     assert_eq!(place["region"]["startLine"], 3);
     assert!(result["partialFingerprints"].is_object());
+}
+
+/// What the SARIF 2.1.0 schema requires of the members that are used: nothing else is there, and all that must be is.
+fn sarif_holds(document: &Value) {
+    #[track_caller]
+    fn members(value: &Value, required: &[&str], optional: &[&str]) {
+        let fields = value.as_object().unwrap_or_else(|| panic!("no object: {value}"));
+        for key in required {
+            assert!(fields.contains_key(*key), "{key} is missing: {value}");
+        }
+        for key in fields.keys() {
+            assert!(required.contains(&key.as_str()) || optional.contains(&key.as_str()), "{key}: {value}");
+        }
+    }
+    let level = |value: &Value| assert!(["none", "note", "warning", "error"].contains(&value.as_str().unwrap()), "{value}");
+    members(document, &["version", "runs"], &["$schema"]);
+    for run in document["runs"].as_array().unwrap() {
+        members(run, &["tool", "results"], &["columnKind"]);
+        assert!(["utf16CodeUnits", "unicodeCodePoints"].contains(&run["columnKind"].as_str().unwrap()));
+        members(&run["tool"], &["driver"], &[]);
+        let driver = &run["tool"]["driver"];
+        members(driver, &["name"], &["semanticVersion", "rules"]);
+        let rules = driver["rules"].as_array().unwrap();
+        let mut ids: Vec<_> = rules.iter().map(|rule| rule["id"].as_str().unwrap()).collect();
+        for rule in rules {
+            let optional = ["shortDescription", "fullDescription", "help", "defaultConfiguration", "properties"];
+            members(rule, &["id"], &optional);
+            for text in ["shortDescription", "fullDescription", "help"] {
+                members(&rule[text], &["text"], &[]);
+            }
+            members(&rule["defaultConfiguration"], &["level"], &[]);
+            level(&rule["defaultConfiguration"]["level"]);
+            assert!(rule["properties"]["tags"].as_array().unwrap().iter().all(Value::is_string));
+        }
+        ids.dedup();
+        assert_eq!(ids.len(), rules.len(), "rules are unique");
+        for result in run["results"].as_array().unwrap() {
+            members(result, &["message", "ruleId", "ruleIndex", "level", "locations"], &["partialFingerprints"]);
+            members(&result["message"], &["text"], &[]);
+            level(&result["level"]);
+            assert_eq!(ids[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()], result["ruleId"]);
+            assert!(result["partialFingerprints"].as_object().unwrap().values().all(Value::is_string));
+            for location in result["locations"].as_array().unwrap() {
+                members(location, &["logicalLocations"], &["physicalLocation"]);
+                if let Some(place) = location.get("physicalLocation") {
+                    members(place, &["artifactLocation", "region"], &[]);
+                    members(&place["artifactLocation"], &["uri"], &[]);
+                    assert!(place["region"]["startLine"].as_u64().unwrap() >= 1);
+                }
+                for place in location["logicalLocations"].as_array().unwrap() {
+                    members(place, &["fullyQualifiedName", "kind"], &[]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn servers_that_a_file_holds_for_single_folders_are_found() {
+    let place = Place::new();
+    let shell = json!({"sh": {"command": "sh", "args": ["-c", "x"]}});
+    let file = json!({
+        "numStartups": 7,
+        "projects": {
+            "/home/dev/a": {"allowedTools": [], "mcpServers": shell},
+            "/home/dev/b": {"mcpServers": shell},
+            "/home/dev/c": {"mcpServers": {}},
+        },
+    });
+    place.write(".claude.json", file.to_string());
+    let found = place.run(&["mcp", "scan", "--all", "--json"]).expect_code(5).json();
+    let keys: Vec<_> = findings(&found).into_iter().map(|(_, rule, key)| (rule, key.to_owned())).collect();
+    assert_eq!(
+        keys,
+        [
+            ("inline-program", "projects./home/dev/a.mcpServers.sh.command".to_owned()),
+            ("inline-program", "projects./home/dev/b.mcpServers.sh.command".to_owned()),
+        ],
+        "{found}"
+    );
+    assert_eq!(found["files"][0]["servers"], 2);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mcp_core::ServerName;
 
-use super::{Disk, FileReader, LoadOptions, Loaded, Loader, distinct, reason};
+use super::{Disk, FileReader, Folders, LoadOptions, Loaded, Loader, distinct, reason};
 use crate::diagnostic::{Diagnostics, Place, Source};
 use crate::interpolate::expand_home;
 use crate::jsonc;
@@ -54,7 +54,11 @@ impl Loader<'_> {
         };
         let mut reader = Reader { tolerated: &FOREIGN, ..Reader::new(&source, reader.diagnostics) };
         self.interpolate(&mut root, &mut reader);
-        let Some((path, node)) = servers_of(&root) else {
+        let mut maps: Vec<(KeyPath, &Node)> = servers_of(&root).into_iter().collect();
+        if self.options.folders == Folders::Include {
+            maps.extend(servers_of_folders(&root));
+        }
+        if maps.is_empty() {
             reader.error(
                 root.place,
                 &KeyPath::default(),
@@ -62,9 +66,26 @@ impl Loader<'_> {
                 "expected { \"mcpServers\": { NAME: { \"command\": ... } } }",
             );
             return Vec::new();
-        };
-        let Value::Map(entries) = &node.value else { return self.server_map(node, &path, &mut reader) };
+        }
         let mut servers: Vec<McpServerConfig> = Vec::new();
+        for (path, node) in maps {
+            self.foreign_map(&path, node, &mut servers, &mut reader);
+        }
+        servers
+    }
+
+    /// One map of servers.
+    fn foreign_map(
+        &mut self,
+        path: &KeyPath,
+        node: &Node,
+        servers: &mut Vec<McpServerConfig>,
+        reader: &mut Reader<'_>,
+    ) {
+        let Value::Map(entries) = &node.value else {
+            servers.extend(self.server_map(node, path, reader));
+            return;
+        };
         for entry in entries {
             let at = path.key(&entry.key);
             // Switched off there, so it is off here.
@@ -72,10 +93,17 @@ impl Loader<'_> {
                 continue;
             }
             // Those programs take any name.
-            let legal: String = (entry.key.chars().take(100))
+            let mut legal: String = (entry.key.chars().take(100))
                 .map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' })
                 .collect();
-            if legal != entry.key {
+            let taken = |name: &str| servers.iter().any(|known| known.name.as_str() == name);
+            if self.options.folders == Folders::Include && taken(&legal) {
+                let short: String = legal.chars().take(90).collect();
+                legal = (2..1000)
+                    .map(|number| format!("{short}-{number}"))
+                    .find(|name| !taken(name))
+                    .unwrap_or(legal);
+            } else if legal != entry.key {
                 reader.warn(
                     entry.key_place,
                     &at,
@@ -92,12 +120,21 @@ impl Loader<'_> {
                         "rename one",
                     );
                 }
-                Ok(name) => servers.extend(self.server(name, &entry.node, &at, entry.key_place, &mut reader)),
+                Ok(name) => servers.extend(self.server(name, &entry.node, &at, entry.key_place, reader)),
                 Err(error) => reader.error(entry.key_place, &at, error.to_string(), ""),
             }
         }
-        servers
     }
+}
+
+/// The servers for single folders, and their keys.
+fn servers_of_folders(root: &Node) -> Vec<(KeyPath, &Node)> {
+    let Some(Value::Map(folders)) = root.find("projects").map(|node| &node.value) else { return Vec::new() };
+    let top = KeyPath::default().key("projects");
+    folders
+        .iter()
+        .filter_map(|entry| Some((top.key(&entry.key).key("mcpServers"), entry.node.find("mcpServers")?)))
+        .collect()
 }
 
 /// The servers of another program's file, and their key.
@@ -117,7 +154,8 @@ pub fn is_server_file(text: &str, path: &Path) -> bool {
     }
     let source = Source::new("", &jsonc::plain(text));
     parse(&source, Format::Json).is_ok_and(|root| {
-        root.find("agent").is_none() && root.find("agents").is_none() && servers_of(&root).is_some()
+        let holds_servers = servers_of(&root).is_some() || !servers_of_folders(&root).is_empty();
+        root.find("agent").is_none() && root.find("agents").is_none() && holds_servers
     })
 }
 

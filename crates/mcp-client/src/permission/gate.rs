@@ -46,7 +46,9 @@ pub struct Question {
 pub enum Answer {
     /// This call may happen.
     Once,
-    /// Every call of this tool may happen, as long as the gate lives and the tool is described as it is now.
+    /// Every call of this tool may happen, as long as the gate lives and the tool is described as it is now. It answers
+    /// what was asked and no more: one that was given to a rule does not let out what is read later
+    /// ([`Question::concern`]), and the other way round.
     ThisRun,
     /// This call may not happen.
     No,
@@ -70,9 +72,12 @@ pub struct Gate {
 struct Inner {
     permissions: Permissions,
     ask: Option<Arc<dyn Ask>>,
-    /// Tools that were let through for the rest of the run, by what they were then: a tool that changes is asked
-    /// about anew.
+    /// Tools that were let through for the rest of the run where a rule asks, by what they were then: a tool that
+    /// changes is asked about anew.
     granted: Mutex<HashSet<Granted>>,
+    /// The same, where what the team has read asks. It is another question: whoever let a tool work did not let out what
+    /// is read after that.
+    granted_outlets: Mutex<HashSet<Granted>>,
     /// Held while a question is open.
     turn: tokio::sync::Mutex<()>,
     /// Why nothing may change the world for now.
@@ -81,7 +86,7 @@ struct Inner {
     taint: Mutex<Taint>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Granted {
     server: ServerName,
     tool: ToolName,
@@ -121,7 +126,8 @@ impl Gate {
         self.shared.suspended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets a tool through as if somebody had answered so for the run, as long as it is what it was.
+    /// Lets a tool through where a rule asks, as if somebody had answered so for the run, as long as it is what it was. What
+    /// the team has read is asked about all the same ([`Gate::learn`]).
     pub fn grant(&self, grant: &Grant) {
         let (Ok(server), Ok(tool)) = (ServerName::new(&grant.server), ToolName::new(&grant.tool)) else {
             return;
@@ -134,7 +140,8 @@ impl Gate {
     ///
     /// Where private data and strangers' words have both been read, or words that look like orders, calls of tools whose
     /// arguments leave for where others read them ([`mcp_security::permission::Label::PublicSink`]) need somebody's word,
-    /// unless a rule allows them. That holds for all agents, for they show each other their answers.
+    /// unless a rule allows them. No grant that was written down speaks for that. It holds for all agents, for they show each
+    /// other their answers.
     pub fn learn(&self, spec: &ToolSpec, suspicious: bool) {
         let labels = self.shared.permissions.labels(spec);
         self.shared.taint.lock().unwrap_or_else(PoisonError::into_inner).learn(spec, labels, suspicious);
@@ -142,8 +149,9 @@ impl Gate {
 
     /// Why this call of an agent needs somebody's word although nothing forbids it.
     fn concern(&self, call: &ToolCall, spec: &ToolSpec, verdict: &Verdict) -> Option<String> {
-        // A rule is somebody's word, and a call by nobody of a team was made by somebody.
-        if verdict.decision != Decision::Allow || verdict.pattern.is_some() || call.caller.is_none() {
+        // A rule that allows is somebody's word, and a call by nobody of a team was made by somebody.
+        let allowed_by_rule = verdict.decision == Decision::Allow && verdict.pattern.is_some();
+        if verdict.decision == Decision::Deny || allowed_by_rule || call.caller.is_none() {
             return None;
         }
         let concern = self.shared.taint.lock().unwrap_or_else(PoisonError::into_inner).concern()?;
@@ -193,14 +201,16 @@ impl Gate {
     ) -> Result<(), Refusal> {
         let why = concern.as_ref().map(|concern| format!(", because {concern}")).unwrap_or_default();
         let granted = Granted::of(spec);
-        if self.has_granted(&granted) {
+        let grants = if concern.is_some() { &self.shared.granted_outlets } else { &self.shared.granted };
+        let has_granted = || grants.lock().unwrap_or_else(PoisonError::into_inner).contains(&granted);
+        if has_granted() {
             return Ok(());
         }
         let until = call.deadline.map_or_else(|| Instant::now() + PATIENCE, Instant::from_std);
         let answer = timeout_at(until, async {
             let _turn = self.shared.turn.lock().await;
             // Whoever was asked before may have answered for this one as well.
-            if self.has_granted(&granted) {
+            if has_granted() {
                 return Answer::Once;
             }
             let question = Question {
@@ -215,7 +225,7 @@ impl Gate {
                 None => Answer::Nobody { hint: "allow it by a rule under permissions:".to_owned() },
             };
             if answer == Answer::ThisRun {
-                self.shared.granted.lock().unwrap_or_else(PoisonError::into_inner).insert(granted);
+                grants.lock().unwrap_or_else(PoisonError::into_inner).insert(granted.clone());
             }
             answer
         })
@@ -239,10 +249,6 @@ impl Gate {
                 "allow it by a rule under permissions:, or answer sooner",
             )),
         }
-    }
-
-    fn has_granted(&self, granted: &Granted) -> bool {
-        self.shared.granted.lock().unwrap_or_else(PoisonError::into_inner).contains(granted)
     }
 }
 

@@ -256,3 +256,85 @@ async fn a_path_outside_the_servers_folders_reaches_no_server() {
     assert_eq!(service.calls.load(Ordering::SeqCst), 2);
     assert_eq!(recorder.outcomes().iter().filter(|outcome| **outcome == "refused").count(), 5);
 }
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_path_that_leaves_the_servers_folders_through_a_link_reaches_no_server() {
+    use std::os::unix::fs::symlink;
+    let service = Memory::new(&[("read_file", Does::Echo)]);
+    let place = tempfile::tempdir().unwrap();
+    let (root, other) = (place.path().join("p"), place.path().join("other"));
+    for folder in [&root, &other, &root.join("sub")] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    std::fs::write(other.join("secret"), "x").unwrap();
+    for (target, link) in [
+        (other.as_path(), "out"),
+        (std::path::Path::new("../other"), "relative"),
+        (std::path::Path::new("/nowhere/at/all"), "dangling"),
+        (std::path::Path::new("sub"), "inside"),
+        (std::path::Path::new("loop-b"), "loop-a"),
+        (std::path::Path::new("loop-a"), "loop-b"),
+        (std::path::Path::new("out"), "two-steps"),
+        (std::path::Path::new("../.."), "sub/up"),
+    ] {
+        symlink(target, root.join(link)).unwrap();
+    }
+    // The folder itself is reached through a link, as /tmp is on some systems.
+    symlink(&root, place.path().join("alias")).unwrap();
+    let mut config = memory("srv", &service);
+    config.roots = vec![place.path().join("alias")];
+    let (client, recorder) = start([config], ClientOptions::default());
+    client.ready(SECOND * 30).await;
+    let read = |path: String| client.call(call("mcp__srv__read_file", json!({"path": path})));
+    let below = |path: &str| root.join(path).display().to_string();
+    for inside in ["a.txt", "inside/new.txt", "sub/../a.txt", "inside/../a.txt"] {
+        read(inside.to_owned()).await.unwrap();
+        read(below(inside)).await.unwrap();
+    }
+    let outside = [
+        "out/secret",
+        "out",
+        "relative/secret",
+        "dangling",
+        "dangling/x",
+        "loop-a/x",
+        "two-steps/secret",
+        "sub/up/other/secret",
+        "out/../other/secret",
+        "sub/../../other/secret",
+    ];
+    for path in outside {
+        assert_eq!(rule_of(&read(path.to_owned()).await.unwrap_err()), "path-outside", "{path}");
+        assert_eq!(rule_of(&read(below(path)).await.unwrap_err()), "path-outside", "{path}");
+    }
+    assert_eq!(service.calls.load(Ordering::SeqCst), 8);
+    assert_eq!(
+        recorder.outcomes().iter().filter(|outcome| **outcome == "refused").count(),
+        outside.len() * 2
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_for_a_rule_does_not_let_out_what_was_read() {
+    let service = Memory::new(&[("echo", Does::Echo)]);
+    let person = Person::who_says([Answer::No, Answer::ThisRun]);
+    let gate = Gate::new(Permissions::new(Defaults::ATTENDED), Some(person.clone()));
+    let (client, _) = fleet(&service, gate.clone()).await;
+    let spec = client.catalogue().iter().next().unwrap().spec.clone();
+    gate.grant(&mcp_security::lock::Grant {
+        server: "srv".into(),
+        tool: "echo".into(),
+        sha256: mcp_security::lock::fingerprint(&spec),
+    });
+    client.call(echo("a")).await.unwrap();
+    assert_eq!(person.asked.lock().unwrap().len(), 0, "what was written down answers the rule");
+
+    gate.learn(&spec, true);
+    assert_eq!(rule_of(&client.call(echo("a")).await.unwrap_err()), "permission-declined");
+    client.call(echo("a")).await.unwrap();
+    client.call(echo("b")).await.unwrap();
+    let asked = person.asked.lock().unwrap();
+    assert_eq!(asked.len(), 2);
+    assert!(asked.iter().all(|question| question.concern.is_some()), "{asked:?}");
+}

@@ -1,6 +1,7 @@
 //! One spelling for each JSON value, after RFC 8785.
 
 use std::fmt::Write;
+use std::io::{self, Read};
 
 use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
@@ -15,8 +16,30 @@ pub fn canonical_json(value: &Value) -> String {
 
 /// The SHA-256 of bytes, in hexadecimal digits.
 pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes.as_ref()) {
+    hex(&Sha256::digest(bytes.as_ref()))
+}
+
+/// The SHA-256 of everything that a reader gives, in hexadecimal digits.
+///
+/// # Errors
+///
+/// The reader's.
+pub fn sha256_hex_of(mut reader: impl Read) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(hex(&digest.finalize())),
+            Ok(length) => digest.update(&piece[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
     }

@@ -6,12 +6,15 @@ use mcp_core::{Annotations, Schema, ToolSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Change, canonical_json, sha256_hex};
+use super::{Change, LaunchPin, canonical_json, sha256_hex};
 
-/// One server's tools and instructions as they were accepted.
+/// One server as it was accepted: how it is reached, its tools and instructions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerPins {
+    /// How it is reached; `None`: nobody was asked, as in a lock of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch: Option<LaunchPin>,
     /// What the server told about its use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
@@ -110,10 +113,10 @@ impl ToolPin {
 }
 
 impl ServerPins {
-    /// A server as it is now.
+    /// A server's tools and instructions as they are now.
     pub fn of<'a>(instructions: Option<&str>, tools: impl IntoIterator<Item = &'a ToolSpec>) -> Self {
         let tools = tools.into_iter().map(|spec| (spec.name.to_string(), ToolPin::of(spec))).collect();
-        Self { instructions: instructions.map(str::to_owned), tools }
+        Self { launch: None, instructions: instructions.map(str::to_owned), tools }
     }
 
     /// How a tool stands to what was accepted.
@@ -124,6 +127,11 @@ impl ServerPins {
     /// How a tool of this name stands to what was accepted.
     pub fn judge_pin(&self, tool: &str, now: &ToolPin) -> Standing {
         self.tools.get(tool).map_or(Standing::New, |pin| pin.judge(now))
+    }
+
+    /// Whether anything of the server itself was accepted, and not only how it is reached.
+    pub fn knows_it(&self) -> bool {
+        self.instructions.is_some() || !self.tools.is_empty()
     }
 
     /// What differs in the server's instructions.

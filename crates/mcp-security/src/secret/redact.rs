@@ -1,8 +1,12 @@
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde_json::Value;
+
+use super::spell::encodings;
 
 /// The shortest value that is taken for a secret. Anything shorter (`8080`, `true`) would tear holes into every text.
 const SHORTEST: usize = 6;
@@ -10,16 +14,26 @@ const SHORTEST: usize = 6;
 /// What stands in a secret's place.
 const MARK: &str = "[redacted]";
 
-/// Takes registered values out of texts. Cheap to clone; clones share what is registered.
+/// Takes registered values out of texts: as they are, in JSON, as hexadecimal, percent-encoded, and inside base64. Cheap to
+/// clone; clones share what is registered.
 ///
 /// ```
 /// let redactor = mcp_security::Redactor::default();
 /// redactor.register("sk-live-123456");
 /// assert_eq!(redactor.redact("refused: sk-live-123456"), "refused: [redacted]");
+/// assert_eq!(redactor.redact("refused: c2stbGl2ZS0xMjM0NTY="), "refused: [redacted]=");
 /// assert_eq!(format!("{redactor:?}"), "Redactor(1 values)");
 /// ```
 #[derive(Clone, Default)]
-pub struct Redactor(Arc<RwLock<Vec<String>>>);
+pub struct Redactor(Arc<RwLock<Registered>>);
+
+#[derive(Default)]
+struct Registered {
+    values: BTreeSet<String>,
+    spellings: BTreeSet<String>,
+    /// `None`: nothing is registered.
+    finder: Option<AhoCorasick>,
+}
 
 impl Redactor {
     /// Registers a value. One of fewer than 6 bytes, blanks aside, is ignored: it would match by chance.
@@ -28,66 +42,171 @@ impl Redactor {
         if secret.len() < SHORTEST {
             return;
         }
-        let mut secrets = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let escaped = Value::from(secret).to_string();
-        // Texts that are JSON spell a quote or a line break inside the value differently.
-        let inside = escaped.get(1..escaped.len() - 1).unwrap_or(secret);
-        for spelling in [secret, inside] {
-            if !secrets.iter().any(|known| known == spelling) {
-                secrets.push(spelling.to_owned());
-            }
+        let mut registered = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if !registered.values.insert(secret.to_owned()) {
+            return;
         }
-        // The longest first, so that a secret which contains another leaves nothing behind.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let spellings = encodings(secret).into_iter().filter(|spelling| spelling.len() >= SHORTEST);
+        registered.spellings.extend(spellings);
+        // Without a finder nothing is found; it fails beyond gigabytes of spellings only.
+        registered.finder = AhoCorasick::builder()
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(&registered.spellings)
+            .ok();
     }
 
     /// The text without the registered values; borrowed where there was none in it.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut text = Cow::Borrowed(text);
-        for secret in secrets.iter() {
-            if text.contains(secret.as_str()) {
-                text = Cow::Owned(text.replace(secret.as_str(), MARK));
+        let registered = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(finder) = registered.finder.as_ref().filter(|finder| finder.is_match(text)) else {
+            return Cow::Borrowed(text);
+        };
+        // Values may overlap: whatever any of them covers goes.
+        let mut covered: Vec<(usize, usize)> = Vec::new();
+        for found in finder.find_overlapping_iter(text) {
+            let mut start = found.start();
+            while let Some((begun, _)) = covered.pop_if(|(_, end)| *end > start) {
+                start = start.min(begun);
             }
+            covered.push((start, found.end()));
         }
-        text
+        let mut clean = String::with_capacity(text.len());
+        let mut kept = 0;
+        for (start, end) in covered {
+            clean.push_str(&text[kept..start]);
+            clean.push_str(MARK);
+            kept = end;
+        }
+        clean.push_str(&text[kept..]);
+        Cow::Owned(clean)
     }
 
-    /// Takes the registered values out of every text inside a JSON value, keys included.
-    pub fn redact_json(&self, value: &mut Value) {
+    /// Takes the registered values out of every text inside a JSON value, keys included. True: there was one.
+    pub fn redact_json(&self, value: &mut Value) -> bool {
         match value {
-            Value::String(text) => {
-                if let Cow::Owned(clean) = self.redact(text) {
+            Value::String(text) => match self.redact(text) {
+                Cow::Owned(clean) => {
                     *text = clean;
+                    true
                 }
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.redact_json(item)),
+                Cow::Borrowed(_) => false,
+            },
+            Value::Array(items) => items.iter_mut().fold(false, |any, item| self.redact_json(item) | any),
             Value::Object(fields) => {
-                if fields.keys().any(|key| matches!(self.redact(key), Cow::Owned(_))) {
+                let mut any = fields.keys().any(|key| matches!(self.redact(key), Cow::Owned(_)));
+                if any {
                     *fields = std::mem::take(fields)
                         .into_iter()
                         .map(|(key, value)| (self.redact(&key).into_owned(), value))
                         .collect();
                 }
-                fields.values_mut().for_each(|value| self.redact_json(value));
+                for value in fields.values_mut() {
+                    any |= self.redact_json(value);
+                }
+                any
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
         }
     }
 }
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = self.0.read().unwrap_or_else(PoisonError::into_inner).len();
+        let values = self.0.read().unwrap_or_else(PoisonError::into_inner).values.len();
         write!(f, "Redactor({values} values)")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    /// The base64 of some bytes, by the letters of RFC 4648.
+    fn base64(bytes: &[u8], [last, last_but_one]: [char; 2]) -> String {
+        let letter = |index: u32| match index {
+            0..26 => char::from(b'A' + index as u8),
+            26..52 => char::from(b'a' + (index - 26) as u8),
+            52..62 => char::from(b'0' + (index - 52) as u8),
+            62 => last_but_one,
+            _ => last,
+        };
+        let mut text = String::new();
+        for group in bytes.chunks(3) {
+            let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(group.get(at).copied().unwrap_or(0)));
+            text.extend((0..=group.len()).map(|at| letter(bits >> (18 - 6 * at) & 63)));
+            text.extend(std::iter::repeat_n('=', 3 - group.len()));
+        }
+        text
+    }
+
+    fn percent(text: &str, keeps: impl Fn(u8) -> bool, spelt: impl Fn(u8) -> String) -> String {
+        text.bytes()
+            .map(|byte| if keeps(byte) { char::from(byte).to_string() } else { spelt(byte) })
+            .collect()
+    }
+
+    proptest! {
+        /// Whatever the secret, whatever stands around it, however it is written: all that is left of it is shorter than what
+        /// four letters of base64 say.
+        #[test]
+        fn no_spelling_of_a_secret_is_left(
+            secret in "[!-~]([ -~é\"\\\\]{4,40})[!-~]", before in "[ -~]{0,7}", after in "[ -~]{0,7}",
+        ) {
+            let redactor = Redactor::default();
+            redactor.register(&secret);
+            let spelt = |spelling: &str| redactor.redact(&format!("{before}{spelling}{after}")).into_owned();
+            let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let json = Value::from(secret.as_str()).to_string();
+            let alone = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            let (upper, lower) = (|byte: u8| format!("%{byte:02X}"), |byte: u8| format!("%{byte:02x}"));
+            let inside = &json[1..json.len() - 1];
+            for spelling in [
+                secret.clone(),
+                hex.to_uppercase(),
+                hex,
+                inside.to_owned(),
+                inside.replace('é', "\\u00e9"),
+                percent(&secret, alone, upper),
+                percent(&secret, alone, lower),
+                percent(&secret, alone, upper).replace("%20", "+"),
+                percent(&secret, |_| false, upper),
+            ] {
+                prop_assert!(!spelt(&spelling).contains(&spelling), "{spelling:?}: {}", spelt(&spelling));
+            }
+            let whole = format!("{before}{secret}{after}");
+            for letters in [['/', '+'], ['_', '-']] {
+                let clean = redactor.redact(&base64(whole.as_bytes(), letters)).into_owned();
+                let begins = before.len() * 4 / 3 + 1;
+                let left = clean.len() - MARK.len();
+                prop_assert!(clean.contains(MARK), "{clean}");
+                // Beside what belongs to the text around, one letter on each side may hold bits of the secret.
+                prop_assert!(left <= begins + after.len() * 4 / 3 + 6, "{clean}");
+            }
+        }
+
+        /// What no registered value is in stays as it is.
+        #[test]
+        fn a_text_without_a_secret_stays(text in "[a-z ]{0,60}") {
+            let redactor = Redactor::default();
+            redactor.register("Q9-zzzz-8811");
+            prop_assert!(matches!(redactor.redact(&text), Cow::Borrowed(_)));
+        }
+    }
+
+    #[test]
+    fn values_that_overlap_go_whole() {
+        let redactor = Redactor::default();
+        for secret in ["abcdef-1", "def-12345", "12345678"] {
+            redactor.register(secret);
+        }
+        assert_eq!(
+            redactor.redact("x abcdef-12345678 y abcdef-1def-12345 z"),
+            "x [redacted] y [redacted][redacted] z"
+        );
+    }
 
     #[test]
     fn every_spelling_goes_and_short_values_stay() {
@@ -108,7 +227,8 @@ mod tests {
         let redactor = Redactor::default();
         redactor.register("hunter2-hunter2");
         let mut value = json!({"a": ["x hunter2-hunter2", 1], "hunter2-hunter2": {"b": "hunter2-hunter2"}});
-        redactor.redact_json(&mut value);
+        assert!(redactor.redact_json(&mut value));
         assert_eq!(value, json!({"a": ["x [redacted]", 1], "[redacted]": {"b": "[redacted]"}}));
+        assert!(!redactor.redact_json(&mut value));
     }
 }

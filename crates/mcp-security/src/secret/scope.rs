@@ -127,9 +127,9 @@ impl Table {
     }
 
     fn search_fields(&self, server: &ServerName, fields: &JsonObject) -> Option<Foreign> {
-        fields.iter().find_map(|(key, value)| {
-            self.search_text(server, key).or_else(|| self.search(server, value))
-        })
+        fields
+            .iter()
+            .find_map(|(key, value)| self.search_text(server, key).or_else(|| self.search(server, value)))
     }
 
     fn search_text(&self, server: &ServerName, text: &str) -> Option<Foreign> {
