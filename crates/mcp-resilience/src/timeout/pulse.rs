@@ -1,3 +1,5 @@
+//! Signs of life: what lets an attempt take longer than its limit.
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
