@@ -42,7 +42,19 @@ fn a_run_leaves_its_figures_and_stats_shows_them() {
     let operations = metrics["mcp.client.operation.duration"]["series"].as_array().unwrap();
     let errors: Vec<_> =
         operations.iter().filter_map(|series| series["labels"]["error.type"].as_str()).collect();
-    assert_eq!((operations.len(), errors), (2, vec!["-32050"]));
+    // The list of tools, and a call of each.
+    assert_eq!((operations.len(), errors), (3, vec!["-32050"]));
+    for (name, kind) in [
+        ("massgen.mcp.audit.records", "counter"),
+        ("massgen.mcp.audit.dropped", "counter"),
+        ("massgen.mcp.audit.lag", "gauge"),
+    ] {
+        assert_eq!(
+            (&metrics[name]["kind"], &metrics[name]["series"][0]["labels"]),
+            (&json!(kind), &json!({})),
+            "{name}"
+        );
+    }
     assert_eq!(
         metrics["gen_ai.client.operation.duration"]["series"][0]["labels"]["gen_ai.request.model"],
         "player"
@@ -51,6 +63,8 @@ fn a_run_leaves_its_figures_and_stats_shows_them() {
     let stats = place.run(&["mcp", "stats", "--json"]).expect_code(0).json();
     assert_eq!(stats["servers"]["srv"]["not_retried"], json!({"unsafe": 1}));
     assert_eq!(stats["servers"]["srv"]["opened"], 0);
+    assert_eq!(stats["servers"]["srv"]["requests"], 3);
+    assert!(stats["servers"]["srv"]["p95_ms"].as_u64() >= stats["servers"]["srv"]["p50_ms"].as_u64());
     let shown = place.run(&["mcp", "stats"]).expect_code(0).stdout;
     assert!(shown.contains("NOT RETRIED") && shown.contains("unsafe 1"), "{shown}");
 }
@@ -156,15 +170,122 @@ mod otlp {
             "network.transport",
             "error.type",
             "-32050",
+            "jsonrpc.request.id",
+            "rpc.response.status_code",
         ] {
             assert!(spans.contains(name), "{name}\n{spans}");
         }
         assert!(!spans.contains("whispered"), "{spans}");
+        place.set("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true");
+        place.run(&["--config", "team.yaml", "q"]).expect_code(0);
+        let spans = sent(&collector, "/v1/traces");
+        assert!(spans.contains("gen_ai.tool.call.arguments") && spans.contains("whispered"), "{spans}");
         let metrics = sent(&collector, "/v1/metrics");
         for name in
             ["mcp.client.operation.duration", "massgen.mcp.breaker.calls", "gen_ai.client.operation.duration"]
         {
             assert!(metrics.contains(name), "{name}\n{metrics}");
+        }
+    }
+
+    /// What a span says of where it belongs (opentelemetry/proto/trace/v1, message Span).
+    #[derive(Debug, Default)]
+    struct Span {
+        trace: String,
+        id: String,
+        parent: String,
+        name: String,
+    }
+
+    /// The fields of a message of protobuf that hold bytes: number and content. Others are passed over.
+    fn fields(mut message: &[u8]) -> Vec<(u64, &[u8])> {
+        fn number(from: &mut &[u8]) -> u64 {
+            let mut value = 0;
+            for shift in (0..64).step_by(7) {
+                let (byte, rest) = from.split_first().unwrap();
+                *from = rest;
+                value |= u64::from(byte & 0x7f) << shift;
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+            value
+        }
+        let mut fields = Vec::new();
+        while !message.is_empty() {
+            let key = number(&mut message);
+            let length = match key & 7 {
+                0 => {
+                    number(&mut message);
+                    continue;
+                }
+                1 => 8,
+                5 => 4,
+                _ => usize::try_from(number(&mut message)).unwrap(),
+            };
+            let (content, rest) = message.split_at(length);
+            if key & 7 == 2 {
+                fields.push((key >> 3, content));
+            }
+            message = rest;
+        }
+        fields
+    }
+
+    /// Every span that was sent: they are in scopes, which are in resources.
+    fn spans(collector: &HttpServer) -> Vec<Span> {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let inner = |outer: &[u8], field: u64| -> Vec<Vec<u8>> {
+            fields(outer)
+                .into_iter()
+                .filter(|(number, _)| *number == field)
+                .map(|(_, it)| it.to_vec())
+                .collect()
+        };
+        let requests = collector.requests().into_iter().filter(|request| request.path == "/v1/traces");
+        let resources = requests.flat_map(|request| inner(&request.body, 1));
+        let spans = resources.flat_map(|resource| inner(&resource, 2)).flat_map(|scope| inner(&scope, 2));
+        let read = |span: Vec<u8>| {
+            let mut found = Span::default();
+            for (number, content) in fields(&span) {
+                match number {
+                    1 => found.trace = hex(content),
+                    2 => found.id = hex(content),
+                    4 => found.parent = hex(content),
+                    5 => found.name = String::from_utf8(content.to_vec()).unwrap(),
+                    _ => {}
+                }
+            }
+            found
+        };
+        spans.map(read).collect()
+    }
+
+    #[test]
+    fn a_server_is_told_the_span_that_the_collector_gets() {
+        let collector = HttpServer::start(Arc::new(|_| HttpReply::new(200, "application/x-protobuf", "")));
+        let server = server();
+        let mut place = place(&server, &["echo", "no"]);
+        place.set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url(""));
+        place.run(&["--config", "team.yaml", "q"]).expect_code(0);
+        let spans = spans(&collector);
+        let root = spans.iter().find(|span| span.name == "massgen run").unwrap();
+        assert_eq!(root.parent, "", "a run begins a trace: {spans:?}");
+        for tool in ["echo", "no"] {
+            let calls = server.journal().method("tools/call");
+            let call = calls.iter().find(|call| call["params"]["name"] == tool).unwrap();
+            let told = call["params"]["_meta"]["traceparent"].as_str().unwrap();
+            let span = spans.iter().find(|span| span.name == format!("tools/call {tool}")).unwrap();
+            assert_eq!(told, format!("00-{}-{}-01", span.trace, span.id), "{tool}: {spans:?}");
+            assert_eq!(span.trace, root.trace, "{tool}: {spans:?}");
+            // Up to the run, no span is missing in between.
+            let mut above = span;
+            while !above.parent.is_empty() {
+                let up = spans.iter().find(|span| span.id == above.parent);
+                above =
+                    up.unwrap_or_else(|| panic!("{tool}: the parent of {above:?} was not sent: {spans:?}"));
+            }
+            assert_eq!(above.id, root.id, "{tool}: {spans:?}");
         }
     }
 
