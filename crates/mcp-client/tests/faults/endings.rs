@@ -42,7 +42,12 @@ pub(crate) fn faults() -> Vec<Fault> {
                         config.max_processes = Some(32);
                         options.session.close_grace = Duration::from_millis(100);
                     })
-                    .check(says(&[DOUBT, "it ran 49 processes at a time", "at most 32 are allowed", "disabled: true"]))
+                    .check(says(&[
+                        DOUBT,
+                        "it ran 49 processes at a time",
+                        "at most 32 are allowed",
+                        "disabled: true",
+                    ]))
                     .check(is_forced_open("too many processes: it ran 49 processes"))
                     .check(|seen, measured| {
                         let status = seen.client.client("faulty").unwrap().status();
@@ -129,7 +134,8 @@ async fn no_program() -> Measured {
     let states = recorder.states("faulty");
     measured.expect(states == ["starting", "given up"], format!("it was tried again: {states:?}"));
     let status = one.status();
-    let forced = matches!(&status.circuit, CircuitState::ForcedOpen { reason } if reason.starts_with("config: "));
+    let forced =
+        matches!(&status.circuit, CircuitState::ForcedOpen { reason } if reason.starts_with("config: "));
     measured.expect(forced, format!("its circuit is {:?}", status.circuit));
     measured.expect(status.retry_at.is_none(), "a time is named at which it would be tried again");
     measured.expect(ask_innocent(&client).await < Duration::MAX, "the other server failed");
@@ -140,7 +146,7 @@ async fn no_program() -> Measured {
     });
     let back = back.await.is_ok();
     let states = recorder.states("faulty");
-    measured.expect(back, format!("it is not used, although its program is there now: {states:?}"));
+    measured.expect(back, format!("it is not used, although its program is there now: {states:?}, {}", one.status().state));
     let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
     measured.expect(class == "answered", format!("with its program there, the caller got {class} ({text})"));
     client.close().await;
@@ -155,7 +161,9 @@ fn story(state: &ServerState) -> String {
 
 async fn short_of_memory() -> Measured {
     let mut measured = Measured::default();
-    for (outcome, end) in [(Outcome::Hang, "signal 9 (SIGKILL)"), (Outcome::OutOfMemory, "signal 6 (SIGABRT)")] {
+    for (outcome, end) in
+        [(Outcome::Hang, "signal 9 (SIGKILL)"), (Outcome::OutOfMemory, "signal 6 (SIGABRT)")]
+    {
         let from_outside = outcome == Outcome::Hang;
         let (scripted, innocent) = (script(outcome).launch(), innocent());
         let (client, recorder) =
@@ -178,7 +186,8 @@ async fn short_of_memory() -> Measured {
         );
         measured.expect(LOST.contains(&class.as_str()), format!("{end}: the caller got {class} ({text})"));
         // What ended it says so by its last words, which the state quotes whole.
-        let words = if from_outside { [end, DOUBT, "memory is short"] } else { [end, DOUBT, "its last words"] };
+        let words =
+            if from_outside { [end, DOUBT, "memory is short"] } else { [end, DOUBT, "its last words"] };
         for word in words {
             measured.expect(text.contains(word), format!("{word:?} is not told: {text}"));
         }

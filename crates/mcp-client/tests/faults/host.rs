@@ -157,7 +157,8 @@ async fn without_descriptors() -> Vec<String> {
 
 async fn reused_id() -> Measured {
     let mut measured = Measured { got: "unavailable".into(), ..Measured::default() };
-    let scripted = script(Outcome::Exit(1)).quirk(Quirk::IgnoresSigterm).quirk(Quirk::NeverExitsOnEof).launch();
+    let scripted =
+        script(Outcome::Exit(1)).quirk(Quirk::IgnoresSigterm).quirk(Quirk::NeverExitsOnEof).launch();
     // Which signals are sent, and when: none after the process was waited for.
     match outcome(part("signals", &[], &scripted)).await {
         Some(problems) => measured.problems.extend(problems),

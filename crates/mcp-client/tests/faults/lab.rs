@@ -34,6 +34,8 @@ pub(crate) const WORK: Duration = Duration::from_millis(20);
 pub(crate) const PACE: Duration = Duration::from_millis(3);
 /// A machine that does other things as well is slower by so many times what a calm call takes at worst, its work not counted.
 const SLACK: u32 = 40;
+/// How long a circuit stays open where it is only of interest whether it opens.
+const SHORT: Duration = Duration::from_millis(50);
 /// What every caller is promised: an end at its deadline and a second.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
@@ -162,6 +164,8 @@ pub(crate) struct Scene {
     /// By when the caller must have it.
     within: Duration,
     tune: fn(&mut ClientOptions, &mut ServerConfig),
+    /// Whose circuit the failure counts for, where that is judged.
+    account: Option<Account>,
     /// Calls of the same tool, one after another; the last one is judged.
     calls: usize,
     /// The last one is made when the server has been given up.
@@ -169,6 +173,14 @@ pub(crate) struct Scene {
     /// Afterwards this tool must answer, on the same server.
     recovers: Option<&'static str>,
     checks: Vec<Check>,
+}
+
+/// Whose circuit a failure counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Account {
+    Server,
+    Tool,
+    Nobody,
 }
 
 type Check = Box<dyn Fn(&Seen, &mut Measured) + Send>;
@@ -215,6 +227,7 @@ impl Scene {
             total: Duration::from_secs(20),
             within: Duration::from_secs(2),
             tune: |_, _| (),
+            account: None,
             calls: 1,
             after_all: false,
             recovers: None,
@@ -255,6 +268,12 @@ impl Scene {
 
     pub(crate) fn tune(mut self, tune: fn(&mut ClientOptions, &mut ServerConfig)) -> Self {
         self.tune = tune;
+        self
+    }
+
+    /// Whose circuit the failure counts for.
+    pub(crate) fn account(mut self, account: Account) -> Self {
+        self.account = Some(account);
         self
     }
 
@@ -303,6 +322,14 @@ impl Scene {
         config.call_timeout = self.limit;
         config.total_timeout = self.total;
         (self.tune)(&mut options, &mut config);
+        if self.account.is_some() {
+            // One failure is enough to show whose it is, and soon over.
+            config.breaker.failures_in_a_row = 1;
+            config.breaker.connects_in_a_row = 1;
+            config.breaker.slow_after = SHORT;
+            config.breaker.open_base = SHORT;
+            config.breaker.open_cap = SHORT;
+        }
         let innocent = innocent();
         let (client, recorder) = start([config, child("innocent", &innocent)], options);
         client.ready(PATIENCE).await;
@@ -344,7 +371,9 @@ impl Scene {
         measured.in_time(took <= within, format!("it took {took:?}, more than {within:?}"));
         measured.expect(others_well, "the other server failed");
         measured.got = class;
-
+        if let Some(account) = self.account {
+            measured.judge_account(account, &recorder).await;
+        }
         if let Some(tool) = self.recovers {
             let back = tokio::time::timeout(PATIENCE, until_answered(&client, tool)).await;
             measured.expect(back.is_ok(), "it did not come back");
@@ -375,6 +404,24 @@ impl Scene {
 }
 
 impl Measured {
+    /// Looks whose circuit noticed. Where that is nobody's, there is nothing to wait for: a later change would be missed.
+    async fn judge_account(&mut self, account: Account, recorder: &Recorder) {
+        let opened = || -> Vec<String> {
+            let circuits = recorder.circuits.lock().unwrap();
+            circuits.iter().filter_map(|line| line.strip_suffix(" closed>open")).map(str::to_owned).collect()
+        };
+        let expected: &[&str] = match account {
+            Account::Server => &["faulty"],
+            Account::Tool => &["faulty/do"],
+            Account::Nobody => &[],
+        };
+        if account != Account::Nobody {
+            massgen_testkit::process::until(PATIENCE, || !opened().is_empty()).await;
+        }
+        let first: Vec<String> = opened().into_iter().take(1).collect();
+        self.expect(first == expected, format!("it was charged to {first:?}, not to {account:?}"));
+    }
+
     /// Calls the innocent server while nothing is wrong; what the slowest answer took besides its work.
     async fn calm(&mut self, client: &MultiMcpClient) -> Duration {
         // The first one pays for what is made once.

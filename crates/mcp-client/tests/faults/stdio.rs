@@ -10,7 +10,7 @@ use mcp_client::CircuitState;
 use mcp_core::ToolService;
 use serde_json::json;
 
-use crate::lab::{GRACE, Measured, Scene, ask_innocent, innocent, named, until_answered};
+use crate::lab::{Account, GRACE, Measured, Scene, ask_innocent, innocent, named, until_answered};
 use crate::support::{call, child, restarts, start};
 use crate::trust::{is_clean, is_suspicious};
 use crate::{Fault, Play};
@@ -41,28 +41,34 @@ pub(crate) fn faults() -> Vec<Fault> {
     vec![
         scene("F1", "the process ends in mid-call: outcome unknown, sent once, and it is back", || {
             let script = script(Outcome::Exit(1)).quirk(Quirk::Stderr(vec!["last words".into()]));
-            Scene::child(script).expect(LOST).recovers("look").check(says(&[
-                DOUBT,
-                "exited with code 1",
-                "last words",
-            ]))
+            Scene::child(script)
+                .expect(LOST)
+                .within_ms(100)
+                .account(Account::Server)
+                .recovers("look")
+                .check(says(&[DOUBT, "exited with code 1", "last words"]))
         }),
         scene("F2", "the process aborts in mid-call: the same", || {
             Scene::child(script(Outcome::Abort))
                 .expect(LOST)
+                .within_ms(100)
+                .account(Account::Server)
                 .recovers("look")
                 .check(says(&[DOUBT, "signal 6 (SIGABRT)"]))
         }),
         scene("F3", "no answer: the limit of time, and the server is told", || {
-            Scene::child(script(Outcome::Hang)).expect(LATE).limit_ms(400).check(says(&[DOUBT])).check(
-                |seen, measured| {
+            Scene::child(script(Outcome::Hang))
+                .expect(LATE)
+                .account(Account::Tool)
+                .limit_ms(400)
+                .check(says(&[DOUBT]))
+                .check(|seen, measured| {
                     // The word is on its way when the caller has its answer.
                     let told = tokio::task::block_in_place(|| {
                         process::until_blocking(GRACE, || !seen.method("notifications/cancelled").is_empty())
                     });
                     measured.expect(told, "the server was not told that nobody waits any longer");
-                },
-            )
+                })
         }),
         scene("F4", "no answer, deaf to cancel, end of input and SIGTERM: killed in bounded time", || {
             let script = script(Outcome::Hang)
@@ -81,22 +87,24 @@ pub(crate) fn faults() -> Vec<Fault> {
         }),
         scene("F6", "progress for ever: the total limit ends it", || {
             let reply = CallReply::new(Outcome::Hang).progress(Progress { count: u64::MAX, every_ms: 50 });
-            Scene::child(script(reply)).expect(LATE).total_ms(600)
+            Scene::child(script(reply)).expect(LATE).account(Account::Tool).total_ms(600)
         }),
         scene("F7", "noise on stdout before the answer: the answer", || {
             let script = script(Outcome::Echo)
                 .quirk(Quirk::Chatter(vec!["Server listening".into()]))
                 .quirk(Quirk::ChatterBeforeReply("loading".into()));
-            Scene::child(script)
+            Scene::child(script).account(Account::Nobody)
         }),
         scene("F9", "half an answer, then the end: outcome unknown", || {
             Scene::child(script(half(Some(1))))
                 .expect(LOST)
+                .within_ms(100)
+                .account(Account::Server)
                 .recovers("look")
                 .check(says(&[DOUBT, "exited with code 1, 22 bytes into a message"]))
         }),
         scene("F10", "half an answer, then silence: the limit of time", || {
-            Scene::child(script(half(None))).expect(LATE).limit_ms(400)
+            Scene::child(script(half(None))).expect(LATE).account(Account::Server).limit_ms(400)
         }),
         scene("F11", "an answer under another id: dropped, the call goes on to its limit", || {
             Scene::child(script(CallReply::new(Outcome::Echo).id(ReplyId::Wrong)))
@@ -126,6 +134,7 @@ pub(crate) fn faults() -> Vec<Fault> {
         scene("F16", "an answer beyond the limit of size: refused, the connection is a new one", || {
             Scene::child(script(Outcome::Big(4 << 20)))
                 .expect(BROKEN)
+                .account(Account::Server)
                 .recovers("look")
                 .check(says(&["at most 1048576 are accepted"]))
                 .tune(|options, _| options.session.max_message_bytes = 1 << 20)
@@ -139,14 +148,23 @@ pub(crate) fn faults() -> Vec<Fault> {
                 .tune(|options, _| options.session.max_message_bytes = 1 << 20)
         }),
         scene("F18", "an answer nested 100,000 deep: refused", || {
-            Scene::child(script(Outcome::Nested(100_000))).expect(BROKEN).within_ms(4000).check(is_suspicious)
+            Scene::child(script(Outcome::Nested(100_000)))
+                .expect(BROKEN)
+                .within_ms(100)
+                .account(Account::Server)
+                .check(is_suspicious)
         }),
         scene("F19", "an answer that is not UTF-8: refused", || {
-            Scene::child(script(Outcome::InvalidUtf8)).expect(BROKEN).within_ms(4000).check(is_suspicious)
+            Scene::child(script(Outcome::InvalidUtf8))
+                .expect(BROKEN)
+                .within_ms(100)
+                .account(Account::Server)
+                .check(is_suspicious)
         }),
         scene("F20", "stdout closed, the process alive: outcome unknown, a new process", || {
             Scene::child(script(Outcome::CloseStdout))
                 .expect(LOST)
+                .account(Account::Server)
                 .within_ms(4000)
                 .recovers("look")
                 .check(says(&[DOUBT]))
@@ -159,6 +177,7 @@ pub(crate) fn faults() -> Vec<Fault> {
         scene("F22", "a stopped process (SIGSTOP): the limit of time, and it is killed all the same", || {
             Scene::child(script(Outcome::Stop))
                 .expect(LATE)
+                .account(Account::Server)
                 .limit_ms(400)
                 .tune(|options, _| options.session.close_grace = Duration::from_millis(100))
         }),

@@ -289,7 +289,9 @@ async fn traceback() -> Measured {
     let log = "INFO:server:Processing request of type CallToolRequest".to_owned();
     let limit = SECOND * 10;
     let mut measured = Measured::default();
-    for (lines, pending, expected) in [(&printed, 1, "malformed"), (&printed, 2, "timeout"), (&log, 1, "timeout")] {
+    for (lines, pending, expected) in
+        [(&printed, 1, "malformed"), (&printed, 2, "timeout"), (&log, 1, "timeout")]
+    {
         let scripted = script(Outcome::RawLine(lines.clone())).launch();
         let mut config = child("faulty", &scripted);
         (config.call_timeout, config.total_timeout) = (limit, limit);
@@ -310,7 +312,8 @@ async fn traceback() -> Measured {
         }
         for ((class, text), took) in calls.join_all().await {
             let due = if expected == "malformed" { SECOND * 2 } else { limit };
-            let what = format!("{pending} pending, {:.20}: after {took:?} the caller got {class} ({text})", lines);
+            let what =
+                format!("{pending} pending, {:.20}: after {took:?} the caller got {class} ({text})", lines);
             measured.expect(class == expected, what.clone());
             measured.expect(due <= took && took <= due + SECOND, what.clone());
             if expected == "malformed" {
@@ -324,7 +327,10 @@ async fn traceback() -> Measured {
         let account = if expected == "malformed" { "faulty closed>open" } else { "faulty/do closed>open" };
         let told = process::until(PATIENCE, || !recorder.circuits.lock().unwrap().is_empty()).await;
         let circuits = recorder.circuits.lock().unwrap().clone();
-        measured.expect(told && circuits[0] == account, format!("{pending} pending: the circuits did {circuits:?}"));
+        measured.expect(
+            told && circuits[0] == account,
+            format!("{pending} pending: the circuits did {circuits:?}"),
+        );
         let integrity = one.status().integrity;
         measured.expect(integrity == Integrity::Clean, format!("its honesty is {integrity:?}"));
         let pids = scripted.journal().pids();
