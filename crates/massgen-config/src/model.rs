@@ -211,6 +211,8 @@ pub struct Limits {
     pub max_tokens: Option<u64>,
     /// Estimated price of all agents together, in US dollars.
     pub max_cost_usd: Option<f64>,
+    /// Calls of tools at a time, over all servers. It ends no run: further ones wait. `None`: 64.
+    pub max_calls_in_flight: Option<u32>,
     /// One attempt of one agent.
     pub agent_timeout: Option<Duration>,
     /// The final presentation.

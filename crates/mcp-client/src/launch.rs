@@ -90,6 +90,8 @@ impl Launches {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         match &*first {
             Some(first) => now.judge(first)?,
+            // What is not there cannot be run: the first start is still to come.
+            None if now.program.is_none() => {}
             None => *first = Some(now),
         }
         Ok(())

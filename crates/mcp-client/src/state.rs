@@ -232,9 +232,8 @@ impl Known<'_> {
             return ServerState::AuthRequired { tools, reason, hint };
         }
         let reason = match circuit {
-            CircuitState::Open { reason, .. } | CircuitState::ForcedOpen { reason } => {
-                format!("it is left alone for a while: {reason}")
-            }
+            CircuitState::Open { reason, .. } => format!("it is left alone for a while: {reason}"),
+            CircuitState::ForcedOpen { reason } => format!("it is not called any more: {reason}"),
             CircuitState::HalfOpen { .. } => "it was left alone, and is asked whether it is back".to_owned(),
             _ if slow => "it answers mostly too slowly".to_owned(),
             _ => return ServerState::Ready { tools },

@@ -137,7 +137,7 @@ impl Loader<'_> {
         let idle: &[&str] = if stdio {
             &["url", "headers", "http_read_timeout", "ca_file"]
         } else {
-            &["command", "args", "env", "cwd", "start", "idle_timeout", "sandbox", "sandbox_ports"]
+            &["command", "args", "env", "cwd", "start", "idle_timeout", "sandbox", "sandbox_ports", "max_processes"]
         };
         // Where both ways are given without a type, that has been said.
         let said = |key: &str| key == "url" && !section.has("type");
@@ -173,6 +173,7 @@ impl Loader<'_> {
                 _ => None,
             },
             sandbox_ports: ports(&section, reader),
+            max_processes: section.small("max_processes"),
             isolation: match section.choice("isolation", &["shared", "per_agent"]) {
                 Some("per_agent") => Isolation::PerAgent,
                 _ => Isolation::Shared,

@@ -41,6 +41,8 @@ pub struct McpServerConfig {
     pub sandbox: Option<Sandbox>,
     /// TCP ports that it may connect to in a strict sandbox (`sandbox_ports`).
     pub sandbox_ports: Vec<u16>,
+    /// The most processes that its program and all it started may be at a time (`max_processes`); `None`: 256.
+    pub max_processes: Option<u32>,
     /// Whether agents share one session.
     pub isolation: Isolation,
     /// When calls that may change the world are executed.
@@ -108,6 +110,7 @@ impl McpServerConfig {
             idle_timeout: None,
             sandbox: None,
             sandbox_ports: Vec::new(),
+            max_processes: None,
             isolation: Isolation::default(),
             effects: Effects::default(),
             security: SecurityConfig::default(),

@@ -1,6 +1,6 @@
 //! A server of `mcp_servers`.
 
-use super::{Kind, Table, key};
+use super::{ANY_NUMBER, Kind, Table, key};
 
 pub(crate) static MCP_SERVER: Table = Table {
     name: "mcp_server",
@@ -48,6 +48,11 @@ pub(crate) static MCP_SERVER: Table = Table {
             "sandbox_ports",
             Kind::TextList,
             "TCP ports that it may connect to in a strict sandbox; none where it is missing.",
+        ),
+        key(
+            "max_processes",
+            ANY_NUMBER,
+            "The most processes that its program and all it started may be at a time; one that runs more is ended; 256 unless said otherwise.",
         ),
         key(
             "isolation",

@@ -139,6 +139,11 @@ pub(crate) static LIMITS: Table = Table {
         key("max_answers_per_agent", ANY_NUMBER, "New answers by one agent."),
         key("max_tokens", Kind::Integer(1, u64::MAX), "Tokens of all agents together, input and output."),
         key("max_cost_usd", Kind::Number(0.0, 1e9), "Estimated price of all agents together, in US dollars."),
+        key(
+            "max_calls_in_flight",
+            ANY_NUMBER,
+            "Calls of tools at a time, over all servers; a server that hangs holds half of what is left at most; 64 unless said otherwise. It ends no run.",
+        ),
         key("agent_timeout", Kind::Duration, "Bounds one attempt of one agent."),
         key("presentation_timeout", Kind::Duration, "Bounds the final presentation."),
     ],
