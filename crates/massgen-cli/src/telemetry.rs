@@ -25,8 +25,12 @@ pub(crate) const FILE: &str = "metrics.json";
 pub(crate) mod names {
     /// Counter of lines of the audit log.
     pub(crate) const AUDIT_RECORDS: &str = "massgen.mcp.audit.records";
-    /// Counter of texts that held a registered secret; label `sink` (`event`).
-    pub(crate) const SECRET_REDACTIONS: &str = "massgen.mcp.secret.redactions";
+    /// Counter of records that found no place any more, because the audit log could not be written for long.
+    pub(crate) const AUDIT_DROPPED: &str = "massgen.mcp.audit.dropped";
+    /// Gauge: records that were made and are not written yet.
+    pub(crate) const AUDIT_LAG: &str = "massgen.mcp.audit.lag";
+    /// Counter of texts that held a registered secret; label `sink` (here: `event`, `audit`, `log`).
+    pub(crate) use massgen::client::metrics::names::SECRET_REDACTIONS;
 }
 
 /// Collects what is measured, and hands it on.
@@ -59,6 +63,14 @@ impl Telemetry {
         return self.otlp.as_ref().map(|_| Arc::new(otlp::Traces) as Arc<dyn TraceSource>);
         #[cfg(not(feature = "otlp"))]
         None
+    }
+
+    /// Whether arguments and answers of calls go into traces, as `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says.
+    pub(crate) fn content(&self) -> bool {
+        #[cfg(feature = "otlp")]
+        return self.otlp.as_ref().is_some_and(otlp::Exporter::content);
+        #[cfg(not(feature = "otlp"))]
+        false
     }
 
     /// Everything as it is now.

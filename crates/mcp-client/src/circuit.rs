@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mcp_core::{Class, ServerName, ToolError, ToolName, ToolOutput};
+use mcp_core::{Class, Phase, ServerName, ToolError, ToolName, ToolOutput};
 use mcp_resilience::breaker::{
     self, Failure, Gate, Outcome, Permit, Probing, Reason, Rejected, Rules, State, Transition,
 };
@@ -23,7 +23,7 @@ use crate::pipeline::Request;
 use crate::server::{Reassess, Shared};
 use crate::state::Login;
 use crate::step::{Ended, Further, Stack, Step};
-use crate::{ClientOptions, Observer, ServerConfig, metrics};
+use crate::{ClientOptions, Observer, ServerConfig, metrics, spans};
 
 /// How long a server may take to answer a ping that asks whether it or its tool is slow.
 const SUSPECT: Duration = Duration::from_secs(2);
@@ -244,6 +244,7 @@ fn tell(observer: &dyn Observer, server: &ServerName, tool: Option<&ToolName>, c
         State::Closed => tracing::info!(%server, tool = tool_name, reason = %change.reason, "circuit closed"),
         to => tracing::debug!(%server, tool = tool_name, to = to.name(), "circuit"),
     }
+    spans::circuit_changed(server, tool, change);
     observer.circuit_changed(server, tool, change);
 }
 
@@ -368,7 +369,7 @@ impl Step for Guarded {
         let permits = server.circuits.admit(&tool, deadline).await?;
         let begun = Instant::now();
         let result = further.call(request).await;
-        if let Err(ToolError::Timeout { limit, .. }) = &result
+        if let Err(ToolError::Timeout { phase: Phase::Call, limit, .. }) = &result
             && *limit < server.config.breaker.slow_after.min(server.config.call_timeout)
         {
             // The caller's time ended before that of the attempt: impatience says nothing about the server, and the

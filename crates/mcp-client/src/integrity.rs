@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::Observer;
 use crate::pipeline::Request;
 use crate::server::Reassess;
+use crate::spans;
 use crate::step::Check;
 
 /// So many breaches within [`WINDOW`], and the server is in quarantine.
@@ -112,7 +113,7 @@ impl Guardian {
         let server = &self.server;
         match &after {
             // Told as the state of the server.
-            Integrity::Quarantined { .. } => {}
+            Integrity::Quarantined { .. } => spans::quarantined(server),
             _ if before == 0 => tracing::warn!(%server, %breach, "server suspicious"),
             _ => tracing::debug!(%server, %breach, "another breach"),
         }

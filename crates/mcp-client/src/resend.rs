@@ -9,7 +9,7 @@ use crate::classify::{Resend, is_ambiguous, meaning};
 use crate::pipeline::Request;
 use crate::server::Shared;
 use crate::step::{Ended, Further, Stack, Step};
-use crate::{ServerConfig, audit, metrics};
+use crate::{ServerConfig, audit, metrics, spans};
 
 impl HasAttempt for Request {
     fn attempt(&self) -> u32 {
@@ -91,6 +91,7 @@ impl Step for Truth {
         let (spec, call) = (request.spec.clone(), request.call.clone());
         match further.call(request).await {
             Err(error) if is_ambiguous(error.class()) && !is_safe(&self.server.config, &spec) => {
+                spans::outcome_unknown(&spec);
                 let reason = format!("connection lost after sending: {}", what(error));
                 Err(ToolError::OutcomeUnknown {
                     server: spec.server.clone(),

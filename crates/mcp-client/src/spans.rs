@@ -4,7 +4,8 @@
 //! comparison. What the transport alone knows (`jsonrpc.request.id`, `mcp.session.id`, `network.protocol.version`) it adds
 //! itself: it runs within the span of the request.
 
-use mcp_core::{ToolError, ToolOutput};
+use mcp_core::{ServerName, ToolError, ToolName, ToolOutput, ToolSpec};
+use mcp_resilience::breaker::Transition;
 use mcp_transport::PeerInfo;
 use tracing::Span;
 use tracing::field::Empty;
@@ -109,4 +110,26 @@ pub(crate) fn end(span: &Span, result: &Result<ToolOutput, ToolError>) {
     if let Err(ToolError::Server { code, .. }) = result {
         span.record("rpc.response.status_code", tracing::field::display(code));
     }
+}
+
+/// Tells what happened to a circuit, as an event of the span of the call that it happened in.
+pub(crate) fn circuit_changed(server: &ServerName, tool: Option<&ToolName>, change: &Transition) {
+    tracing::info!(
+        %server,
+        tool = tool.map(ToolName::as_str),
+        from = change.from.name(),
+        to = change.to.name(),
+        reason = change.cause,
+        "massgen.mcp.breaker.transition"
+    );
+}
+
+/// Tells that a server is not believed any more, as an event.
+pub(crate) fn quarantined(server: &ServerName) {
+    tracing::info!(%server, "massgen.mcp.quarantine");
+}
+
+/// Tells that nobody knows whether a call took effect, as an event of its span.
+pub(crate) fn outcome_unknown(spec: &ToolSpec) {
+    tracing::info!(server = %spec.server, tool = %spec.name, "massgen.mcp.outcome_unknown");
 }

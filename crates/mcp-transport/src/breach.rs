@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_an_answer() {
-        let deep = |levels: usize| format!(r#"{{"id":1,"result":{}{}"#, "[".repeat(levels), "]".repeat(levels));
+        let deep =
+            |levels: usize| format!(r#"{{"id":1,"result":{}{}"#, "[".repeat(levels), "]".repeat(levels));
         let brackets = format!(r#"{{"id":1,"result":"\\\"{}"#, "[".repeat(200));
         for (answer, flaw) in [
             (b"{\"id\":1,\"result\":\"\xff\"}".to_vec(), Flaw::Encoding),

@@ -16,10 +16,19 @@ const MOST: u64 = 64 << 20;
 /// A server, over all of its runs.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct Row {
+    /// Requests that were sent to it.
+    requests: u64,
+    /// How long they took at most, half and 95 % of them: the upper ends of buckets, milliseconds.
+    p50_ms: Option<u64>,
+    p95_ms: Option<u64>,
+    #[serde(skip)]
+    took: BTreeMap<u64, u64>,
     /// Starts after the first one that worked.
     restarts: u64,
     /// How often its circuit opened, and those of its tools.
     opened: u64,
+    /// The same, by the tool whose circuit it was.
+    opened_by_tool: BTreeMap<String, u64>,
     /// Calls that an open circuit refused.
     rejected: u64,
     /// Attempts after the first.
@@ -58,6 +67,7 @@ pub(super) fn read(folder: &Path, rows: &mut BTreeMap<String, Row>) -> io::Resul
     }
     for row in rows.values_mut() {
         row.wait_p95_ms = percentile(&row.waits, 95);
+        (row.p50_ms, row.p95_ms) = (percentile(&row.took, 50), percentile(&row.took, 95));
     }
     Ok(())
 }
@@ -73,7 +83,12 @@ impl Row {
         let count = number as u64;
         match name {
             names::SERVER_RESTARTS => self.restarts += count,
-            names::BREAKER_TRANSITIONS if label("from") == "closed" => self.opened += count,
+            names::BREAKER_TRANSITIONS if label("from") == "closed" => {
+                self.opened += count;
+                if !label("tool").is_empty() {
+                    *self.opened_by_tool.entry(label("tool").to_owned()).or_default() += count;
+                }
+            }
             names::BREAKER_CALLS if label("outcome") == "rejected" => self.rejected += count,
             names::RETRY_ATTEMPTS if label("decision") == "retried" => self.retries += count,
             names::RETRY_ATTEMPTS => {
@@ -82,22 +97,14 @@ impl Row {
             names::RETRY_BUDGET => self.budget_left = Some(number),
             names::SHED => *self.shed.entry(label("reason").to_owned()).or_default() += count,
             names::LEDGER_UNKNOWN => self.unknown += count,
-            names::BULKHEAD_WAIT => {
-                if let Value::Histogram { count, bounds, buckets, .. } = &series.value {
-                    self.waited += count;
-                    // A wait beyond the last boundary is bounded by the bulkhead itself; the boundary is what is known.
-                    let ends = bounds.iter().chain(bounds.last());
-                    for (end, count) in ends.zip(buckets).filter(|(_, count)| **count > 0) {
-                        *self.waits.entry((end * 1000.0) as u64).or_default() += count;
-                    }
-                }
-            }
+            names::BULKHEAD_WAIT => self.waited += add_buckets(&mut self.waits, &series.value),
+            names::OPERATION_DURATION => self.requests += add_buckets(&mut self.took, &series.value),
             _ => {}
         }
     }
 
     /// As a line of the table.
-    pub(super) fn cells(&self, server: &str) -> [String; 8] {
+    pub(super) fn cells(&self, server: &str) -> [String; 11] {
         let named = |counts: &BTreeMap<String, u64>| {
             let all: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
             all.join(", ")
@@ -106,8 +113,12 @@ impl Row {
             Some(p95) => format!("{} (p95 <= {p95} ms)", self.waited),
             None => "0".to_owned(),
         };
+        let at_most = |value: Option<u64>| value.map_or_else(String::new, |ms| format!("<= {ms}"));
         [
             server.to_owned(),
+            self.requests.to_string(),
+            at_most(self.p50_ms),
+            at_most(self.p95_ms),
             self.restarts.to_string(),
             self.opened.to_string(),
             self.rejected.to_string(),
@@ -120,8 +131,30 @@ impl Row {
 }
 
 /// The heads of [`Row::cells`].
-pub(super) const HEAD: [&str; 8] =
-    ["SERVER", "RESTARTS", "OPENED", "REJECTED", "RETRIES", "NOT RETRIED", "WAITED", "SHED"];
+pub(super) const HEAD: [&str; 11] = [
+    "SERVER",
+    "REQUESTS",
+    "P50 MS",
+    "P95 MS",
+    "RESTARTS",
+    "OPENED",
+    "REJECTED",
+    "RETRIES",
+    "NOT RETRIED",
+    "WAITED",
+    "SHED",
+];
+
+/// Adds a histogram in seconds, by the upper ends of its buckets in milliseconds; answers how many values it has.
+fn add_buckets(into: &mut BTreeMap<u64, u64>, value: &Value) -> u64 {
+    let Value::Histogram { count, bounds, buckets, .. } = value else { return 0 };
+    // What is beyond the last boundary is bounded by a limit of its own; the boundary is what is known.
+    let ends = bounds.iter().chain(bounds.last());
+    for (end, count) in ends.zip(buckets).filter(|(_, count)| **count > 0) {
+        *into.entry((end * 1000.0) as u64).or_default() += count;
+    }
+    *count
+}
 
 /// The value below which so many percent lie; `None`: there are none.
 fn percentile(counts: &BTreeMap<u64, u64>, percent: u64) -> Option<u64> {
@@ -145,6 +178,10 @@ mod tests {
         let registry = Registry::default();
         let labels = |other| [("server", "s"), other];
         registry.count(names::BREAKER_TRANSITIONS, &labels(("from", "closed")), 1);
+        registry.count(names::BREAKER_TRANSITIONS, &[("server", "s"), ("tool", "t"), ("from", "closed")], 2);
+        for took in [0.004, 0.004, 0.004, 3.0] {
+            registry.histogram(names::OPERATION_DURATION, &labels(("mcp.method.name", "tools/call")), took);
+        }
         registry.count(names::BREAKER_TRANSITIONS, &labels(("from", "open")), 5);
         registry.count(names::BREAKER_CALLS, &labels(("outcome", "rejected")), 7);
         registry.count(names::BREAKER_CALLS, &labels(("outcome", "success")), 100);
@@ -162,8 +199,10 @@ mod tests {
         read(folder.path(), &mut rows).unwrap();
         read(folder.path(), &mut rows).unwrap();
         let row = &rows["s"];
-        assert_eq!((row.opened, row.rejected, row.retries, row.budget_left), (2, 14, 6, Some(4.5)));
-        assert_eq!(row.cells("s")[5..], ["budget 4", "6 (p95 <= 500 ms)", "queue 2"]);
+        assert_eq!((row.opened, row.rejected, row.retries, row.budget_left), (6, 14, 6, Some(4.5)));
+        assert_eq!((row.requests, row.p50_ms, row.p95_ms), (8, Some(10), Some(5000)));
+        assert_eq!(row.opened_by_tool, BTreeMap::from([("t".to_owned(), 4)]));
+        assert_eq!(row.cells("s")[8..], ["budget 4", "6 (p95 <= 500 ms)", "queue 2"]);
         assert_eq!(rows.len(), 1);
     }
 

@@ -10,7 +10,7 @@ use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use massgen::client::metrics::SECONDS;
+use massgen::client::metrics::{SECONDS, names};
 use massgen::core::Environment;
 use massgen::measured;
 use massgen::transport::{TraceContext, TraceSource};
@@ -43,7 +43,11 @@ const ENDPOINTS: [&str; 3] = [
 pub(crate) struct Exporter {
     tracers: SdkTracerProvider,
     meters: SdkMeterProvider,
+    content: bool,
 }
+
+/// The variable of OpenTelemetry's own instrumentations for whether what is said goes into traces.
+const CONTENT: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
 
 impl Exporter {
     /// One for the collector that the environment names; `None`: it names none.
@@ -51,7 +55,8 @@ impl Exporter {
         let named = ENDPOINTS.iter().any(|name| environment.non_empty(name).is_some());
         let disabled =
             environment.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        (named && !disabled).then(Self::build)
+        let content = environment.get(CONTENT).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        (named && !disabled).then(|| Self::build().map(|built| Self { content, ..built }))
     }
 
     fn build() -> Result<Self, ExporterBuildError> {
@@ -72,7 +77,13 @@ impl Exporter {
                 .with_resource(resource)
                 .with_periodic_exporter(metrics)
                 .build(),
+            content: false,
         })
+    }
+
+    /// Whether arguments and answers of calls go into traces.
+    pub(super) fn content(&self) -> bool {
+        self.content
     }
 
     /// Where spans go in: those of our crates, without the places in our code.
@@ -157,7 +168,11 @@ impl Meters {
     fn make(&self, kind: Kind, name: &'static str) -> Instrument {
         match kind {
             Kind::Counter => Instrument::Counter(self.meter.u64_counter(name).build()),
-            Kind::Gauge => Instrument::Gauge(self.meter.f64_gauge(name).build()),
+            Kind::Gauge => {
+                let gauge = self.meter.f64_gauge(name);
+                let bytes = name == names::SERVER_RSS;
+                Instrument::Gauge(if bytes { gauge.with_unit("By") } else { gauge }.build())
+            }
             Kind::Histogram => {
                 let tokens = name == measured::names::TOKEN_USAGE;
                 let (unit, bounds): (_, &[f64]) =

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use massgen_testkit::{CallReply, Outcome as Plays, PATIENCE, ServerScript, ToolScript, process};
-use mcp_client::{BulkheadOptions, CircuitState, McpClient, NewTools, Pins, RetryOptions};
 use mcp_client::metrics::{Label, Observer, names};
+use mcp_client::{BulkheadOptions, CircuitState, McpClient, NewTools, Pins, RetryOptions};
 use mcp_core::{ToolFilter, ToolService};
 use serde_json::json;
 
@@ -152,13 +152,15 @@ async fn bad_day(options: mcp_client::ClientOptions) {
         .tool(tool("die", Plays::Exit(3)))
         .launch();
     let slow = CallReply::new(Plays::Text("at last".into())).delay_ms(50);
-    let busy = ServerScript::new().tool(ToolScript::new("slow").replies(slow)).tool(tool("no", fails())).launch();
+    let busy =
+        ServerScript::new().tool(ToolScript::new("slow").replies(slow)).tool(tool("no", fails())).launch();
     let kept = ToolScript::echo("kept");
     let before = ServerScript::new().tool(kept.clone()).tool(ToolScript::echo("swapped")).launch();
     let swapped = ToolScript::new("swapped").description("Does something else.");
     let after = ServerScript::new().tool(kept).tool(swapped).tool(ToolScript::echo("new")).launch();
 
-    let first = McpClient::connect(child("pinned", &before), policy(), Arc::new(()), restarts(0)).await.unwrap();
+    let first =
+        McpClient::connect(child("pinned", &before), policy(), Arc::new(()), restarts(0)).await.unwrap();
     let mut pinned = child("pinned", &after);
     pinned.pins = Some(Pins { accepted: first.pins(), new_tools: NewTools::Hold });
     first.close().await;
@@ -218,8 +220,10 @@ async fn everything_in_the_table_is_measured_with_the_labels_it_says_and_nothing
         for (its_kind, its_labels) in series {
             assert_eq!(*its_kind, kind, "{name}");
             let its: BTreeSet<_> = its_labels.iter().map(|(label, _)| label.as_str()).collect();
-            let required: BTreeSet<_> = labels.split_whitespace().filter(|label| !label.ends_with('?')).collect();
-            let known: BTreeSet<_> = labels.split_whitespace().map(|label| label.trim_end_matches('?')).collect();
+            let required: BTreeSet<_> =
+                labels.split_whitespace().filter(|label| !label.ends_with('?')).collect();
+            let known: BTreeSet<_> =
+                labels.split_whitespace().map(|label| label.trim_end_matches('?')).collect();
             assert!(required.is_subset(&its) && its.is_subset(&known), "{name}: {its_labels:?}");
             let Some((label, words)) = values.trim().split_once('=') else { continue };
             let value = &its_labels.iter().find(|(its, _)| its == label).unwrap().1;
