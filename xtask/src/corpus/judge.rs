@@ -209,6 +209,7 @@ fn tool(input: &Value) -> Answer {
     }
     if input.get("pinned_set").is_some() {
         let pins = ServerPins {
+            launch: None,
             instructions: None,
             tools: list(input, "pinned_set")
                 .iter()
