@@ -18,7 +18,7 @@ use mcp_security::url::{Context, Question, admit};
 use mcp_security::{Rules, command, env};
 
 fn tail(name: &str, mut judge: impl FnMut()) {
-    let mut times: Vec<Duration> = (0..2000)
+    let mut times: Vec<Duration> = (0..400)
         .map(|_| {
             let begun = Instant::now();
             judge();
@@ -27,6 +27,32 @@ fn tail(name: &str, mut judge: impl FnMut()) {
         .collect();
     times.sort();
     println!("{name}: p50 {:?}, p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100]);
+}
+
+/// Descriptions of one size: as everybody writes them, and as somebody would who wants the judgement to take long.
+fn hostile(bytes: usize) -> Vec<(&'static str, String)> {
+    let filled = |part: &str| part.repeat(bytes / part.len());
+    vec![
+        ("everyday", filled("Lists issues with filters for state, labels and assignee. ")),
+        ("one sentence", filled("lists issues with filters for state and labels, ")),
+        ("one word", filled("a")),
+        ("points", filled(". ")),
+        ("lines", filled("- a\n")),
+        (
+            "half phrases",
+            filled("ignore all of the your any every system, send the user's passwords, never tell "),
+        ),
+        ("quotations", filled("such as 'a', \"b\" or 'c' ")),
+        (
+            "Cyrillic",
+            filled("\u{441}\u{43f}\u{438}\u{441}\u{43e}\u{43a} \u{437}\u{430}\u{434}\u{430}\u{447}. "),
+        ),
+        ("Chinese", filled("\u{5217}\u{51fa}\u{95ee}\u{9898}\u{3002}")),
+        ("accents", filled("e\u{301}\u{e9} ")),
+        ("escapes", filled("&#105;%2569\\u0069")),
+        ("base64", filled("TGlzdHMgaXNzdWVzIHdpdGggZmlsdGVycw ")),
+        ("brackets", filled("<a [")),
+    ]
 }
 
 fn verdicts(criterion: &mut Criterion) {
@@ -64,14 +90,18 @@ fn verdicts(criterion: &mut Criterion) {
     tail("url", &mut url);
     criterion.bench_function("url", |bencher| bencher.iter(&mut url));
 
-    let server = ServerName::new("acme").expect("a valid name");
-    let tool = ToolName::new("search").expect("a valid name");
-    let description = "Lists issues with filters for state, labels and assignee. ".repeat(64 * 1024 / 58);
-    let spec = ToolSpec::new(server, tool).with_description(description);
     let around = Around::default();
-    let mut definition = || drop(black_box(scan::tool(&spec, &around)));
-    tail("tool definition of 64 KiB", &mut definition);
-    criterion.bench_function("tool definition of 64 KiB", |bencher| bencher.iter(&mut definition));
+    for (name, text) in hostile(64 * 1024) {
+        let (server, tool) = (ServerName::new("acme"), ToolName::new("search"));
+        let spec =
+            ToolSpec::new(server.expect("a valid name"), tool.expect("a valid name")).with_description(text);
+        let mut definition = || drop(black_box(scan::tool(&spec, &around)));
+        definition();
+        tail(&format!("tool definition of 64 KiB, {name}"), &mut definition);
+        if name == "everyday" {
+            criterion.bench_function("tool definition of 64 KiB", |bencher| bencher.iter(&mut definition));
+        }
+    }
 }
 
 criterion_group!(benches, verdicts);

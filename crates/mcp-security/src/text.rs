@@ -125,6 +125,8 @@ fn each(text: &str, mut take: impl FnMut(char, Mark)) {
     // The end of an emoji tag sequence that is under way.
     let mut tags: Option<usize> = None;
     let mut before: Option<char> = None;
+    // The last character that is there to stay: nothing leans on one that is taken out.
+    let mut base: Option<char> = None;
     let mut rest = text;
     while let Some(c) = chars.next() {
         rest = &rest[c.len_utf8()..];
@@ -155,11 +157,11 @@ fn each(text: &str, mut take: impl FnMut(char, Mark)) {
                 }
             }
             '\u{200d}' => {
-                let emoji = before.is_some_and(is_emoji_part) && after.is_some_and(is_emoji_part);
-                if emoji || before.is_some_and(is_joining) { Mark::Fine } else { Mark::Stray }
+                let emoji = base.is_some_and(is_emoji_part) && after.is_some_and(is_emoji_part);
+                if emoji || base.is_some_and(is_joining) { Mark::Fine } else { Mark::Stray }
             }
             '\u{200c}' => {
-                if before.is_some_and(is_joining) || after.is_some_and(is_joining) {
+                if base.is_some_and(is_joining) || after.is_some_and(is_joining) {
                     Mark::Fine
                 } else {
                     Mark::Stray
@@ -168,15 +170,17 @@ fn each(text: &str, mut take: impl FnMut(char, Mark)) {
             // Scripts without blanks mark the places where a line may break.
             '\u{200b}' => {
                 let unspaced = |c: char| matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}');
-                if before.is_some_and(unspaced) || after.is_some_and(unspaced) {
+                if base.is_some_and(unspaced) || after.is_some_and(unspaced) {
                     Mark::Fine
                 } else {
                     Mark::Stray
                 }
             }
-            '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => match before {
-                // One selector belongs to the character before it; a row of them is bytes.
-                Some('\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}') => Mark::Hiding,
+            // One selector belongs to the character before it; a row of them is bytes.
+            _ if is_selector(c) && (before.is_some_and(is_selector) || base.is_some_and(is_selector)) => {
+                Mark::Hiding
+            }
+            _ if is_selector(c) => match base {
                 Some(base) if !base.is_ascii_whitespace() && !base.is_ascii_alphabetic() => Mark::Fine,
                 _ => Mark::Stray,
             },
@@ -190,6 +194,9 @@ fn each(text: &str, mut take: impl FnMut(char, Mark)) {
         }
         take(c, mark);
         before = Some(c);
+        if mark == Mark::Fine {
+            base = before;
+        }
     }
 }
 
@@ -199,6 +206,11 @@ fn flag_length(rest: &str) -> Option<usize> {
     let ends = rest.chars().nth(letters) == Some('\u{e007f}');
     // Regions have two or three letters and at most three more.
     (ends && (2..=6).contains(&letters)).then_some(letters + 1)
+}
+
+/// Chooses a form of the character before it.
+fn is_selector(c: char) -> bool {
+    matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 fn is_balanced(text: &str) -> bool {
@@ -359,6 +371,8 @@ mod tests {
             ("hi\u{e0065}\u{e0078}", "hi", true),
             ("a\u{2066}b\u{2069}", "ab", true),
             ("a\u{fe00}\u{fe01}\u{fe02}", "a", true),
+            ("b\0\u{e0186}", "b", false),
+            ("%\u{fe01}\u{200b}\u{fe01}9", "%\u{fe01}9", true),
             ("flag \u{1f3f4}\u{e0072}\u{e0065}\u{e0061}\u{e0064}", "flag \u{1f3f4}", true),
         ] {
             assert_eq!(visible(text), clean, "{text:?}");

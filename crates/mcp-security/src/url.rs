@@ -149,6 +149,7 @@ pub fn admit(question: Question<'_>, rules: &Rules) -> Result<(Url, Vec<Finding>
         Context::OAuthMetadata => judge_supplied(&url, base, Cleartext::Own)?,
         Context::AuthorizationUrl => {
             // Programs that open pages have handed these on to a shell (CVE-2025-6514).
+            let text = text.trim_matches(' ');
             if let Some(found) =
                 text.chars().find(|c| matches!(c, '"' | '\'' | '`' | ' ' | '<' | '>' | '^' | '|'))
             {

@@ -424,7 +424,7 @@ fn pieces(plain: &str) -> Vec<Cow<'_, str>> {
         paragraph.push_str(line);
     }
     take(&mut paragraph);
-    pieces.extend(plain.lines().map(spell::meant));
+    pieces.extend(plain.lines().flat_map(sentences).map(spell::meant));
     pieces
 }
 

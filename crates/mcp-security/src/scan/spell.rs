@@ -132,7 +132,7 @@ fn unescaped(text: &str, lead: &str) -> String {
         };
         let count = digits.chars().take(most).take_while(|c| c.is_digit(radix)).count();
         match u32::from_str_radix(&digits[..count], radix).ok().and_then(char::from_u32) {
-            Some(c) if !c.is_control() => {
+            Some(c) if !c.is_control() || c == '\n' => {
                 plain.extend(c.to_lowercase());
                 rest = digits[count..].trim_start_matches([';', '}']);
             }
