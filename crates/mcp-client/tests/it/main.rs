@@ -15,6 +15,8 @@ mod quirks;
 mod real_servers;
 mod resilience;
 mod rest;
+mod spans;
 mod sse;
 mod states;
 mod support;
+mod told;
