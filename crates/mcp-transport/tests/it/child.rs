@@ -247,10 +247,13 @@ async fn death_ends_every_call_and_is_noticed() {
         let ToolError::Connection { phase: Phase::Call, reason, stderr, .. } = error else {
             panic!("{error:?}");
         };
-        assert_eq!(reason, "it was ended by signal 9 (SIGKILL)");
+        assert_eq!(reason, "it was ended by signal 9 (SIGKILL), as the system does when memory is short");
         assert_eq!(stderr, ["about to die"]);
     }
-    assert_eq!(soon(session.closed()).await, "it was ended by signal 9 (SIGKILL)");
+    assert_eq!(
+        soon(session.closed()).await,
+        "it was ended by signal 9 (SIGKILL), as the system does when memory is short"
+    );
     let error = soon(session.call_tool(&die, JsonObject::new(), None)).await.unwrap_err();
     assert!(matches!(error, ToolError::Connection { .. }), "{error:?}");
     soon(session.close()).await;
@@ -294,6 +297,18 @@ async fn dropping_the_last_handle_ends_the_whole_tree() {
     soon(clone.call_tool(&tool("echo"), JsonObject::new(), None)).await.unwrap();
     drop(clone);
     gone(held).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_child_leads_a_group_of_its_own_and_has_no_terminal_to_read() {
+    let session = soon(start(server!(), options())).await.unwrap();
+    let child = session.peer().pid.unwrap().to_string();
+    let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap();
+    // Behind the name: state, parent, group, session, terminal.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    assert_eq!((fields[2], fields[4]), (child.as_str(), "0"), "{stat}");
+    soon(session.close()).await;
 }
 
 #[test]
