@@ -44,11 +44,11 @@ pub(crate) fn faults() -> Vec<Fault> {
                     })
                     .check(says(&[
                         DOUBT,
-                        "it ran 49 processes at a time",
+                        "processes at a time and was ended",
                         "at most 32 are allowed",
                         "disabled: true",
                     ]))
-                    .check(is_forced_open("too many processes: it ran 49 processes"))
+                    .check(is_forced_open("too many processes: it ran "))
                     .check(|seen, measured| {
                         let status = seen.client.client("faulty").unwrap().status();
                         measured.expect(
@@ -146,7 +146,10 @@ async fn no_program() -> Measured {
     });
     let back = back.await.is_ok();
     let states = recorder.states("faulty");
-    measured.expect(back, format!("it is not used, although its program is there now: {states:?}, {}", one.status().state));
+    measured.expect(
+        back,
+        format!("it is not used, although its program is there now: {states:?}, {}", one.status().state),
+    );
     let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
     measured.expect(class == "answered", format!("with its program there, the caller got {class} ({text})"));
     client.close().await;

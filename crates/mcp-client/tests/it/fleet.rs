@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use massgen_testkit::{McpHttpServer, Outcome as Plays, PATIENCE, Quirk, ServerScript, ToolScript};
+use massgen_testkit::{
+    HttpFault, McpHttpServer, Outcome as Plays, PATIENCE, Quirk, ServerScript, ToolScript,
+};
 use mcp_client::{ClientOptions, McpClient, ServerConfig, ServerState, Target};
 use mcp_core::{LaunchSpec, RemoteSpec, ToolError, ToolFilter, ToolService};
 use mcp_security::Policy;
@@ -247,20 +249,29 @@ async fn a_remote_server_is_used_like_a_local_one() {
 }
 
 #[tokio::test]
-async fn a_remote_server_that_is_down_is_tried_again_and_given_up() {
-    // Nobody listens there any more.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let url = format!("http://{address}/mcp").parse().unwrap();
-    let target = Target::Http(RemoteSpec { url, headers: Default::default() });
-    let (client, _) = start([ServerConfig::new(name("remote"), target)], restarts(3));
-    let status = client.ready(PATIENCE).await;
-    assert!(is_failed(&status[0].state) || status[0].state == ServerState::Starting, "{:?}", status[0].state);
-    let given_up = |state: &ServerState| matches!(state, ServerState::Unreachable { retry_in: None, .. });
-    until(client.client("remote").unwrap(), given_up).await;
+async fn a_remote_server_that_is_down_is_looked_for_quietly_and_used_when_it_is_back() {
+    let web = McpHttpServer::start(ServerScript::new().tool(ToolScript::echo("echo")));
+    web.fail(u32::MAX, HttpFault::Reset);
+    let target = Target::Http(RemoteSpec { url: web.url().parse().unwrap(), headers: Default::default() });
+    let (client, recorder) = start([ServerConfig::new(name("remote"), target)], restarts(3));
+    client.ready(PATIENCE).await;
+    let looks = |more: usize| {
+        let enough = web.http().requests().len() + more;
+        let web = &web;
+        async move { massgen_testkit::process::until(PATIENCE, || web.http().requests().len() >= enough).await }
+    };
+    // The first start and three more are told; after that it is looked for, and nobody hears of it.
+    assert!(looks(30).await, "nobody looks for it any more");
+    let told = ["starting", "failed"].repeat(4);
+    assert_eq!(recorder.states("remote"), told);
+    assert!(looks(30).await, "nobody looks for it any more");
+    assert_eq!(recorder.states("remote"), told);
     let error = client.client("remote").unwrap().call_tool("echo", object(json!({}))).await.unwrap_err();
-    assert!(matches!(error, ToolError::Unavailable { .. }), "{error}");
+    assert!(matches!(error, ToolError::Unavailable { retry_at: Some(_), .. }), "{error}");
+    web.heal();
+    until(client.client("remote").unwrap(), is_ready).await;
+    client.call(call("mcp__remote__echo", json!({}))).await.unwrap();
+    assert_eq!(recorder.states("remote"), [&told[..], &["ready"]].concat());
     client.close().await;
 }
 
