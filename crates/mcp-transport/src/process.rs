@@ -5,9 +5,9 @@
 //! [`crate::Launcher`], it stands at the head of the tree, sees to its session, knows also those that left the group, and
 //! outlives us long enough to end them.
 
+use std::ffi::OsString;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsFd;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;

@@ -21,8 +21,8 @@ pub(crate) use self::calls::{Calls, Failure, Ids, NeverSent, is_ours};
 pub(crate) use self::outbox::{Outbox, Pace};
 pub(crate) use self::request::{Ask, Request};
 use crate::breach::Breach;
-use crate::traced;
 use crate::options::{Progress, ProgressSender};
+use crate::traced;
 
 /// Where requests leave.
 pub(crate) trait Outlet: Send + Sync {
