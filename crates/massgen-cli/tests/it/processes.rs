@@ -84,7 +84,10 @@ async fn closing_catches_who_has_left_the_session() {
 async fn who_dies_is_seen_and_takes_everybody_along() {
     let server = stubborn_tree().launch();
     let session = session(&server).await;
-    session.call_tool(&ToolName::new("die").unwrap(), massgen::core::JsonObject::new(), None).await.unwrap_err();
+    session
+        .call_tool(&ToolName::new("die").unwrap(), massgen::core::JsonObject::new(), None)
+        .await
+        .unwrap_err();
     assert_eq!(session.closed().await, "it exited with code 3");
     assert!(server.journal().all_gone(SOON).await, "{:?}", server.journal().alive());
 }
@@ -99,6 +102,19 @@ async fn dropping_the_session_ends_the_tree() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_in_the_session_that_its_launcher_leads() {
+    let server = ServerScript::new().launch();
+    let session = session(&server).await;
+    let launcher = session.peer().pid.unwrap();
+    for process in server.journal().alive().into_iter().chain([launcher]) {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+        // Behind the name: state, parent, group, session, terminal.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        assert_eq!(fields[2..5], [launcher.to_string().as_str(), &launcher.to_string(), "0"], "{stat}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_launcher_that_is_killed_takes_its_group_along() {
     let server = ServerScript::new()
         .quirk(Quirk::NeverExitsOnEof)
@@ -107,7 +123,10 @@ async fn a_launcher_that_is_killed_takes_its_group_along() {
         .launch();
     let session = session(&server).await;
     process::signal(session.peer().pid.unwrap(), process::Signal::Kill);
-    assert_eq!(session.closed().await, "it was ended by signal 9 (SIGKILL)");
+    assert_eq!(
+        session.closed().await,
+        "it was ended by signal 9 (SIGKILL), as the system does when memory is short"
+    );
     assert!(server.journal().all_gone(SOON).await, "{:?}", server.journal().alive());
 }
 
