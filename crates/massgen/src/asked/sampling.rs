@@ -233,7 +233,7 @@ impl Sampler {
             match event? {
                 Event::Text(text) | Event::Refusal(text) => said.text.push_str(&text),
                 Event::Usage(usage) => {
-                    said.usage = usage.clone();
+                    said.usage = usage;
                     if let Some(meter) = &mut meter {
                         meter.turn_so_far(usage);
                     }
@@ -247,7 +247,7 @@ impl Sampler {
             let (input_tokens, output_tokens) = (tokens(length), tokens(said.text.len()));
             said.usage = Usage { input_tokens, output_tokens, ..said.usage };
             if let Some(meter) = &mut meter {
-                meter.turn_so_far(said.usage.clone());
+                meter.turn_so_far(said.usage);
             }
         }
         Ok(said)

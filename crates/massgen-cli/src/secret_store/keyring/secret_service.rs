@@ -60,7 +60,7 @@ impl System {
         if collection == NOTHING {
             return Err(KeyringError::Absent("it has no default collection".to_owned()));
         }
-        service.unlock(&[collection.clone()])?;
+        service.unlock(std::slice::from_ref(&collection))?;
         let label = format!("massgen: {key}");
         let attributes = BTreeMap::from([OURS, SCHEMA, (KEY, key)]);
         let body = Body::default()
