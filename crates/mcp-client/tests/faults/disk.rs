@@ -143,7 +143,7 @@ async fn locked_store() -> Measured {
         format!("the caller got {class} ({text})"),
     );
     let states = recorder.states("faulty");
-    measured.expect(states == ["starting", "given up"], format!("it was tried again: {states:?}"));
+    measured.expect(states == ["starting", "auth_required"], format!("it was tried again: {states:?}"));
     measured.expect(scripted.journal().pids().is_empty(), "it was started without its credential");
     measured.expect(ask_innocent(&client).await < std::time::Duration::MAX, "the other server failed");
     measured.got = class;

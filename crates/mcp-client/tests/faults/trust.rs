@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use massgen_testkit::engine::{Engine, Step};
 use massgen_testkit::http::{HttpReply, HttpRequest, HttpServer};
 use massgen_testkit::{CallReply, Outcome, PATIENCE, Quirk, ReplyId, ServerScript, ToolScript};
-use mcp_client::oauth::{MemoryTokens, OAuthOptions, TokenStore};
+use mcp_client::oauth::{LoginKey, MemoryTokens, OAuthOptions, TokenStore};
 use mcp_client::{Duplicates, Integrity, Ledger, MultiMcpClient, NewTools, Pins};
 use mcp_core::{AgentId, ToolError, ToolService};
 use serde_json::json;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::lab::{Measured, Playing, Scene, Seen, named, remote};
 use crate::stdio::{LATE, script};
-use crate::support::{call, child, is_ready, name, restarts, start, until};
+use crate::support::{call, child, is_ready, restarts, start, until};
 use crate::{Fault, Play};
 
 fn scene(id: &'static str, what: &'static str, scene: fn() -> Scene) -> Fault {
@@ -87,13 +87,13 @@ async fn forged_ids() -> Measured {
         matches!(integrity, Integrity::Quarantined { .. }),
         format!("what is thought of its honesty is {integrity:?}"),
     );
-    measured.expect(is_ready(&one.status().state), "its availability was touched");
+    measured.expect(one.status().peer.is_some(), "its availability was touched");
     let (class, text) = named(&client.call(call("mcp__faulty__look", json!({}))).await);
     measured.expect(
         class == "refused" && text.contains("quarantine"),
         format!("in quarantine the caller got {class} ({text})"),
     );
-    let told = recorder.notices.lock().unwrap().iter().filter(|notice| notice.contains("quarantine")).count();
+    let told = recorder.states("faulty").iter().filter(|state| **state == "quarantined").count();
     measured.expect(told == 1, format!("it was told {told} times"));
     measured.got = class;
     one.approve();
@@ -174,7 +174,9 @@ async fn expired_token() -> Measured {
     let login = json!({"issuer": issuer.trim_end_matches('/'), "client_id": "c", "client_secret": "s",
         "redirect_uri": "http://localhost:1/callback", "scopes": [], "access_token": "token-0",
         "refresh_token": "again", "expires_at": null});
-    store.save(&name("faulty"), &url.parse().unwrap(), Some(login.to_string())).await.unwrap();
+    let key =
+        LoginKey { issuer: Some(issuer.trim_end_matches('/').to_owned()), resource: url.parse().unwrap() };
+    store.save(&key, Some(login.to_string())).await.unwrap();
     let mut options = restarts(1);
     options.session.oauth = Some(OAuthOptions::new(store));
     let (client, recorder) = start([remote("faulty", &url)], options);

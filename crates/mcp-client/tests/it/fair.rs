@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use mcp_client::{BulkheadOptions, ClientOptions, ServerConfig, Target};
 use mcp_core::{
-    AgentId, BoxFuture, Catalogue, ToolCall, ToolError, ToolFilter, ToolName, ToolOutput, ToolService, ToolSpec,
+    AgentId, BoxFuture, Catalogue, ToolCall, ToolError, ToolFilter, ToolName, ToolOutput, ToolService,
+    ToolSpec,
 };
 use serde_json::json;
 use tokio::task::JoinSet;

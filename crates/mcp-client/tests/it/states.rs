@@ -48,11 +48,12 @@ async fn walked(
     expected: &[&str],
 ) {
     client.close().await;
-    let events = recorder.states.lock().unwrap();
-    let told: Vec<_> = events.iter().map(|(_, state)| state.name()).collect();
-    assert_eq!(told, expected);
-    assert!(events.windows(2).all(|pair| pair[0].1 != pair[1].1), "{events:?}");
-    drop(events);
+    {
+        let events = recorder.states.lock().unwrap();
+        let told: Vec<_> = events.iter().map(|(_, state)| state.name()).collect();
+        assert_eq!(told, expected);
+        assert!(events.windows(2).all(|pair| pair[0].1 != pair[1].1), "{events:?}");
+    }
     assert_eq!(follower.await.unwrap(), expected, "the watch");
 }
 

@@ -364,9 +364,8 @@ async fn tokens_are_kept_in_files_of_the_user_alone() {
         resource: resource.parse().unwrap(),
     };
     let (here, there) = (key("https://one.example", "https://a.example/mcp"), "https://b.example/mcp");
-    let files = || -> Vec<_> {
-        std::fs::read_dir(&deep).unwrap().map(|entry| entry.unwrap().path()).collect()
-    };
+    let files =
+        || -> Vec<_> { std::fs::read_dir(&deep).unwrap().map(|entry| entry.unwrap().path()).collect() };
     assert_eq!(store.load(&here.resource).await.unwrap(), None);
     store.save(&here, Some("first".into())).await.unwrap();
     store.save(&here, Some("second".into())).await.unwrap();
