@@ -108,9 +108,7 @@ pub(crate) async fn launches(
     session: &Session,
     config: &Config,
 ) -> Result<BTreeMap<String, LaunchPin>, Failure> {
-    massgen::launches(config, &session.environment)
-        .await
-        .map_err(|error| Failure::config(error.to_string()))
+    massgen::launches(config, &session.environment).await.map_err(|error| Failure::config(error.to_string()))
 }
 
 /// Writes down how servers are reached, on this computer.
@@ -187,13 +185,18 @@ fn describe(key: &str, pin: &LaunchPin, change: Option<&str>) -> String {
     let list = |names: &BTreeSet<String>| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(" ");
     let mut lines = Vec::new();
     if let Some(program) = &pin.program {
-        let found = pin.resolved.as_ref().map_or_else(String::new, |found| format!("  ({})", quoted(&found.path)));
+        let found =
+            pin.resolved.as_ref().map_or_else(String::new, |found| format!("  ({})", quoted(&found.path)));
         lines.push(format!("program    {}{found}", quoted(program)));
-        lines.push(format!("arguments  [{}]", pin.args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(", ")));
+        lines.push(format!(
+            "arguments  [{}]",
+            pin.args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(", ")
+        ));
         lines.push(format!("variables  {}", list(&pin.env)));
     }
     lines.extend(pin.cwd.iter().map(|cwd| format!("folder     {}", quoted(cwd))));
-    lines.extend(pin.scripts.iter().map(|(name, hash)| format!("script     {}  sha256 {hash}", quoted(name))));
+    lines
+        .extend(pin.scripts.iter().map(|(name, hash)| format!("script     {}  sha256 {hash}", quoted(name))));
     if let Some(url) = &pin.url {
         lines.push(format!("address    {}", quoted(url)));
         lines.push(format!("headers    {}", list(&pin.headers)));
@@ -226,7 +229,8 @@ mod tests {
 
     #[test]
     fn a_file_that_was_not_named_came_with_the_folder() {
-        let found = Config { file: Some("massgen.yaml".into()), ..Config::default() };
+        let mut found = Config::default();
+        found.file = Some("massgen.yaml".into());
         assert_eq!(trust(&found, None), Trust::Project);
         assert_eq!(trust(&found, Some(Path::new("massgen.yaml"))), Trust::User);
         assert_eq!(trust(&Config::default(), None), Trust::User);

@@ -7,8 +7,8 @@ use massgen::security::Redactor;
 use massgen::{Context, Owner, ServerReport, Servers, Surveyed};
 use serde::Serialize;
 
-use crate::consent::Given;
 use crate::args::{DoctorArgs, OutputArgs};
+use crate::consent::Given;
 use crate::failure::{Failure, Kind};
 use crate::lock_file;
 use crate::observed::{Observed, Seen};

@@ -28,7 +28,9 @@ pub(crate) fn read() -> Environment {
         if may_set(name, &file) {
             environment.set(name.clone(), value.clone());
         } else if environment.get(name) != Some(value.as_str()) {
-            output::note(safe(&format!("warning: {name} in ./.env is passed over: a file of a folder does not say that")));
+            output::note(safe(&format!(
+                "warning: {name} in ./.env is passed over: a file of a folder does not say that"
+            )));
         }
     }
     environment
@@ -40,7 +42,14 @@ fn may_set(name: &str, file: &[(String, String)]) -> bool {
     let name = name.to_ascii_uppercase();
     let is_place = matches!(
         name.as_str(),
-        "HOME" | "USERPROFILE" | "APPDATA" | "LOCALAPPDATA" | "PATH" | "MASSGEN_SECRETS" | "SSL_CERT_FILE" | "SSL_CERT_DIR"
+        "HOME"
+            | "USERPROFILE"
+            | "APPDATA"
+            | "LOCALAPPDATA"
+            | "PATH"
+            | "MASSGEN_SECRETS"
+            | "SSL_CERT_FILE"
+            | "SSL_CERT_DIR"
     ) || name.starts_with("XDG_");
     if is_place {
         return false;
@@ -51,6 +60,7 @@ fn may_set(name: &str, file: &[(String, String)]) -> bool {
     let provider = name.split('_').next().unwrap_or_default();
     file.iter().any(|(key, _)| {
         let key = key.to_ascii_uppercase();
-        key.ends_with("_API_KEY") && (key.starts_with(provider) || provider == "GOOGLE" && key == "GEMINI_API_KEY")
+        key.ends_with("_API_KEY")
+            && (key.starts_with(provider) || provider == "GOOGLE" && key == "GEMINI_API_KEY")
     })
 }

@@ -61,9 +61,9 @@ pub(crate) fn add_grant(path: &Path, grant: Grant) -> io::Result<()> {
 /// Says what of how servers are reached is not as it was accepted; true: something is.
 pub(crate) fn tell_launches(path: &Path, now: &BTreeMap<String, LaunchPin>) -> Result<bool, Failure> {
     let lock = read(path)?.unwrap_or_default();
-    let now = now.iter().map(|(key, pin)| {
-        (key.clone(), ServerPins { launch: Some(pin.shared()), ..ServerPins::default() })
-    });
+    let now = now
+        .iter()
+        .map(|(key, pin)| (key.clone(), ServerPins { launch: Some(pin.shared()), ..ServerPins::default() }));
     let is_launch = |difference: &Difference| matches!(difference, Difference::Launch { .. });
     let found: Vec<_> = differences(&lock, &now.collect()).into_iter().filter(is_launch).collect();
     for difference in &found {

@@ -78,7 +78,16 @@ impl Session {
         };
         let guard_args = GuardArgs::default();
         let secrets = SecretStore::new(&environment);
-        Self { environment, output, style, guard: guard_args, consent: Consent::default(), telemetry, secrets, _log_guard: Some(guard) }
+        Self {
+            environment,
+            output,
+            style,
+            guard: guard_args,
+            consent: Consent::default(),
+            telemetry,
+            secrets,
+            _log_guard: Some(guard),
+        }
     }
 
     /// The same session, with what agents may do.

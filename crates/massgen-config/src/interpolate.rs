@@ -198,6 +198,10 @@ impl Interpolator<'_> {
                         }
                         Ok(value.to_owned())
                     }
+                    // Which variable it is must be seen by who looks at the configuration.
+                    (None, Some(_)) if usage == Use::Secret && self.unresolved == Unresolved::Keep => {
+                        Err(Problem::new("the reference is not looked up", ""))
+                    }
                     (None, Some(default)) => Ok(default.to_owned()),
                     (None, None) => {
                         let state =

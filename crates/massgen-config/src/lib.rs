@@ -42,8 +42,8 @@ mod summary;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use load::{
-    Disk, FileReader, Folders, LoadOptions, Loaded, Unresolved, is_server_file, load, load_server_file, load_str,
-    mcp_servers_from_json,
+    Disk, FileReader, Folders, LoadOptions, Loaded, Unresolved, is_server_file, load, load_server_file,
+    load_str, mcp_servers_from_json,
 };
 pub use model::*;
 pub use parse::{Format, from_yaml_str};

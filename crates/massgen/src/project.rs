@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use massgen_config::{
-    AgentConfig, Config, Decision, McpServerConfig, McpTransport, PermissionRule, SamplingApproval, SecurityLevel,
+    AgentConfig, Config, Decision, McpServerConfig, McpTransport, PermissionRule, SamplingApproval,
+    SecurityLevel,
 };
 use mcp_client::{Consent, launch_pin};
 use mcp_core::Environment;
@@ -164,8 +165,7 @@ mcp_servers:
     sampling: { enabled: true, approval: allow }
   strict: { command: uvx, args: [y@1.0.0], security: { level: strict } }
 ";
-        let loaded =
-            load_str(text, Path::new("massgen.yaml"), Format::Yaml, &LoadOptions::default(), &Disk);
+        let loaded = load_str(text, Path::new("massgen.yaml"), Format::Yaml, &LoadOptions::default(), &Disk);
         let config = loaded.config.unwrap_or_else(|| panic!("{}", loaded.diagnostics));
         let (narrow, left_out) = narrowed(&config);
         assert_eq!(left_out.len(), 3, "{left_out:?}");

@@ -10,12 +10,12 @@ use massgen_config::{
 };
 use massgen_orchestrator::{Agent, Budget, Emitter};
 use mcp_client::{
-    ClientOptions, Duplicates, Gate, InFlightLimit, InFlightOptions, McpClient, MultiMcpClient, Observer, RuleOptions, ServerConfig,
-    ServerStatus, Target,
+    ClientOptions, Duplicates, Gate, InFlightLimit, InFlightOptions, McpClient, MultiMcpClient, Observer,
+    RuleOptions, ServerConfig, ServerStatus, Target,
 };
 use mcp_core::{
-    AgentId, Catalogue, Environment, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
-    ToolService,
+    AgentId, Catalogue, Environment, LaunchSpec, RemoteSpec, ServerName, ToolCall, ToolError, ToolFilter,
+    ToolOutput, ToolService,
 };
 use mcp_security::lock::ServerPins;
 use mcp_security::sandbox::{self, Sandbox};
@@ -202,12 +202,7 @@ impl Servers {
             if problems.is_empty() {
                 let mut options = options(context, &guards, answers.clone(), proxies.clone());
                 options.in_flight = Some(in_flight.clone());
-                let client = MultiMcpClient::start(
-                    configs,
-                    Arc::new(policy),
-                    Arc::new(watch),
-                    options,
-                );
+                let client = MultiMcpClient::start(configs, Arc::new(policy), Arc::new(watch), options);
                 let own_lists =
                     servers.iter().filter(|s| s.allowed_tools.is_some()).map(|s| s.name.clone()).collect();
                 groups.push(Group { owner, client, answers, own_lists, lock_keys });

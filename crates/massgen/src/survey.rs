@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use massgen_config::{
-    AgentConfig, BackendKind, Config, McpServerConfig, McpTransport, Origin, Secret, keys,
-};
+use massgen_config::{AgentConfig, BackendKind, Config, McpServerConfig, McpTransport, Origin, Secret, keys};
 use mcp_core::{AgentId, Refusal, ServerName};
 use mcp_security::{Finding, Level, Rules, Trust, command, env, header, secret, url};
 
@@ -120,7 +118,8 @@ impl<'a> Survey<'a> {
             }
             McpTransport::StreamableHttp { url, headers } | McpTransport::Sse { url, headers } => {
                 values.push(("url".to_owned(), url));
-                values.extend(headers.iter().map(|(name, value)| (format!("headers.{name}"), value.expose())));
+                values
+                    .extend(headers.iter().map(|(name, value)| (format!("headers.{name}"), value.expose())));
             }
         }
         let name = &self.server.name;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use massgen::config::{
-    Config, Disk, FileReader, Folders, LoadOptions, Loaded, McpServerConfig, McpTransport, Unresolved, is_server_file,
-    load, load_server_file,
+    Config, Disk, FileReader, Folders, LoadOptions, Loaded, McpServerConfig, McpTransport, Unresolved,
+    is_server_file, load, load_server_file,
 };
 use massgen::core::{Environment, ServerName};
 use massgen::security::Trust;
@@ -52,14 +52,13 @@ impl Target {
         let environment =
             known.iter().filter_map(|name| Some((*name, environment.get(name)?))).collect::<Environment>();
         let cwd = std::env::current_dir().unwrap_or_default();
-        let options =
-            LoadOptions {
-                environment,
-                cwd,
-                unresolved: Unresolved::Keep,
-                folders: Folders::Include,
-                ..LoadOptions::default()
-            };
+        let options = LoadOptions {
+            environment,
+            cwd,
+            unresolved: Unresolved::Keep,
+            folders: Folders::Include,
+            ..LoadOptions::default()
+        };
         self.read(&options)
     }
 

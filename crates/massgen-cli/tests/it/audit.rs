@@ -76,7 +76,9 @@ async fn a_log_that_somebody_else_made_is_told_from_ones_own() {
 
     // Whoever can write the log, and not read the key, makes it anew without the refusal.
     let text = std::fs::read_to_string(&log).unwrap();
-    let kept = |line: &&str| !line.contains("permission-denied") && !line.contains("\"begin\"") && !line.contains("\"end\"");
+    let kept = |line: &&str| {
+        !line.contains("permission-denied") && !line.contains("\"begin\"") && !line.contains("\"end\"")
+    };
     let remade = |key: Option<Key>| {
         let (mut chain, first) = Chain::begin_with("n", key);
         let mut lines = vec![first];
@@ -84,7 +86,9 @@ async fn a_log_that_somebody_else_made_is_told_from_ones_own() {
         lines.push(chain.end());
         std::fs::write(&log, lines.join("\n") + "\n").unwrap();
     };
-    for (key, said, kind) in [(None, "not keyed", "none"), (Some(Key::new([1; 32])), "keyed by another installation", "foreign")] {
+    for (key, said, kind) in
+        [(None, "not keyed", "none"), (Some(Key::new([1; 32])), "keyed by another installation", "foreign")]
+    {
         remade(key);
         let told = place.run(&["mcp", "audit", "verify", &path]).expect_code(0).stdout;
         assert!(told.contains(said), "{told}");

@@ -96,24 +96,24 @@ async fn a_rug_pull_between_two_runs_is_shown_and_held_back() {
     run(&place, &["--locked", "--no-logs"]);
     assert_eq!(calls(&honest), 1);
 
-    // The same name, another server behind it.
-    let after = team(&turned);
-    std::fs::copy(place.path().join("massgen.lock"), after.path().join("massgen.lock")).unwrap();
-    run(&after, &["--locked"]);
-    assert_eq!(calls(&turned), 0);
-    let warnings = format!("{:?}", of_type(&after.events(), "warning"));
+    // The same command line, another server behind it.
+    let file = |server: &ScriptedServer| server.folder().join("script.json");
+    std::fs::copy(file(&turned), file(&honest)).unwrap();
+    run(&place, &["--locked"]);
+    assert_eq!(calls(&honest), 1);
+    let warnings = format!("{:?}", of_type(&place.events(), "warning"));
     assert!(warnings.contains("writes down") && warnings.contains("new tools wait"), "{warnings}");
-    assert_eq!((ruled(&after, "tool-changed").len(), ruled(&after, "tool-new").len()), (1, 1));
+    assert_eq!((ruled(&place, "tool-changed").len(), ruled(&place, "tool-new").len()), (1, 1));
 
-    let differs = after.run(&["mcp", "lock", "--config", "team.yaml"]).expect_code(1);
+    let differs = place.run(&["mcp", "lock", "--config", "team.yaml"]).expect_code(1);
     assert!(
         differs.stdout.contains("changed \"look\"") && differs.stdout.contains("writes down"),
         "{}",
         differs.stdout
     );
-    after.run(&["mcp", "lock", "--accept", "--config", "team.yaml"]).expect_code(0);
-    run(&after, &["--locked", "--no-logs"]);
-    assert_eq!(calls(&turned), 1);
+    place.run(&["mcp", "lock", "--accept", "--config", "team.yaml"]).expect_code(0);
+    run(&place, &["--locked", "--no-logs"]);
+    assert_eq!(calls(&honest), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

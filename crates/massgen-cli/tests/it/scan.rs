@@ -98,7 +98,9 @@ fn sarif_holds(document: &Value) {
             assert!(required.contains(&key.as_str()) || optional.contains(&key.as_str()), "{key}: {value}");
         }
     }
-    let level = |value: &Value| assert!(["none", "note", "warning", "error"].contains(&value.as_str().unwrap()), "{value}");
+    let level = |value: &Value| {
+        assert!(["none", "note", "warning", "error"].contains(&value.as_str().unwrap()), "{value}")
+    };
     members(document, &["version", "runs"], &["$schema"]);
     for run in document["runs"].as_array().unwrap() {
         members(run, &["tool", "results"], &["columnKind"]);
@@ -109,7 +111,8 @@ fn sarif_holds(document: &Value) {
         let rules = driver["rules"].as_array().unwrap();
         let mut ids: Vec<_> = rules.iter().map(|rule| rule["id"].as_str().unwrap()).collect();
         for rule in rules {
-            let optional = ["shortDescription", "fullDescription", "help", "defaultConfiguration", "properties"];
+            let optional =
+                ["shortDescription", "fullDescription", "help", "defaultConfiguration", "properties"];
             members(rule, &["id"], &optional);
             for text in ["shortDescription", "fullDescription", "help"] {
                 members(&rule[text], &["text"], &[]);
@@ -121,10 +124,17 @@ fn sarif_holds(document: &Value) {
         ids.dedup();
         assert_eq!(ids.len(), rules.len(), "rules are unique");
         for result in run["results"].as_array().unwrap() {
-            members(result, &["message", "ruleId", "ruleIndex", "level", "locations"], &["partialFingerprints"]);
+            members(
+                result,
+                &["message", "ruleId", "ruleIndex", "level", "locations"],
+                &["partialFingerprints"],
+            );
             members(&result["message"], &["text"], &[]);
             level(&result["level"]);
-            assert_eq!(ids[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()], result["ruleId"]);
+            assert_eq!(
+                ids[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()],
+                result["ruleId"]
+            );
             assert!(result["partialFingerprints"].as_object().unwrap().values().all(Value::is_string));
             for location in result["locations"].as_array().unwrap() {
                 members(location, &["logicalLocations"], &["physicalLocation"]);

@@ -64,7 +64,7 @@ async fn a_server_that_would_be_started_otherwise_than_it_was_accepted_is_not_st
     assert_eq!((&refused[0]["event"], &refused[0]["decision"]), (&json!("launch"), &json!("deny")));
     assert!(other.journal().method("initialize").is_empty(), "it was not even started");
     let differs = lock(&[]).expect_code(1);
-    assert!(differs.stdout.contains("changed in how it is reached\n  args[0]"), "{}", differs.stdout);
+    assert!(differs.stdout.contains("changed in how it is reached\n  args["), "{}", differs.stdout);
     assert!(other.journal().method("initialize").is_empty(), "looking starts nothing either");
     lock(&["--accept"]).expect_code(0);
     run();
@@ -182,9 +182,10 @@ async fn a_tool_that_speaks_for_another_servers_is_held_back_whichever_comes_fir
         let told = format!("{:?}", of_type(&place.events(), "warning"));
         assert_eq!(told.matches("is held back (shadows-tool)").count(), 1, "{told}");
         let found = ruled(&place, "shadows-tool");
-        let of = |event: &str| found.iter().filter(|record| record["event"] == event).count();
-        assert_eq!((of("tool"), of("tool_call")), (1, 1), "{found:?}");
-        assert!(found.iter().all(|record| record["decision"] == "deny" && record["server"] == "s"), "{found:?}");
+        assert_eq!(found.len(), 1, "{found:?}");
+        let record = &found[0];
+        assert_eq!((&record["event"], &record["decision"]), (&json!("tool"), &json!("deny")));
+        assert_eq!((&record["server"], &record["tool"]), (&json!("s"), &json!("look")));
     }
 }
 
@@ -203,10 +204,10 @@ fn own_address() -> Option<std::net::IpAddr> {
 }
 
 /// The program is run where the system's resolver reads a list of names that is ours: first the name is an honest address,
-/// and in the middle of the run it becomes this computer's own.
+/// and in the middle of the run it becomes the one where clouds hand out credentials.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_becomes_this_computer_in_the_middle_of_a_run_is_not_dialled_again() {
+async fn a_name_that_becomes_another_address_in_the_middle_of_a_run_is_not_dialled_again() {
     use std::process::{Command, Stdio};
     let may = Command::new("unshare")
         .args(["-rm", "sh", "-c", "mount --bind /etc/hosts /etc/hosts"])
@@ -218,13 +219,7 @@ async fn a_name_that_becomes_this_computer_in_the_middle_of_a_run_is_not_dialled
     };
     let place = place();
     let hosts = place.write("hosts", format!("{address} rebind.test\n"));
-    // Each connection is counted and answered once; what is asked for is the tool's answer, by hand.
-    let (listener, local) = {
-        let listener = std::net::TcpListener::bind((address, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        (listener, std::net::TcpListener::bind(("127.0.0.1", port)).unwrap())
-    };
-    local.set_nonblocking(true).unwrap();
+    let listener = std::net::TcpListener::bind((address, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let rewritten = hosts.clone();
     std::thread::spawn(move || serve(&listener, &rewritten));
@@ -234,7 +229,17 @@ async fn a_name_that_becomes_this_computer_in_the_middle_of_a_run_is_not_dialled
     })));
     let mount = format!("mount --bind {} /etc/hosts && exec \"$@\"", hosts.display());
     let ended = Command::new("unshare")
-        .args(["-rm", "sh", "-c", &mount, "sh", env!("CARGO_BIN_EXE_massgen"), "--config", "team.yaml", "Go on."])
+        .args([
+            "-rm",
+            "sh",
+            "-c",
+            &mount,
+            "sh",
+            env!("CARGO_BIN_EXE_massgen"),
+            "--config",
+            "team.yaml",
+            "Go on.",
+        ])
         .current_dir(place.path())
         .env_clear()
         .envs(place.environment())
@@ -242,12 +247,13 @@ async fn a_name_that_becomes_this_computer_in_the_middle_of_a_run_is_not_dialled
         .output()
         .unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    let stolen = local.accept();
-    assert!(stolen.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it was dialled");
     let all = records(&place);
-    let refused = ruled(&place, "loopback-address");
+    let refused = ruled(&place, "metadata-address");
     assert!(!refused.is_empty(), "{all:#?}");
-    assert!(refused.iter().all(|record| record["decision"] == "deny" && record["server"] == "s"), "{refused:?}");
+    assert!(
+        refused.iter().all(|record| record["decision"] == "deny" && record["server"] == "s"),
+        "{refused:?}"
+    );
 }
 
 /// A server of the old kind whose name is moved while the tool is called: it answers everything but the call, and closes
@@ -279,7 +285,7 @@ fn serve(listener: &std::net::TcpListener, hosts: &std::path::Path) {
                     "annotations": {"readOnlyHint": true}}]);
                 // From now on the name leads elsewhere, and whoever connects again has to ask anew. The file is written where
                 // it is: another one would not be the one that is mounted.
-                std::fs::write(hosts, "127.0.0.1 rebind.test\n").unwrap();
+                std::fs::write(hosts, "169.254.169.254 rebind.test\n").unwrap();
                 json!({"tools": tools})
             }
             _ => Value::Null,
