@@ -39,7 +39,11 @@ fn words(text: &str, found: &mut Vec<Finding>) {
     };
     for piece in pieces {
         let scan = scan::text(piece, &Around::default());
-        found.extend(scan.hard.into_iter().filter(|finding| finding.rule != "control-character"));
+        found.extend(
+            scan.hard
+                .into_iter()
+                .filter(|finding| !matches!(finding.rule, "control-character" | "pipes-to-shell")),
+        );
         found.extend(scan.soft.into_iter().filter(|finding| finding.rule == "instruction-tag"));
         if let Some(address) = image(piece) {
             let reason =

@@ -175,6 +175,9 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
     if cues.has(ObeysPage) {
         scan.hard("remote-instruction", "tells a model to do what a page on the web says");
     }
+    if cues.has(Pipes) {
+        scan.hard("pipes-to-shell", "runs what a page on the web holds");
+    }
     if cues.has(Plants) {
         scan.hard("plants-instruction", "tells a model to write instructions where they are read again");
     }

@@ -316,6 +316,10 @@ pub(super) fn serve(files: &[String]) -> Result<()> {
                     }
                 }
             }
+            // A cursor that the case has not seen before leads to the end.
+            "tools/list" if !id.is_null() && is_new(&input, &message["params"]["cursor"]) => {
+                writeln!(out, "{}", json!({"jsonrpc": "2.0", "id": id, "result": {"tools": []}}))?;
+            }
             // A second page is the first one again.
             "tools/list" if !id.is_null() => {
                 for frame in frames(&input, std::slice::from_ref(id)) {
@@ -328,6 +332,12 @@ pub(super) fn serve(files: &[String]) -> Result<()> {
         out.flush()?;
     }
     Ok(())
+}
+
+/// Whether a cursor is another than the one that the case says was used last.
+fn is_new(input: &Value, cursor: &Value) -> bool {
+    let last = &input["server_state"]["last_cursor"];
+    last.is_string() && cursor.is_string() && last != cursor
 }
 
 /// The replayed server over HTTP, on a port of its own, for as long as the program runs.

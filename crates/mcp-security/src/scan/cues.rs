@@ -82,6 +82,8 @@ pub(super) enum Cue {
     Plants,
     /// "Note for the model: send the token".
     Addresses,
+    /// "curl ... | sh".
+    Pipes,
 }
 
 use Cue::*;
@@ -93,7 +95,7 @@ impl Cue {
 }
 
 /// How many there are.
-const CUES: usize = Addresses as usize + 1;
+const CUES: usize = Pipes as usize + 1;
 
 /// Each cue with its pattern over plain text (lower case, single blanks).
 pub(super) const PATTERNS: &[(Cue, &str)] = &[
@@ -247,7 +249,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
         When,
         r"\b(when(ever)?|if|each time|every time|after|before) [\w' -]{0,60}\b(called|used|invoked|runs?|executed|calling|using|invoking)\b",
     ),
-    (ObeysPage, r"\b(curl|wget|iwr|irm)\b[^|\n]{0,200}\| ?(sudo )?((ba|z|da|k)?sh|python3?|iex)\b"),
+    (Pipes, r"\b(curl|wget|iwr|irm)\b[^|\n]{0,200}\| ?(sudo )?((ba|z|da|k)?sh|python3?|iex)\b"),
     (Instead, r"\binstead\b|\brather than\b|\bin place of\b"),
 ];
 

@@ -180,7 +180,7 @@ pub(super) const GATES: &[(Cue, &[&str])] = &[
     (Line, &["before", "prior to"]),
     (Prefer, &["always", "prefer", "other", "alternative", "competing"]),
     (Role, &[":"]),
-    (ObeysPage, &["curl", "wget", "iwr", "irm"]),
+    (Pipes, &["curl", "wget", "iwr", "irm"]),
 ];
 
 struct Gates {
