@@ -1,14 +1,16 @@
 //! The HTTP transport of revision 2024-11-05.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use massgen_testkit::http::{Body, HttpReply, HttpServer, Part};
 use massgen_testkit::{McpSseServer, Outcome, PATIENCE, ServerScript, SseOptions, ToolScript};
 use mcp_core::*;
 use mcp_transport::oauth::{LoginKey, MemoryTokens, OAuthOptions, TokenStore};
 use mcp_transport::{Session, SessionOptions, TransportKind};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::support::*;
 
@@ -119,11 +121,37 @@ async fn messages_go_to_no_other_origin() {
         );
         assert!(server.messages().is_empty() && elsewhere.http().requests().is_empty());
     }
-    // The whole address of its own origin is as good as a path.
-    let server = McpSseServer::start(script());
-    let whole = server.url().replace("/sse", "/messages?session={session}");
-    drop(server);
-    assert!(whole.starts_with("http://127.0.0.1"));
+}
+
+#[tokio::test]
+async fn the_whole_address_of_its_own_origin_is_as_good_as_a_path() {
+    let stream: Arc<Mutex<Option<mpsc::UnboundedSender<Part>>>> = Arc::default();
+    let server = HttpServer::start(Arc::new(move |request| {
+        let mut stream = stream.lock().unwrap();
+        let send = |stream: &mpsc::UnboundedSender<Part>, event: String| {
+            stream.send(Part::Bytes(event.into_bytes())).unwrap();
+        };
+        if request.method == "GET" {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let host = request.header("host").unwrap();
+            send(&sender, format!("event: endpoint\ndata: http://{host}/told\n\n"));
+            *stream = Some(sender);
+            return HttpReply::sse(Body::Channel(receiver));
+        }
+        let message = request.json();
+        if let (Some(stream), "initialize") = (&*stream, message["method"].as_str().unwrap_or_default()) {
+            let result = json!({"protocolVersion": "2024-11-05", "capabilities": {},
+                "serverInfo": {"name": "whole", "version": "1"}});
+            let answer = json!({"jsonrpc": "2.0", "id": message["id"], "result": result});
+            send(stream, format!("data: {answer}\n\n"));
+        }
+        HttpReply::empty(if request.path == "/told" { 202 } else { 404 })
+    }));
+    let spec = RemoteSpec { url: server.url("/sse").parse().unwrap(), headers: BTreeMap::new() };
+    let admitted = Admitted::by_guard(spec);
+    let opened = Session::sse(name(), admitted, Arc::new(Gatekeeper::default()), SessionOptions::default());
+    let session = soon(opened).await.unwrap();
+    assert_eq!(session.peer().name.as_deref(), Some("whole"));
 }
 
 #[tokio::test]
