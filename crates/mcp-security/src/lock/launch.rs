@@ -103,7 +103,7 @@ mod tests {
         let twists: [(Twist, &str); 7] = [
             (|pin| pin.program = Some("node".into()), "program"),
             (|pin| pin.args.push("--evil".into()), "args[1]"),
-            (|pin| drop(pin.env.insert("NODE_OPTIONS".into())), "env.NODE_OPTIONS"),
+            (|pin| pin.env.extend(["NODE_OPTIONS".to_owned()]), "env.NODE_OPTIONS"),
             (|pin| pin.cwd = Some("/elsewhere".into()), "cwd"),
             (|pin| drop(pin.scripts.insert("server.py".into(), "11".into())), "scripts.server.py"),
             (|pin| pin.url = Some("https://elsewhere.example/".into()), "url"),
