@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use massgen::config::{Config, Disk, Format, LoadOptions, load_str};
-use massgen::core::{AgentId, CallId, ToolCall, ToolError, ToolOutput, ToolService};
+use massgen::core::{AgentId, CallId, ToolCall, ToolError, ToolOutput};
 use massgen::{Context, Servers};
 use massgen_testkit::{HttpFault, McpHttpServer, ServerScript, ToolScript};
 use serde_json::json;
