@@ -31,9 +31,9 @@ pub(crate) use self::events::{Event, Events};
 use self::merged::Merged;
 pub(crate) use self::plain::Undialled;
 pub(crate) use self::posts::{Error, Posts, SessionId, refusal};
+use self::posts::{Limits, Way};
 #[cfg(feature = "fuzz")]
 pub(crate) use self::unpack::Unpack;
-use self::posts::{Limits, Way};
 use crate::breach::Breaches;
 use crate::oauth::AuthorizedClient;
 use crate::options::SessionOptions;

@@ -137,7 +137,17 @@ impl Loader<'_> {
         let idle: &[&str] = if stdio {
             &["url", "headers", "http_read_timeout", "ca_file"]
         } else {
-            &["command", "args", "env", "cwd", "start", "idle_timeout", "sandbox", "sandbox_ports", "max_processes"]
+            &[
+                "command",
+                "args",
+                "env",
+                "cwd",
+                "start",
+                "idle_timeout",
+                "sandbox",
+                "sandbox_ports",
+                "max_processes",
+            ]
         };
         // Where both ways are given without a type, that has been said.
         let said = |key: &str| key == "url" && !section.has("type");
