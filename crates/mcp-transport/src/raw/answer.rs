@@ -79,6 +79,9 @@ pub(crate) fn read<T: Outcome>(line: &[u8]) -> Answer<T> {
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct Message<'a, T> {
+    /// Servers that leave it out are borne with; another one is another protocol.
+    #[serde(default, rename = "jsonrpc")]
+    _version: Option<Version>,
     /// Looked at by whoever found the line; named here so that a second one is an error.
     #[serde(default, rename = "id")]
     _id: Option<IgnoredAny>,
@@ -88,6 +91,13 @@ struct Message<'a, T> {
     result: Option<T>,
     #[serde(default, borrow)]
     error: Option<&'a RawValue>,
+}
+
+/// The version of JSON-RPC, the one there is.
+#[derive(Deserialize)]
+enum Version {
+    #[serde(rename = "2.0")]
+    Two,
 }
 
 fn none<T>() -> Option<T> {
@@ -296,6 +306,8 @@ mod tests {
             (r#"{"id":1,"result":{"content":[]},"result":{}}"#, "duplicate field `result`"),
             (r#"{"id":1,"id":2,"result":{"content":[]}}"#, "duplicate field `id`"),
             (r#"{"id":1,"result":{"content":[]}} {}"#, "trailing"),
+            (r#"{"jsonrpc":"1.0","id":1,"result":{"content":[]}}"#, "unknown variant `1.0`, expected `2.0`"),
+            (r#"{"jsonrpc":2.0,"id":1,"result":{"content":[]}}"#, "not JSON-RPC"),
         ] {
             match call(line) {
                 Answer::Malformed(why) => assert!(why.contains(reason), "{line}: {why}"),
