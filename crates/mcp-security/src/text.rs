@@ -101,7 +101,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     if at_return {
         shown.push_str("\\r");
     }
-    Cow::Owned(shown)
+    if shown == text { Cow::Borrowed(text) } else { Cow::Owned(shown) }
 }
 
 /// Every byte is a printable ASCII character, a tab or a line feed.

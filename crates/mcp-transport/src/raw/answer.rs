@@ -79,9 +79,9 @@ pub(crate) fn read<T: Outcome>(line: &[u8]) -> Answer<T> {
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct Message<'a, T> {
-    /// Servers that leave it out are borne with; another one is another protocol.
-    #[serde(default, rename = "jsonrpc")]
-    _version: Option<Version>,
+    /// Another one is another protocol.
+    #[serde(rename = "jsonrpc")]
+    _version: Version,
     /// Looked at by whoever found the line; named here so that a second one is an error.
     #[serde(default, rename = "id")]
     _id: Option<IgnoredAny>,
@@ -298,14 +298,14 @@ mod tests {
     #[test]
     fn what_answers_nothing_says_why() {
         for (line, reason) in [
-            (r#"{"id":1}"#, "neither result nor error"),
-            (r#"{"id":1,"result":null}"#, "neither result nor error"),
-            (r#"{"id":1,"error":"text"}"#, "not JSON-RPC"),
-            (r#"{"id":1,"result":{},"error":{"code":1,"message":"m"}}"#, "both"),
-            (r#"{"id":1,"method":"m","result":{}}"#, "a request"),
-            (r#"{"id":1,"result":{"content":[]},"result":{}}"#, "duplicate field `result`"),
-            (r#"{"id":1,"id":2,"result":{"content":[]}}"#, "duplicate field `id`"),
-            (r#"{"id":1,"result":{"content":[]}} {}"#, "trailing"),
+            (r#"{"jsonrpc":"2.0","id":1}"#, "neither result nor error"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":null}"#, "neither result nor error"),
+            (r#"{"jsonrpc":"2.0","id":1,"error":"text"}"#, "not JSON-RPC"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":"m"}}"#, "both"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","result":{}}"#, "a request"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]},"result":{}}"#, "duplicate field `result`"),
+            (r#"{"jsonrpc":"2.0","id":1,"id":2,"result":{"content":[]}}"#, "duplicate field `id`"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}} {}"#, "trailing"),
             (r#"{"jsonrpc":"1.0","id":1,"result":{"content":[]}}"#, "unknown variant `1.0`, expected `2.0`"),
             (r#"{"jsonrpc":2.0,"id":1,"result":{"content":[]}}"#, "not JSON-RPC"),
         ] {
@@ -314,9 +314,9 @@ mod tests {
                 other => panic!("{line}: {other:?}"),
             }
         }
-        let line = b"{\"id\":1,\"result\":{\"content\":[],\"note\":\"\xff\"}}";
+        let line = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[],\"note\":\"\xff\"}}";
         assert!(matches!(read::<CallOutput>(line), Answer::Malformed(why) if why.contains("UTF-8")));
-        let error = call(r#"{"id":1,"error":{"code":-32602,"message":"no","data":{}}}"#);
+        let error = call(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no","data":{}}}"#);
         assert!(matches!(error, Answer::Error { code: -32602, message, .. } if message == "no"));
     }
 
@@ -325,14 +325,14 @@ mod tests {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
             let inner = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
             for line in [
-                format!(r#"{{"id":1,"result":{{"structuredContent":{inner}}}}}"#),
-                format!(r#"{{"id":1,"result":{{"content":[{inner}]}}}}"#),
+                format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"structuredContent":{inner}}}}}"#),
+                format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{inner}]}}}}"#),
                 inner.clone(),
             ] {
                 assert!(matches!(call(&line), Answer::Malformed(_)), "{}", &line[..40]);
             }
             // What nobody reads may be as deep as it likes.
-            let line = format!(r#"{{"id":1,"result":{{"content":[],"_meta":{inner}}}}}"#);
+            let line = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[],"_meta":{inner}}}}}"#);
             assert!(matches!(call(&line), Answer::Result(_)));
         }
     }
@@ -341,7 +341,9 @@ mod tests {
     fn a_list_is_decoded_at_once_or_left_as_it_is() {
         let good = json!({"name": "a", "title": "A", "description": "d", "inputSchema": {"type": "object"},
             "annotations": {"readOnlyHint": true}, "icons": []});
-        let line = json!({"id": 1, "result": {"tools": [good], "nextCursor": "", "ttlMs": 1.5}}).to_string();
+        let line =
+            json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [good], "nextCursor": "", "ttlMs": 1.5}})
+                .to_string();
         let Answer::Result(ListPage { tools, next_cursor }) = read::<ListPage>(line.as_bytes()) else {
             panic!("not decoded")
         };
@@ -353,7 +355,7 @@ mod tests {
             json!({"name": "a", "inputSchema": {}, "outputSchema": true}),
             json!(7),
         ] {
-            let line = json!({"id": 1, "result": {"tools": [good, bad]}}).to_string();
+            let line = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [good, bad]}}).to_string();
             assert!(matches!(read::<ListPage>(line.as_bytes()), Answer::Odd(_)), "{bad}");
         }
     }
@@ -387,7 +389,7 @@ mod tests {
         #[test]
         fn no_answer_is_fatal(text in r#"[{}\[\]":,a-z0-9\\ ]{0,80}"#) {
             let _ = call(&text);
-            let _ = call(&format!(r#"{{"id":1,"result":{{"content":[{text}]}}}}"#));
+            let _ = call(&format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{text}]}}}}"#));
         }
     }
 }

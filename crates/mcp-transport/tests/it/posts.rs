@@ -287,9 +287,10 @@ async fn a_response_that_is_no_answer_says_why() {
             "nothing" => HttpReply::new(200, "application/json", ""),
             "large" => HttpReply::json(200, &result(message, &big)),
             "endless" => sse(format!("data: {}", "x".repeat(2000))),
-            "both" => {
-                HttpReply::json(200, &json!({"id": id, "result": {}, "error": {"code": 1, "message": "m"}}))
-            }
+            "both" => HttpReply::json(
+                200,
+                &json!({"jsonrpc": "2.0", "id": id, "result": {}, "error": {"code": 1, "message": "m"}}),
+            ),
             "error" => HttpReply::json(
                 500,
                 &json!({"jsonrpc": "2.0", "id": null,
