@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::tree::Tree;
 
 /// How often they are counted.
 const LOOK: Duration = Duration::from_secs(2);
 /// Beyond so many nobody counts further.
 const ENOUGH: usize = 1024;
+/// One counts at a time: fifty servers that were started together would take fifty threads for it.
+static COUNTING: Semaphore = Semaphore::const_new(1);
 
 /// What is known of the number of a server's processes.
 #[derive(Debug)]
@@ -38,8 +42,11 @@ impl Crowd {
         loop {
             tokio::time::sleep(LOOK).await;
             let of = tree.clone();
-            // Files are read on a thread for that.
-            let counted = tokio::task::spawn_blocking(move || of.count(ENOUGH)).await;
+            let counted = {
+                let _turn = COUNTING.acquire().await;
+                // Files are read on a thread for that.
+                tokio::task::spawn_blocking(move || of.count(ENOUGH)).await
+            };
             let Ok(Some(count)) = counted else { continue };
             self.peak.fetch_max(count, Ordering::AcqRel);
             if count > self.limit {
