@@ -385,7 +385,7 @@ fn a_file_of_an_editor_is_read_with_its_comments_and_nothing_is_looked_up() {
     let McpTransport::Stdio { args, env, .. } = &servers[1].transport else { panic!() };
     assert_eq!(
         (args[2].as_str(), env["K"].expose(), env["L"].expose()),
-        ("${workspaceFolder}", "${file:/x}", "l")
+        ("${workspaceFolder}", "${file:/x}", "${UNSET:-l}")
     );
     let origin = servers[1].origin.as_ref().unwrap();
     assert_eq!((origin.file.as_str(), origin.key.as_str(), origin.line), ("mcp.json", "servers.files", 7));

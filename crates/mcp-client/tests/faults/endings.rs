@@ -77,7 +77,8 @@ async fn no_program() -> Measured {
     let mut measured = Measured::default();
     let scripted = script(Outcome::Echo).launch();
     let folder = tempfile::tempdir_in(scripted.program().parent().unwrap()).unwrap();
-    let place = folder.path().to_str().unwrap();
+    // A folder without programs that nobody but the system writes to, and a file in it.
+    let (place, file) = ("/etc", "hosts");
     let (missing, none) = (folder.path().join("missing"), folder.path().join("none"));
     std::fs::write(&none, "no program").unwrap();
     std::fs::set_permissions(&none, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -90,7 +91,7 @@ async fn no_program() -> Measured {
         (missing.to_str().unwrap(), "does not exist", None),
         (none.to_str().unwrap(), "is not a program that may be run", None),
         ("no-such-program", "is not on PATH", Some(place)),
-        ("none", "is not on PATH", Some(place)),
+        (file, "is not on PATH", Some(place)),
     ] {
         let config = named_by(program);
         // The best of a few: what the machine does besides is not the question.
