@@ -78,7 +78,7 @@ pub(crate) fn is_ambiguous(class: Class) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use mcp_core::{Phase, Refusal, ServerName, ToolError, ToolOutput};
+    use mcp_core::{MissingCredential, Phase, Refusal, ServerName, ToolError, ToolOutput};
 
     use super::*;
 
@@ -199,6 +199,18 @@ mod tests {
             ),
             ("denied", Err(ToolError::Refused { server: server(), refusal }), "neutral neutral never"),
             ("internal", Err(ToolError::Internal(String::new())), "neutral neutral never"),
+            (
+                "a credential that cannot be had",
+                Err(ToolError::CredentialUnavailable {
+                    server: server(),
+                    missing: MissingCredential {
+                        name: String::new(),
+                        store: String::new(),
+                        reason: String::new(),
+                    },
+                }),
+                "neutral neutral never",
+            ),
         ];
         for (what, result, expected) in rows {
             let class = Class::of(&result);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use mcp_core::{CallId, Guard, JsonObject, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec};
+use mcp_core::{CallId, Guard, JsonObject, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec, caught};
 use mcp_security::lock::ServerPins;
 use tokio::sync::{oneshot, watch};
 use tower::ServiceExt;
@@ -166,7 +166,8 @@ impl McpClient {
 
     pub(crate) async fn send(&self, request: Request) -> Result<ToolOutput, ToolError> {
         let key = self.shared.repeats.key(&request.call);
-        let result = self.pipeline.clone().oneshot(request).await;
+        // A fault of ours ends this call, and no agent.
+        let result = caught(self.pipeline.clone().oneshot(request)).await;
         match key {
             Some(key) => self.shared.repeats.told(key, result),
             None => result,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mcp_core::{
     Annotations, CallId, CatalogueEntry, Content, JsonObject, Phase, Refusal, Schema, ServerName, ToolCall,
-    ToolError, ToolName, ToolOutput, ToolService, ToolSpec,
+    ToolError, ToolName, ToolOutput, ToolService, ToolSpec, caught,
 };
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
@@ -488,7 +488,7 @@ impl ServerHandler for Offer {
             request.arguments.unwrap_or_default(),
         );
         let answer = tokio::select! {
-            answer = self.service.call(call) => answer,
+            answer = caught(async { self.service.call(call).await }) => answer,
             // Dropping the call is how it is cancelled. Nobody reads what is said here.
             () = context.ct.cancelled() => Err(ToolError::Cancelled),
         };

@@ -50,7 +50,9 @@ pub(super) fn outcome(
         Outcome::Exit(code) => return vec![Step::Exit(*code)],
         Outcome::Abort => return vec![Step::Abort],
         Outcome::OutOfMemory => return vec![Step::OutOfMemory],
-        Outcome::RawLine(line) => return vec![Step::Line(line.clone().into_bytes())],
+        Outcome::RawLine(line) => {
+            return vec![Step::Line(line.replace("{id}", &id.to_string()).into_bytes())];
+        }
         Outcome::Partial { text, exit } => {
             let last = exit.map_or(Step::Hang, Step::Exit);
             return vec![Step::Bytes(text.clone().into_bytes()), last];

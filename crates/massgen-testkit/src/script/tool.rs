@@ -260,7 +260,7 @@ pub enum Outcome {
     Abort,
     /// Limits its own memory (RLIMIT_AS) and asks for more than that: it ends as its language's runtime does then.
     OutOfMemory,
-    /// A line that is not a message, in place of the answer.
+    /// A line that is not a message, in place of the answer; `{id}` is replaced by the request's id.
     RawLine(String),
     /// Bytes without a line end; then the process ends with this code, or (`None`) says nothing more.
     Partial {

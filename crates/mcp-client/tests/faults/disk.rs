@@ -1,9 +1,9 @@
 //! Faults of what is kept: the audit log, and credentials.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use massgen_testkit::{Outcome, PATIENCE};
+use massgen_testkit::{Outcome, PATIENCE, ScriptedServer};
 use mcp_client::{AuditFile, AuditRecord, MultiMcpClient, Observer};
 use mcp_core::{MissingCredential, ToolService};
 use mcp_security::audit::{Broken, verify};
@@ -35,28 +35,35 @@ pub(crate) fn faults() -> Vec<Fault> {
 }
 
 /// Writes each call into an audit log.
-struct Auditor(Mutex<AuditFile>);
+pub(crate) struct Auditor(Mutex<AuditFile>);
+
+impl Auditor {
+    pub(crate) fn file(&self) -> MutexGuard<'_, AuditFile> {
+        self.0.lock().unwrap()
+    }
+}
 
 impl Observer for Auditor {
     fn call_finished(&self, record: &AuditRecord) {
         let record = json!({"event": "tool_call", "call": record.call, "tool": record.tool});
-        self.0.lock().unwrap().append(record).unwrap();
+        // What cannot be written waits.
+        let _ = self.file().append(record);
     }
 }
 
 /// A server whose calls are audited in this file.
-fn audited(path: &Path) -> (MultiMcpClient, massgen_testkit::ScriptedServer) {
+pub(crate) fn audited(path: &Path) -> (MultiMcpClient, ScriptedServer, Arc<Auditor>) {
     let scripted = script(Outcome::Echo).launch();
     let auditor = Arc::new(Auditor(Mutex::new(AuditFile::new(path))));
-    let client = MultiMcpClient::start([child("faulty", &scripted)], policy(), auditor, restarts(1));
-    (client, scripted)
+    let client = MultiMcpClient::start([child("faulty", &scripted)], policy(), auditor.clone(), restarts(1));
+    (client, scripted, auditor)
 }
 
 async fn moved_audit() -> Measured {
     let mut measured = Measured::default();
     let folder = tempfile::tempdir().unwrap();
     let (path, aside) = (folder.path().join("audit.jsonl"), folder.path().join("audit.1.jsonl"));
-    let (client, scripted) = audited(&path);
+    let (client, scripted, _) = audited(&path);
     client.ready(PATIENCE).await;
     let make_call = async || {
         client.call(call("mcp__faulty__do", json!({}))).await.unwrap();
@@ -91,7 +98,7 @@ async fn altered_audit() -> Measured {
     let mut measured = Measured::default();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let (client, scripted) = audited(&path);
+    let (client, scripted, _) = audited(&path);
     client.ready(PATIENCE).await;
     for number in 0..5 {
         client.call(call("mcp__faulty__do", json!({"number": number}))).await.unwrap();

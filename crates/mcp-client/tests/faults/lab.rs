@@ -405,7 +405,7 @@ impl Scene {
 
 impl Measured {
     /// Looks whose circuit noticed. Where that is nobody's, there is nothing to wait for: a later change would be missed.
-    async fn judge_account(&mut self, account: Account, recorder: &Recorder) {
+    pub(crate) async fn judge_account(&mut self, account: Account, recorder: &Recorder) {
         let opened = || -> Vec<String> {
             let circuits = recorder.circuits.lock().unwrap();
             circuits.iter().filter_map(|line| line.strip_suffix(" closed>open")).map(str::to_owned).collect()
@@ -610,6 +610,7 @@ fn class(error: &ToolError) -> &'static str {
         ToolError::Unavailable { .. } => "unavailable",
         ToolError::OutcomeUnknown { .. } => "outcome_unknown",
         ToolError::Cancelled => "cancelled",
+        ToolError::Internal(_) => "internal",
         _ => "other",
     }
 }

@@ -2,20 +2,22 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use massgen_testkit::{Journal, Outcome, PATIENCE, process};
-use mcp_client::{Ledger, ServerConfig, Target, read_ledger};
+use mcp_client::{AuditRecord, Ledger, MultiMcpClient, Observer, ServerConfig, Target, read_ledger};
 use mcp_core::{
     BoxFuture, Catalogue, LaunchSpec, ToolCall, ToolError, ToolFilter, ToolName, ToolOutput, ToolService,
     ToolSpec,
 };
 use serde_json::json;
 
+use crate::disk::audited;
 use crate::host;
-use crate::lab::{GRACE, Measured, Playing, ask_innocent, innocent, named, until_answered};
+use crate::lab::{Measured, Playing, ask_innocent, innocent, named};
 use crate::stdio::script;
-use crate::support::{call, child, name, restarts, start};
+use crate::support::{call, child, name, policy, restarts, start};
 use crate::{Fault, Play};
 
 fn own(id: &'static str, what: &'static str, play: fn() -> Playing) -> Fault {
@@ -29,9 +31,11 @@ pub(crate) fn faults() -> Vec<Fault> {
             "the host is killed in mid-call: no child survives, the ledger names the call, sent once",
             || Box::pin(killed_host()),
         ),
-        own("F58", "a panic inside a call: that call fails, the others and the client live", || {
-            Box::pin(panics())
-        }),
+        own(
+            "F58",
+            "a panic inside a call: that call fails at once, its place is free, nobody is blamed",
+            || Box::pin(panics()),
+        ),
         own("F63", "a ledger that was cut off: its last line is left out, the rest is told", || {
             Box::pin(torn())
         }),
@@ -98,20 +102,56 @@ async fn panics() -> Measured {
     let catalogue = Catalogue::build([(server.clone(), tools, ToolFilter::default())]).catalogue;
     let mut config =
         ServerConfig::new(server.clone(), Target::InMemory(Arc::new(Panics(Arc::new(catalogue)))));
-    (config.call_timeout, config.total_timeout) = (GRACE, GRACE);
-    let (client, _) = start([config], restarts(50));
+    // A place that is not given back would be missed at once.
+    config.bulkhead.in_flight = 1;
+    config.breaker.failures_in_a_row = 1;
+    let observer = Arc::new(Startled::default());
+    let client = MultiMcpClient::start([config], policy(), observer.clone(), restarts(50));
     client.ready(PATIENCE).await;
-    let calling = client.clone();
-    let began = std::time::Instant::now();
-    let made = tokio::spawn(async move { calling.call(call("mcp__faulty__do", json!({}))).await }).await;
-    let class = made.map_or_else(|_| "panicked".to_owned(), |result| named(&result).0);
-    measured.expect(class != "answered" && class != "panicked", format!("the caller got {class}"));
-    measured.in_time(began.elapsed() < GRACE * 2, format!("it took {:?}", began.elapsed()));
-    let back = tokio::time::timeout(PATIENCE, until_answered(&client, "look")).await;
-    measured.expect(back.is_ok(), "the server does not answer any more");
-    measured.got = class;
+    // In the tool, then in whoever is told of the calls.
+    for (tool, is_startled, expected) in [("do", false, "tool_failed"), ("look", true, "internal")] {
+        observer.panics.store(is_startled, Ordering::SeqCst);
+        for _ in 0..3 {
+            let calling = client.clone();
+            let began = Instant::now();
+            let made =
+                tokio::spawn(
+                    async move { calling.call(call(&format!("mcp__faulty__{tool}"), json!({}))).await },
+                );
+            let (class, text) = match made.await {
+                Ok(result) => named(&result),
+                Err(_) => ("panicked".to_owned(), String::new()),
+            };
+            let took = began.elapsed();
+            measured.expect(class == expected, format!("{tool}: the caller got {class} ({text})"));
+            measured.expect(text.contains("a panic ended the call"), format!("{tool}: it was told {text:?}"));
+            measured.expect(!text.contains("a fault of ours"), format!("{tool}: it was told {text:?}"));
+            measured.in_time(took <= Duration::from_millis(10), format!("{tool}: it took {took:?}"));
+            measured.got = class;
+        }
+        observer.panics.store(false, Ordering::SeqCst);
+        let back = tokio::time::timeout(PATIENCE, client.call(call("mcp__faulty__look", json!({})))).await;
+        measured.expect(matches!(back, Ok(Ok(_))), "the server does not answer any more");
+    }
+    let status = client.client("faulty").unwrap().status();
+    measured.expect(status.circuit.name() == "closed", format!("its circuit is {:?}", status.circuit));
+    measured.expect(status.restarts == 0, "it was started again");
     client.close().await;
     measured
+}
+
+/// Panics when it is told how a call ended, where that is wished.
+#[derive(Default)]
+struct Startled {
+    panics: AtomicBool,
+}
+
+impl Observer for Startled {
+    fn call_finished(&self, _: &AuditRecord) {
+        if self.panics.load(Ordering::SeqCst) {
+            std::panic::resume_unwind(Box::new("a fault of ours"));
+        }
+    }
 }
 
 async fn torn() -> Measured {
@@ -155,9 +195,39 @@ async fn full_disk() -> Measured {
     let (reading, text) = named(&client.call(call("mcp__faulty__look", json!({}))).await);
     measured.expect(reading == "answered", format!("a tool that only reads got {reading} ({text})"));
     measured.got = class;
+    let sent = scripted.journal().method("tools/call").len();
+    measured.expect(sent == 1, format!("{sent} calls were sent, not the one that reads"));
     client.close().await;
     measured.count_survivors(&[scripted.journal()]).await;
+    late_records(&mut measured).await;
     measured
+}
+
+/// The audit log of a client on the same disk: calls wait in memory, and are written when there is room, with a word about it.
+async fn late_records(measured: &mut Measured) {
+    const CALLS: usize = 5;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let (client, scripted, auditor) = audited(&path);
+    client.ready(PATIENCE).await;
+    for _ in 0..CALLS {
+        let (class, text) = named(&client.call(call("mcp__faulty__look", json!({}))).await);
+        measured.expect(class == "answered", format!("a tool that only reads got {class} ({text})"));
+    }
+    let waiting = auditor.file().waiting();
+    measured.expect(waiting == CALLS, format!("{waiting} records wait, not {CALLS}"));
+    std::fs::remove_file(&path).unwrap();
+    let _ = client.call(call("mcp__faulty__look", json!({}))).await;
+    let log = std::fs::read_to_string(&path).unwrap_or_default();
+    let told = log.lines().any(|line| line.contains(r#""event":"gap""#) && line.contains(r#""waited":5"#));
+    measured.expect(told, format!("nothing says that records came late: {log}"));
+    let written = log.lines().filter(|line| line.contains("tool_call")).count();
+    measured.expect(written == CALLS + 1, format!("{written} calls are in the log"));
+    let verified = mcp_security::audit::verify(log.as_bytes());
+    measured.expect(verified.is_ok(), format!("the log does not hold: {verified:?}"));
+    client.close().await;
+    measured.count_survivors(&[scripted.journal()]).await;
 }
 
 async fn all_away() -> Measured {
