@@ -17,6 +17,7 @@ mod gates;
 mod intent;
 mod lexicon;
 mod spell;
+mod tokens;
 
 pub use around::{mentioned_as, mentions};
 
@@ -107,7 +108,7 @@ fn words(raw: &str, around: &Around, layers: usize, scan: &mut Scan) {
             judge(&cues, scan);
         }
     }
-    if spell::is_squashed_override(&spell::meant(&plain)) {
+    if spell::is_squashed_override(&plain) {
         scan.hard("instruction-override", "tells a model to ignore its instructions");
     }
     shadows(&plain, around, scan);
@@ -202,6 +203,9 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
 
 /// Orders about tools of other servers.
 fn shadows(plain: &str, around: &Around, scan: &mut Scan) {
+    if around.foreign.is_empty() {
+        return;
+    }
     let known = |word: &str| {
         let word = bare(word);
         is_distinctive(word)

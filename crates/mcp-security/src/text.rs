@@ -298,6 +298,9 @@ fn enclosed(c: char) -> Option<char> {
 /// assert_eq!(mcp_security::text::skeleton("Re\u{430}d\u{ff3f}File"), "read_file");
 /// ```
 pub fn skeleton(text: &str) -> String {
+    if is_plain(text) {
+        return text.to_ascii_lowercase();
+    }
     let mut shown = String::with_capacity(text.len());
     let shorn = visible(text);
     for c in shorn.chars() {

@@ -1,13 +1,16 @@
 //! The cues of which judgements are made. None of them says anything by itself.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
+use super::gates::Open;
 use super::intent::{self, Place};
-use super::{gates, spell};
+use super::spell;
+use super::tokens::Words;
 
 /// What a sentence contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,53 +299,98 @@ fn bytewise(pattern: &str) -> String {
     bytes
 }
 
+/// A sentence, or the part of one that stands on a line.
+#[derive(Debug)]
+struct Piece {
+    /// Where it stands in the text.
+    place: Range<usize>,
+    /// What is said by it, if that is not just what stands there.
+    meant: Option<String>,
+    /// What may be there at all.
+    open: u64,
+    found: Cell<u64>,
+    /// It names an address of the web.
+    web: bool,
+}
+
 /// The cues of a text, sentence by sentence. Each is looked for when it is first asked for: most judgements end with the
 /// first of several.
 #[derive(Debug)]
 pub(super) struct Cues<'t> {
+    /// The text without its line breaks.
+    joined: Cow<'t, str>,
+    pieces: Vec<Piece>,
     /// What may be there at all.
     open: u64,
     /// What was looked for.
     known: Cell<u64>,
     whole: Cell<u64>,
-    pieces: Vec<Cow<'t, str>>,
-    /// What was found in each of the pieces.
-    found: RefCell<Vec<u64>>,
     orders: bool,
 }
 
 impl<'t> Cues<'t> {
     /// Of a text in plain spelling.
     pub(super) fn of(plain: &'t str) -> Self {
-        let open =
-            if plain.contains('\n') { gates::open(&plain.replace('\n', " ")) } else { gates::open(plain) };
-        let pieces = pieces(plain);
-        let mut place = Place { first: true, after_web: false };
+        let joined = match plain.contains('\n') {
+            true => Cow::Owned(plain.replace('\n', " ")),
+            false => Cow::Borrowed(plain),
+        };
+        let opened = Open::of(&joined);
+        let words = Words::of(&joined);
+        let mut room = Vec::new();
         let (mut whole, mut orders) = (0, false);
+        let mut pieces: Vec<Piece> = Vec::new();
         // What the words mean needs no expression: it is known at once.
-        let found = pieces.iter().map(|piece| {
-            let intent = intent::read(piece, place);
-            place = Place { first: false, after_web: intent.web };
+        let mut take = |place: Range<usize>, stands: Place| {
+            let (intent, meant, open) = match spell::meant(&joined[place.clone()]) {
+                Cow::Borrowed(_) => (
+                    intent::read(&words, place.clone(), stands, &mut room),
+                    None,
+                    opened.within(place.clone()),
+                ),
+                Cow::Owned(meant) => {
+                    let intent = intent::read(&Words::of(&meant), 0..meant.len(), stands, &mut Vec::new());
+                    let open = Open::of(&meant).all();
+                    (intent, Some(meant), open)
+                }
+            };
             whole |= intent.cues;
             orders |= intent.orders;
-            intent.cues
-        });
-        let found = found.collect();
-        Self {
-            open,
-            known: Cell::default(),
-            whole: Cell::new(whole),
-            pieces,
-            found: RefCell::new(found),
-            orders,
+            Piece { place, meant, open, found: Cell::new(intent.cues), web: intent.web }
+        };
+        let mut stands = Place { first: true, after_web: false };
+        for paragraph in paragraphs(plain) {
+            for sentence in sentences(&joined, paragraph) {
+                let piece = take(sentence, stands);
+                stands = Place { first: false, after_web: piece.web };
+                pieces.push(piece);
+            }
         }
+        // Sentences may be torn apart by line breaks, and lines may be no sentences: what is a sentence in the lines but
+        // not in the paragraphs is looked at as well.
+        if plain.contains('\n') {
+            stands = Place::default();
+            let (mut next, whole_sentences) = (0, pieces.len());
+            for sentence in lines(plain).flat_map(|line| sentences(&joined, line)) {
+                while next < whole_sentences && pieces[next].place.start < sentence.start {
+                    next += 1;
+                }
+                let known = pieces[..whole_sentences].get(next).filter(|piece| piece.place == sentence);
+                stands.after_web = match known {
+                    // The first is not said of the tool where it is a line like others.
+                    Some(piece) if next > 0 => piece.web,
+                    _ => {
+                        pieces.push(take(sentence, stands));
+                        pieces.last().is_some_and(|piece| piece.web)
+                    }
+                };
+            }
+        }
+        Self { joined, pieces, open: opened.all(), known: Cell::default(), whole: Cell::new(whole), orders }
     }
 
     pub(super) fn has(&self, cue: Cue) -> bool {
-        if self.open & cue.bit() == 0 {
-            return self.whole.get() & cue.bit() != 0;
-        }
-        if self.known.get() & cue.bit() == 0 {
+        if self.open & cue.bit() != 0 && self.known.get() & cue.bit() == 0 {
             self.known.set(self.known.get() | cue.bit());
             self.look_for(cue);
         }
@@ -351,13 +399,18 @@ impl<'t> Cues<'t> {
 
     fn look_for(&self, cue: Cue) {
         let Some(set) = compiled(cue) else { return };
-        let mut found = self.found.borrow_mut();
-        for (bits, piece) in found.iter_mut().zip(&self.pieces) {
-            if set.is_match(piece.as_bytes()) {
-                *bits |= cue.bit();
+        for piece in self.pieces.iter().filter(|piece| piece.open & cue.bit() != 0) {
+            let text = piece.meant.as_deref().unwrap_or(&self.joined[piece.place.clone()]);
+            if set.is_match(text.as_bytes()) {
+                piece.found.set(piece.found.get() | cue.bit());
                 self.whole.set(self.whole.get() | cue.bit());
             }
         }
+    }
+
+    /// What was found in each of the pieces.
+    fn found(&self) -> impl Iterator<Item = u64> {
+        self.pieces.iter().map(|piece| piece.found.get())
     }
 
     /// Whether it orders anything, or says what must be.
@@ -379,7 +432,7 @@ impl<'t> Cues<'t> {
             self.has(cue);
         }
         let presses = self.any(&[First, Conceal]);
-        self.found.borrow().iter().any(|bits| {
+        self.found().any(|bits| {
             bits & Hands.bit() != 0
                 && bits & Secrets.bit() != 0
                 && (bits & Spares.bit() == 0 || bits & Insists.bit() != 0)
@@ -396,38 +449,35 @@ impl<'t> Cues<'t> {
         groups.iter().all(may_be)
             && groups.iter().rev().all(is_there)
             && self
-                .found
-                .borrow()
-                .iter()
+                .found()
                 .any(|bits| groups.iter().all(|group| group.iter().any(|cue| bits & cue.bit() != 0)))
     }
 }
 
-/// What is looked at by itself: sentences, and lines.
-fn pieces(plain: &str) -> Vec<Cow<'_, str>> {
-    if !plain.contains('\n') {
-        return sentences(plain).map(spell::meant).collect();
-    }
-    let mut pieces: Vec<Cow<'_, str>> = Vec::new();
-    // Sentences may be torn apart by line breaks: what spans two lines is looked for in the whole paragraph.
-    let mut take = |paragraph: &mut String| {
-        let apart = sentences(paragraph).map(spell::meant);
-        pieces.extend(apart.map(|sentence| Cow::Owned(sentence.into_owned())));
-        paragraph.clear();
-    };
-    let mut paragraph = String::new();
-    for line in plain.lines() {
-        if line.is_empty() || is_item(line) {
-            take(&mut paragraph);
+/// Where the lines of a text stand in it.
+fn lines(plain: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut next = 0;
+    plain.lines().map(move |line| {
+        let start = next;
+        next += line.len() + 1;
+        start..start + line.len()
+    })
+}
+
+/// Where its paragraphs stand. An item of a list is one.
+fn paragraphs(plain: &str) -> Vec<Range<usize>> {
+    let mut paragraphs: Vec<Range<usize>> = Vec::new();
+    let mut begins = true;
+    for line in lines(plain) {
+        let text = &plain[line.clone()];
+        match paragraphs.last_mut() {
+            Some(paragraph) if !(begins || text.is_empty() || is_item(text)) => paragraph.end = line.end,
+            _ if !text.is_empty() => paragraphs.push(line),
+            _ => {}
         }
-        if !paragraph.is_empty() {
-            paragraph.push(' ');
-        }
-        paragraph.push_str(line);
+        begins = text.is_empty();
     }
-    take(&mut paragraph);
-    pieces.extend(plain.lines().flat_map(sentences).map(spell::meant));
-    pieces
+    paragraphs
 }
 
 /// Whether a line begins an item of a list, or is a heading.
@@ -438,26 +488,37 @@ fn is_item(line: &str) -> bool {
             && line.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// A point ends a sentence where a blank follows it.
-fn sentences(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
+/// The longest sentence: a text without points is taken in pieces.
+const LONGEST: usize = 4000;
+
+/// A point ends a sentence where a blank follows it. `paragraph`: where it stands in the text.
+fn sentences(text: &str, paragraph: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let Range { start: mut next, end } = paragraph;
     std::iter::from_fn(move || {
-        if rest.is_empty() {
+        let bytes = text.as_bytes();
+        // Blanks say nothing, and without them a sentence is the same on its line and in its paragraph.
+        next += bytes[next..end].iter().take_while(|byte| **byte == b' ').count();
+        if next == end {
             return None;
         }
-        let ends = |at: usize| {
-            let bytes = rest.as_bytes();
-            // "e.g." ends nothing.
-            let is_short = at >= 2 && bytes[at] == b'.' && bytes[at - 2] == b'.';
-            matches!(bytes[at], b'.' | b'!' | b'?' | b';')
-                && bytes.get(at + 1).is_none_or(|next| *next == b' ')
-                && !is_short
+        let start = next;
+        let most = end.min(start + LONGEST);
+        let point = bytes[start..most].iter().enumerate().position(|(at, byte)| {
+            matches!(byte, b'.' | b'!' | b'?' | b';')
+                && (start + at + 1 == end || bytes[start + at + 1] == b' ')
+                // "e.g." ends nothing.
+                && !(at >= 2 && *byte == b'.' && bytes[start + at - 2] == b'.')
+        });
+        next = match point {
+            Some(at) => start + at + 1,
+            None if most == end => end,
+            // Between words, if there is more than one.
+            None => match text.as_bytes()[start..most].iter().rposition(|byte| *byte == b' ') {
+                Some(blank) => start + blank,
+                None => text.ceil_char_boundary(most),
+            },
         };
-        // A text without points is taken in pieces, so that no sentence is endless.
-        let end = (0..rest.len().min(4000)).find(|at| ends(*at)).map_or(rest.len().min(4000), |at| at + 1);
-        let (sentence, after) = rest.split_at(rest.ceil_char_boundary(end));
-        rest = after;
-        Some(sentence)
+        Some(start..next)
     })
 }
 

@@ -4,6 +4,7 @@
 //! compiled for them, and none is run. A cue without an entry is looked for whenever somebody asks for it; those are the
 //! everyday words that matter only beside others.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
@@ -215,12 +216,38 @@ static ALL: LazyLock<Gates> = LazyLock::new(|| {
     Gates { finder: AhoCorasick::new(words).ok(), opens, always }
 });
 
-/// The cues that may be in a text whose lines are joined.
-pub(super) fn open(joined: &str) -> u64 {
-    let Some(finder) = &ALL.finder else { return u64::MAX };
-    finder.find_overlapping_iter(joined).fold(ALL.always, |open, found| {
-        open | ALL.opens.get(found.pattern().as_usize()).copied().unwrap_or(u64::MAX)
-    })
+/// What of [`GATES`] stands in a text.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    /// Each word's beginning, end and cues, in order of their ends.
+    words: Vec<(usize, usize, u64)>,
+}
+
+impl Open {
+    /// In a text whose lines are joined.
+    pub(super) fn of(joined: &str) -> Self {
+        let Some(finder) = &ALL.finder else { return Self { words: vec![(0, 0, u64::MAX)] } };
+        let words = finder.find_overlapping_iter(joined).map(|found| {
+            let opens = ALL.opens.get(found.pattern().as_usize()).copied().unwrap_or(u64::MAX);
+            (found.start(), found.end(), opens)
+        });
+        Self { words: words.collect() }
+    }
+
+    /// The cues that may be in the text.
+    pub(super) fn all(&self) -> u64 {
+        self.words.iter().fold(ALL.always, |open, (.., opens)| open | opens)
+    }
+
+    /// The cues that may be in a part of it.
+    pub(super) fn within(&self, part: Range<usize>) -> u64 {
+        if ALL.finder.is_none() {
+            return u64::MAX;
+        }
+        let first = self.words.partition_point(|(_, end, _)| *end < part.start);
+        let near = self.words[first..].iter().take_while(|(_, end, _)| *end <= part.end);
+        near.filter(|(start, ..)| *start >= part.start).fold(ALL.always, |open, (.., opens)| open | opens)
+    }
 }
 
 #[cfg(test)]
@@ -273,9 +300,13 @@ mod tests {
 
     #[test]
     fn a_gate_opens_for_its_cue() {
+        let open = |text: &str| Open::of(text).all();
         let harmless = open("lists the files of a folder");
         assert_eq!(harmless & (Override.bit() | Secrets.bit() | Conceal.bit()), 0);
         assert_ne!(harmless & Order.bit(), 0);
         assert_ne!(open("ignore it") & Override.bit() & !harmless, 0);
+        let open = Open::of("ignore it. lists files");
+        assert_ne!(open.within(0..10) & Override.bit(), 0);
+        assert_eq!(open.within(2..22) & Override.bit(), 0);
     }
 }

@@ -4,8 +4,11 @@
 //! that are not the tool's are what these rules look for; the words' forms tell the two apart in English, and nearness of
 //! the words alone elsewhere.
 
+use std::ops::Range;
+
 use super::cues::Cue;
-use super::lexicon::{self, *};
+use super::lexicon::*;
+use super::tokens::{Token, Words};
 
 /// Where a sentence stands.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,15 +31,18 @@ pub(super) struct Intent {
 
 struct Sentence<'a> {
     tokens: &'a [Token<'a>],
+    /// All senses that are in it: most rules look for some that are not.
+    senses: Senses,
 }
 
 impl Sentence<'_> {
     fn at(&self, senses: Senses) -> impl Iterator<Item = usize> + '_ {
-        self.tokens.iter().enumerate().filter(move |(_, token)| token.is(senses)).map(|(at, _)| at)
+        let tokens = if self.has(senses) { self.tokens } else { &[] };
+        tokens.iter().enumerate().filter(move |(_, token)| token.is(senses)).map(|(at, _)| at)
     }
 
     fn has(&self, senses: Senses) -> bool {
-        self.at(senses).next().is_some()
+        self.senses & senses != 0
     }
 
     /// A token of these senses in the `count` after this place.
@@ -105,18 +111,59 @@ impl Sentence<'_> {
 /// Words that are understood together. What a longer sentence wants stands in a part of it.
 const REACH: usize = 64;
 
-/// Reads one sentence in plain spelling.
-pub(super) fn read(sentence: &str, place: Place) -> Intent {
-    let words = lexicon::words(sentence);
-    let tokens = lexicon::tokens(&words);
+/// What one of has to be in a sentence before any rule below finds anything in it.
+const TELLING: Senses = IGNORE
+    | VOID
+    | OBEY
+    | OUTRANKS
+    | PROMPT
+    | BECOME
+    | SECRET
+    | READ
+    | MOVE
+    | HOLDS
+    | NEVER
+    | TELL
+    | USER
+    | HIDE
+    | DISABLE
+    | APPROVES
+    | PRESUME
+    | WHENEVER
+    | CHANGE
+    | FETCH
+    | RUN
+    | LASTING
+    | ADDRESSED
+    | LIE
+    | BOAST
+    | BAD
+    | EARLY
+    | SHOW
+    | RESULT
+    | WEB
+    | DUTY;
+
+/// Reads one sentence, a part of the text of these words. `tokens` is room to work in.
+pub(super) fn read<'a>(
+    words: &'a Words,
+    sentence: Range<usize>,
+    place: Place,
+    tokens: &mut Vec<Token<'a>>,
+) -> Intent {
+    words.tokens(sentence, TELLING, tokens);
     let mut whole = Intent::default();
     let mut at = 0;
     loop {
         let end = (at + REACH).min(tokens.len());
-        let part = understand(&Sentence { tokens: &tokens[at..end] }, place);
-        whole.cues |= part.cues;
-        whole.web |= part.web;
-        whole.orders |= part.orders;
+        let near = &tokens[at..end];
+        let senses = near.iter().fold(0, |senses, token| senses | token.senses);
+        if senses & TELLING != 0 {
+            let part = understand(&Sentence { tokens: near, senses }, place);
+            whole.cues |= part.cues;
+            whole.web |= part.web;
+            whole.orders |= part.orders;
+        }
         if end == tokens.len() {
             return whole;
         }
@@ -140,7 +187,9 @@ fn understand(sentence: &Sentence<'_>, place: Place) -> Intent {
     add(Cue::Prefer, prefers(sentence));
     add(Cue::Line, sentence.has(EARLY));
     // What other languages say counts as what English says.
-    let foreign = |senses: Senses| sentence.tokens.iter().any(|token| token.is(FOREIGN) && token.is(senses));
+    let foreign = |senses: Senses| {
+        sentence.has(FOREIGN) && sentence.at(senses).any(|at| sentence.tokens[at].is(FOREIGN))
+    };
     add(Cue::Read, foreign(READ));
     add(Cue::Order, sentence.orders(READ | MOVE).any(|at| sentence.tokens[at].is(FOREIGN)));
     add(Cue::Secrets, foreign(SECRET));
@@ -272,9 +321,7 @@ fn is_whole_talk(sentence: &Sentence<'_>, at: usize) -> bool {
 }
 
 fn takes_talk(sentence: &Sentence<'_>) -> bool {
-    let sink = || {
-        sentence.has(FIELD | WEB | MAILBOX | TOOL) || sentence.tokens.iter().any(|token| token.is(FOREIGN))
-    };
+    let sink = || sentence.has(FIELD | WEB | MAILBOX | TOOL | FOREIGN);
     let talk = || sentence.at(TALK).any(|at| is_whole_talk(sentence, at));
     let results = || {
         sentence.at(RESULT).any(|at| {
@@ -391,9 +438,9 @@ fn plants(sentence: &Sentence<'_>) -> bool {
         // Memories are there to be written to, but not with what a server says of itself.
         return this(RULES);
     }
-    let following = sentence.tokens.iter().any(|token| token.word == "following");
+    let following = || sentence.tokens.iter().any(|token| token.word == "following");
     this(RULES | NORMS | TEXT | TOOL | FIELD)
-        || (following && sentence.has(RULES | NORMS | TEXT))
+        || (sentence.has(RULES | NORMS | TEXT) && following())
         || sentence.has(WEB)
 }
 

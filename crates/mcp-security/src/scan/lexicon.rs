@@ -1,11 +1,11 @@
 //! Words by what they mean for a judgement, in the languages that are met most.
 //!
 //! A phrase has one entry for all its forms: `*` stands for any ending, and without it the usual endings of English are
-//! taken off. All entries are looked for at once, so that a text is read once however many there are.
+//! taken off. The entries stand in order, so that one search finds all that a word begins with, and no automaton has to
+//! be built before the first text is read.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
-
-use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::spell;
 
@@ -470,179 +470,126 @@ const OTHERS: &[(Senses, &str)] = &[
 /// The endings that an English word may have.
 const ENDINGS: &[&str] = &["", "s", "es", "ed", "d", "ing", "ting", "ning"];
 
-struct Entry {
-    senses: Senses,
+/// A word or phrase, or its beginning.
+#[derive(Debug)]
+pub(super) struct Entry {
+    stem: Cow<'static, str>,
+    /// What it means.
+    pub(super) senses: Senses,
     any_ending: bool,
-    /// It needs no blank before it: its script has none.
+    /// It needs no blank before or behind it: its script has none.
     unspaced: bool,
+    /// The place of the next shorter entry that this one begins with.
+    shorter: Option<usize>,
+}
+
+impl Entry {
+    /// The length of what is written in the entry, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.stem.len()
+    }
+
+    /// Whether a word may end so behind the entry.
+    pub(super) fn takes(&self, ending: &str) -> bool {
+        ending.is_empty()
+            || self.any_ending
+            || (self.senses & FOREIGN == 0 && ENDINGS.contains(&ending))
+            // The last letter is doubled or left out: "omitting", "including".
+            || (self.senses & FOREIGN == 0 && ending.len() == 4 && ending.ends_with("ing"))
+    }
+
+    /// Whether no ending belongs to it, as its script has no blanks to end a word.
+    pub(super) fn is_unspaced(&self) -> bool {
+        self.unspaced
+    }
+
+    /// Whether the word is as it stands in a dictionary, with this ending.
+    pub(super) fn is_bare(&self, ending: &str) -> bool {
+        // "copies" is an entry of its own.
+        let third = self.stem.ends_with('s') && !self.stem.ends_with("ss") && !self.stem.contains(' ');
+        (ending.is_empty() || self.any_ending) && !third
+    }
+
+    /// Whether it speaks of what was done, with this ending.
+    pub(super) fn is_past(&self, ending: &str) -> bool {
+        ending.ends_with('d') || self.stem.ends_with("ed") || matches!(&*self.stem, "sent" | "written")
+    }
 }
 
 struct Lexicon {
+    /// The first bytes of each entry, which decide most comparisons.
+    keys: Vec<u64>,
+    /// In order of their stems.
     entries: Vec<Entry>,
-    finder: Option<AhoCorasick>,
 }
 
 static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
-    let mut known: std::collections::BTreeMap<(String, bool), Senses> = std::collections::BTreeMap::new();
+    let mut entries: Vec<Entry> = Vec::with_capacity(2048);
     let groups = ENGLISH.iter().map(|(senses, words)| (*senses, *words));
     let others = OTHERS.iter().map(|(senses, words)| (*senses | FOREIGN, *words));
     for (senses, words) in groups.chain(others) {
         for word in words.split('|').map(str::trim) {
             let (stem, any_ending) = word.strip_suffix('*').map_or((word, false), |stem| (stem, true));
-            *known.entry((spell::plain(stem), any_ending)).or_default() |= senses;
+            // A test sees to it that the others are in plain spelling already.
+            let stem = if stem.is_ascii() { Cow::Borrowed(stem) } else { Cow::Owned(spell::plain(stem)) };
+            let unspaced = stem.chars().next().is_some_and(is_unspaced);
+            entries.push(Entry { stem, senses, any_ending, unspaced, shorter: None });
         }
     }
-    // What is English too is judged as English.
-    let mut merged: std::collections::BTreeMap<String, (Senses, bool)> = std::collections::BTreeMap::new();
-    for ((stem, any_ending), senses) in known {
-        let entry = merged.entry(stem).or_insert((0, false));
-        entry.0 |= senses;
-        entry.1 |= any_ending;
+    entries.sort_unstable_by(|one, other| one.stem.cmp(&other.stem));
+    // What is spelt alike has all the senses.
+    entries.dedup_by(|again, first| {
+        let same = again.stem == first.stem;
+        if same {
+            first.senses |= again.senses;
+            first.any_ending |= again.any_ending;
+        }
+        same
+    });
+    for at in 1..entries.len() {
+        let mut shorter = Some(at - 1);
+        while let Some(near) = shorter
+            && !entries[at].stem.starts_with(&*entries[near].stem)
+        {
+            shorter = entries[near].shorter;
+        }
+        entries[at].shorter = shorter;
     }
-    let unspaced = |stem: &str| stem.chars().next().is_some_and(is_unspaced);
-    let patterns: Vec<String> =
-        merged.keys().map(|stem| if unspaced(stem) { stem.clone() } else { format!(" {stem}") }).collect();
-    let entries = merged
-        .iter()
-        .map(|(stem, (senses, any_ending))| Entry {
-            senses: *senses,
-            any_ending: *any_ending,
-            unspaced: unspaced(stem),
-        })
-        .collect();
-    // The entries are constants, and a test builds them.
-    let finder = AhoCorasick::builder().match_kind(MatchKind::Standard).build(patterns).ok();
-    Lexicon { entries, finder }
+    Lexicon { keys: entries.iter().map(|entry| key(entry.stem.as_bytes())).collect(), entries }
 });
 
+/// The first eight bytes as a number that has their order.
+fn key(bytes: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    let count = bytes.len().min(8);
+    first[..count].copy_from_slice(&bytes[..count]);
+    u64::from_be_bytes(first)
+}
+
+/// The entries that a text begins with, the longest first.
+pub(super) fn entries_at(text: &str) -> impl Iterator<Item = &'static Entry> {
+    let Lexicon { keys, entries } = &*LEXICON;
+    let first = key(text.as_bytes());
+    // Whatever the text begins with is a beginning of the last entry that stands before the text in order, too.
+    let mut last = keys.partition_point(|key| *key <= first);
+    while last > 0 && keys[last - 1] == first && *entries[last - 1].stem > *text {
+        last -= 1;
+    }
+    let mut next = last.checked_sub(1);
+    std::iter::from_fn(move || {
+        loop {
+            let entry = entries.get(next?)?;
+            next = entry.shorter;
+            if text.starts_with(&*entry.stem) {
+                return Some(entry);
+            }
+        }
+    })
+}
+
 /// Scripts whose words stand together.
-fn is_unspaced(c: char) -> bool {
+pub(super) fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{e00}'..='\u{eff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
-}
-
-/// A word of a sentence, or a phrase that is one entry.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Token<'a> {
-    /// As written, for what no sense stands for.
-    pub(super) word: &'a str,
-    pub(super) senses: Senses,
-    /// Without an ending, as an order is.
-    pub(super) bare: bool,
-    /// With the ending of the past, as in "must be sent".
-    pub(super) past: bool,
-}
-
-impl Token<'_> {
-    pub(super) fn is(&self, senses: Senses) -> bool {
-        self.senses & senses != 0
-    }
-}
-
-/// A sentence in plain spelling as single words, each behind a blank.
-pub(super) fn words(sentence: &str) -> String {
-    let mut words = String::with_capacity(sentence.len() + 16);
-    for chunk in sentence.split([' ', '\n']).filter(|chunk| !chunk.is_empty()) {
-        let core = chunk.trim_matches(|c: char| !(is_letter(c) || matches!(c, '~' | '/' | '.')));
-        let opens = chunk.len() - chunk.trim_start_matches(['\'', '"', '(', '[', '{', '<']).len() > 0;
-        if opens {
-            words.push_str(" ,");
-        }
-        let core = core.trim_end_matches(['.', '/']);
-        if core.contains("://") || core.starts_with("www.") {
-            words.push_str(" \u{1}web");
-        } else if core.contains('@') && core.contains('.') {
-            words.push_str(" \u{1}mailbox");
-        } else if core.contains('/') || core.starts_with(['~', '.']) {
-            words.push_str(" \u{1}path");
-            split(core, |c| matches!(c, '/' | '~'), &mut words);
-        } else {
-            split(core, |c| !(is_letter(c) || c == '.'), &mut words);
-        }
-        // A quoted name is most often that of a parameter.
-        if chunk.starts_with(['\'', '"']) && chunk.trim_end_matches([',', '.', ')']).ends_with(['\'', '"']) {
-            words.push_str(" \u{1}name");
-        }
-        if chunk.ends_with([',', ':', ')', ']', '}', '>', '\u{2014}']) || chunk == "-" {
-            words.push_str(" ,");
-        }
-    }
-    words
-}
-
-/// Vowel signs of Indic scripts are letters too.
-fn is_letter(c: char) -> bool {
-    c.is_alphanumeric()
-        || c == '_'
-        || matches!(c, '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{670}' | '\u{900}'..='\u{dff}' | '\u{e31}'..='\u{e4e}')
-}
-
-fn split(chunk: &str, between: impl Fn(char) -> bool, words: &mut String) {
-    for part in chunk.split(between) {
-        let part = part.trim_matches('.');
-        if !part.is_empty() {
-            words.push(' ');
-            words.push_str(part);
-        }
-    }
-}
-
-/// What stands in [`words`], in order.
-pub(super) fn tokens(words: &str) -> Vec<Token<'_>> {
-    let Some(finder) = &LEXICON.finder else { return Vec::new() };
-    // The longest entry that fits at each place.
-    let mut found: Vec<(usize, usize, Senses, bool, bool)> = Vec::new();
-    for hit in finder.find_overlapping_iter(words) {
-        let Some(entry) = LEXICON.entries.get(hit.pattern().as_usize()) else { continue };
-        let rest = &words[hit.end()..];
-        let ending = if entry.unspaced { "" } else { rest.split(' ').next().unwrap_or_default() };
-        let word = &words[hit.start()..hit.end()];
-        let fits = ending.is_empty()
-            || entry.any_ending
-            || (entry.senses & FOREIGN == 0 && ENDINGS.contains(&ending))
-            // The last letter is doubled or left out: "omitting", "including".
-            || (entry.senses & FOREIGN == 0 && ending.len() == 4 && ending.ends_with("ing"));
-        if fits {
-            // "copies" is an entry of its own.
-            let third = word.ends_with('s') && !word.ends_with("ss") && !word.trim_start().contains(' ');
-            let bare = (ending.is_empty() || entry.any_ending) && !third;
-            let past = ending.ends_with('d') || word.ends_with("ed") || matches!(word, " sent" | " written");
-            found.push((hit.start(), hit.end() + ending.len(), entry.senses, bare, past));
-        }
-    }
-    found.sort_by_key(|(start, end, ..)| (*start, std::cmp::Reverse(*end)));
-    let mut tokens = Vec::with_capacity(words.len() / 6);
-    let mut at = 0;
-    for (index, (start, end, mut senses, bare, past)) in found.iter().copied().enumerate() {
-        if start < at {
-            continue;
-        }
-        // "Instructions to" are instructions still.
-        for (_, _, shorter, ..) in found[index + 1..].iter().take_while(|(other, ..)| *other == start) {
-            senses |= shorter & !FOREIGN;
-        }
-        plain_tokens(&words[at..start], &mut tokens);
-        tokens.push(Token { word: words[start..end].trim_start(), senses, bare, past });
-        at = end;
-    }
-    plain_tokens(&words[at..], &mut tokens);
-    tokens
-}
-
-fn plain_tokens<'a>(words: &'a str, tokens: &mut Vec<Token<'a>>) {
-    for word in words.split(' ').filter(|word| !word.is_empty()) {
-        let is_key =
-            ["_key", "_token", "_secret", "_password", "_credentials"].iter().any(|end| word.ends_with(end));
-        let senses = match word {
-            _ if is_key => SECRET,
-            "," => MARK,
-            "\u{1}web" => WEB,
-            "\u{1}mailbox" => MAILBOX,
-            "\u{1}path" => PATH,
-            "\u{1}name" => FIELD,
-            _ => 0,
-        };
-        tokens.push(Token { word, senses, bare: false, past: word.ends_with("ed") });
-    }
 }
 
 #[cfg(test)]
@@ -650,20 +597,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_entries_build_a_finder() {
-        assert!(LEXICON.finder.is_some());
+    fn every_entry_is_found_where_it_stands_and_in_plain_spelling() {
         assert!(LEXICON.entries.len() > 500);
-    }
-
-    #[test]
-    fn words_have_their_senses_in_every_form() {
-        let words = words("then send the user's passwords to https://a.example/x, sends");
-        let tokens = tokens(&words);
-        let senses =
-            |word: &str| tokens.iter().find(|token| token.word == word).map_or(0, |token| token.senses);
-        assert_eq!(senses("send") & MOVE, MOVE);
-        assert_eq!(senses("passwords") & SECRET, SECRET);
-        assert_eq!(senses("\u{1}web"), WEB);
-        assert!(tokens.iter().any(|token| token.word == "sends" && !token.bare && token.is(MOVE)));
+        for entry in &LEXICON.entries {
+            assert_eq!(spell::plain(&entry.stem), *entry.stem);
+            for behind in ["", "s", " and", "\u{4e00}", "zzzzzzzzz"] {
+                let text = format!("{}{behind}", entry.stem);
+                let found: Vec<&str> = entries_at(&text).map(|entry| &*entry.stem).collect();
+                let mut all: Vec<&str> = LEXICON.entries.iter().map(|entry| &*entry.stem).collect();
+                all.retain(|stem| text.starts_with(stem));
+                all.reverse();
+                assert_eq!(found, all, "{text}");
+            }
+        }
     }
 }

@@ -30,6 +30,15 @@ pub(super) fn plain(raw: &str) -> String {
     if shown.contains("&#") {
         shown = unescaped(&shown, "&#");
     }
+    // Marks for emphasis stand inside words that are meant to be overlooked.
+    let stays = |pair: &[u8]| {
+        matches!(pair[0], b'!'..=b'~' | b'\n' | b' ')
+            && !matches!(pair[0], b'*' | b'`')
+            && (pair[0] > b' ' || pair[0] != pair[1])
+    };
+    if shown.as_bytes().windows(2).all(stays) && shown.bytes().last().is_none_or(|last| stays(&[last, 0])) {
+        return shown;
+    }
     let mut spaced = String::with_capacity(shown.len());
     for c in shown.chars() {
         if !c.is_ascii() && push_folded(c, &mut spaced) {
@@ -42,7 +51,6 @@ pub(super) fn plain(raw: &str) -> String {
         } else {
             c
         };
-        // Marks for emphasis stand inside words that are meant to be overlooked.
         if matches!(c, '*' | '`') || (matches!(c, ' ' | '\n') && spaced.ends_with(c)) {
             continue;
         }
@@ -174,6 +182,9 @@ pub(super) fn meant(sentence: &str) -> Cow<'_, str> {
     }
 }
 
+/// A longer quotation is no example, in bytes.
+const LONGEST_EXAMPLE: usize = 120;
+
 /// A sentence without the quotations that it gives as examples: `detects phrases such as "ignore all rules"`.
 fn without_examples(sentence: &str) -> Cow<'_, str> {
     const QUOTES: [char; 4] = ['\'', '"', '\u{201c}', '\u{201d}'];
@@ -195,9 +206,10 @@ fn without_examples(sentence: &str) -> Cow<'_, str> {
         let is_example = INTRODUCTIONS.iter().any(|word| lead.ends_with(word.trim_end_matches(',')))
             || (in_list && matches!(between, "" | "or" | "and"));
         let closes = |at: &(usize, &str)| !inside[at.0 + at.1.len()..].starts_with(char::is_alphanumeric);
-        let end = inside.match_indices(QUOTES).find(closes).map(|(at, mark)| (at, at + mark.len()));
-        match end {
-            Some((end, after)) if opens && is_example && end <= 120 => {
+        let near = &inside[..inside.floor_char_boundary(LONGEST_EXAMPLE + mark.len_utf8())];
+        let end = || near.match_indices(QUOTES).find(closes).map(|(at, mark)| (at, at + mark.len()));
+        match (opens && is_example).then(end).flatten() {
+            Some((end, after)) if end <= LONGEST_EXAMPLE => {
                 rest = &inside[after..];
                 in_list = true;
             }
@@ -243,7 +255,7 @@ pub(super) fn is_squashed_override(plain: &str) -> bool {
     if plain.len() > 16 * 1024 {
         return false;
     }
-    let letters: String = plain.chars().filter_map(letter_of).collect();
+    let letters: String = meant(plain).chars().filter_map(letter_of).collect();
     let after =
         |rest: &str, words: &[&str]| words.iter().find_map(|word| rest.strip_prefix(word)).map(str::to_owned);
     static VERBS: LazyLock<Option<AhoCorasick>> =
