@@ -81,7 +81,7 @@ pub fn text(raw: &str, around: &Around) -> Scan {
     if hidden.controls {
         scan.hard("control-character", "holds control characters");
     }
-    if has_run(raw, b'\n', 30) || has_run(raw, b' ', 200) {
+    if has_run(raw, 30, |byte| byte == b'\n') || has_run(raw, 200, |byte| byte == b' ') {
         scan.soft("off-screen", "goes on far below or beside what is shown");
     }
     words(raw, around, LAYERS, &mut scan);
@@ -90,13 +90,17 @@ pub fn text(raw: &str, around: &Around) -> Scan {
     scan
 }
 
-fn has_run(raw: &str, of: u8, count: usize) -> bool {
-    let mut run = 0;
-    raw.len() >= count
-        && raw.bytes().any(|byte| {
-            run = if byte == of { run + 1 } else { 0 };
-            run == count
-        })
+/// Whether so many bytes of a kind stand in a row. Most texts are not read through for it: where a byte of another kind
+/// is, no row reaches over it.
+fn has_run(raw: &str, count: usize, holds: impl Fn(u8) -> bool) -> bool {
+    let mut rest = raw.as_bytes();
+    while let Some(row) = rest.get(..count) {
+        match row.iter().rposition(|byte| !holds(*byte)) {
+            Some(other) => rest = &rest[other + 1..],
+            None => return true,
+        }
+    }
+    false
 }
 
 fn words(raw: &str, around: &Around, layers: usize, scan: &mut Scan) {

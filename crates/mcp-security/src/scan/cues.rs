@@ -336,13 +336,19 @@ impl<'t> Cues<'t> {
             false => Cow::Borrowed(plain),
         };
         let opened = Open::of(&joined);
+        let is_meant = spell::is_meant(&joined);
         let words = Words::of(&joined);
         let mut room = Vec::new();
         let (mut whole, mut orders) = (0, false);
         let mut pieces: Vec<Piece> = Vec::new();
         // What the words mean needs no expression: it is known at once.
         let mut take = |place: Range<usize>, stands: Place| {
-            let (intent, meant, open) = match spell::meant(&joined[place.clone()]) {
+            let text = &joined[place.clone()];
+            if !may_say(text) {
+                return None;
+            }
+            let meant = if is_meant { Cow::Borrowed(text) } else { spell::meant(text) };
+            let (intent, meant, open) = match meant {
                 Cow::Borrowed(_) => (
                     intent::read(&words, place.clone(), stands, &mut room),
                     None,
@@ -356,14 +362,14 @@ impl<'t> Cues<'t> {
             };
             whole |= intent.cues;
             orders |= intent.orders;
-            Piece { place, meant, open, found: Cell::new(intent.cues), web: intent.web }
+            Some(Piece { place, meant, open, found: Cell::new(intent.cues), web: intent.web })
         };
         let mut stands = Place { first: true, after_web: false };
         for paragraph in paragraphs(plain) {
             for sentence in sentences(&joined, paragraph) {
                 let piece = take(sentence, stands);
-                stands = Place { first: false, after_web: piece.web };
-                pieces.push(piece);
+                stands = Place { first: false, after_web: piece.as_ref().is_some_and(|piece| piece.web) };
+                pieces.extend(piece);
             }
         }
         // Sentences may be torn apart by line breaks, and lines may be no sentences: what is a sentence in the lines but
@@ -380,8 +386,10 @@ impl<'t> Cues<'t> {
                     // The first is not said of the tool where it is a line like others.
                     Some(piece) if next > 0 => piece.web,
                     _ => {
-                        pieces.push(take(sentence, stands));
-                        pieces.last().is_some_and(|piece| piece.web)
+                        let piece = take(sentence, stands);
+                        let web = piece.as_ref().is_some_and(|piece| piece.web);
+                        pieces.extend(piece);
+                        web
                     }
                 };
             }
@@ -452,6 +460,11 @@ impl<'t> Cues<'t> {
                 .found()
                 .any(|bits| groups.iter().all(|group| group.iter().any(|cue| bits & cue.bit() != 0)))
     }
+}
+
+/// Whether there is anything in a text but points and other marks.
+fn may_say(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_alphanumeric() || byte == b'<' || !byte.is_ascii())
 }
 
 /// Where the lines of a text stand in it.

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 
 use super::cues::Cue::{self, *};
+use super::cues::PATTERNS;
 
 /// Wherever a cue is found there is one of these. A test derives that from the patterns.
 pub(super) const GATES: &[(Cue, &[&str])] = &[
@@ -188,14 +189,14 @@ struct Gates {
     finder: Option<AhoCorasick>,
     /// For each word of the finder the cues it may stand for.
     opens: Vec<u64>,
-    /// The cues without an entry.
+    /// The cues without an entry that have patterns.
     always: u64,
 }
 
 static ALL: LazyLock<Gates> = LazyLock::new(|| {
     let mut words: Vec<&str> = Vec::new();
     let mut opens: Vec<u64> = Vec::new();
-    let mut always = u64::MAX;
+    let mut always = PATTERNS.iter().fold(0, |always, (cue, _)| always | cue.bit());
     for (cue, gates) in GATES {
         always &= !cue.bit();
         for word in *gates {
@@ -256,7 +257,6 @@ mod tests {
     use regex_syntax::hir::{Hir, HirKind};
 
     use super::*;
-    use crate::scan::cues::PATTERNS;
 
     /// Whether every match of the expression holds one of the words.
     fn needs(hir: &Hir, words: &[&str]) -> bool {

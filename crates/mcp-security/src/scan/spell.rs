@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
+use super::has_run;
 use crate::{path, text};
 
 /// A text as it is read: in lower case, in plain letters, decoded, with single blanks; line breaks stay.
@@ -172,12 +173,20 @@ const INTRODUCTIONS: &[&str] = &[
     "phrase",
 ];
 
+/// Whether all sentences of a text are meant as they stand.
+pub(super) fn is_meant(text: &str) -> bool {
+    !text.contains(TO_ASK) && !text.contains(QUOTES)
+}
+
+/// To tell somebody to do something is to ask.
+const TO_ASK: &str = "tell the user to ";
+
+const QUOTES: [char; 4] = ['\'', '"', '\u{201c}', '\u{201d}'];
+
 /// A sentence as it is meant: to tell somebody to do something is to ask, and what is quoted as an example is not said.
 pub(super) fn meant(sentence: &str) -> Cow<'_, str> {
-    match sentence.contains("tell the user to ") {
-        true => {
-            without_examples(&sentence.replace("tell the user to ", "ask the user to ")).into_owned().into()
-        }
+    match sentence.contains(TO_ASK) {
+        true => without_examples(&sentence.replace(TO_ASK, "ask the user to ")).into_owned().into(),
         false => without_examples(sentence),
     }
 }
@@ -187,7 +196,6 @@ const LONGEST_EXAMPLE: usize = 120;
 
 /// A sentence without the quotations that it gives as examples: `detects phrases such as "ignore all rules"`.
 fn without_examples(sentence: &str) -> Cow<'_, str> {
-    const QUOTES: [char; 4] = ['\'', '"', '\u{201c}', '\u{201d}'];
     if !sentence.contains(QUOTES) || !INTRODUCTIONS.iter().any(|word| sentence.contains(word)) {
         return Cow::Borrowed(sentence);
     }
@@ -235,16 +243,20 @@ pub(super) fn disguised(plain: &str, raw: &str) -> Option<String> {
             words().map(|word| if is_apart(&word) { word.replace(' ', "") } else { word.to_owned() });
         return Some(self::plain(&joined.collect::<Vec<String>>().join(" ")));
     }
+    let stands_for = |b: u8| matches!(b, b'0' | b'1' | b'3' | b'4' | b'5' | b'@' | b'$');
+    if !plain.bytes().any(stands_for) {
+        return None;
+    }
     let mixed = |word: &str| {
         word.len() >= 4
-            && word.bytes().any(|b| matches!(b, b'0' | b'1' | b'3' | b'4' | b'5' | b'@' | b'$'))
+            && word.bytes().any(stands_for)
             && word.bytes().filter(u8::is_ascii_alphabetic).count() * 2 >= word.len()
     };
     // One such word is a name; several are a habit.
     if plain.split(' ').filter(|word| mixed(word)).count() < 2 {
         return None;
     }
-    let letter = |c: char| if c.is_ascii_alphabetic() { c } else { letter_of(c).unwrap_or(c) };
+    let letter = |c: char| u8::try_from(c).ok().and_then(letter_of).map_or(c, char::from);
     let read = |word: &str| if mixed(word) { word.chars().map(letter).collect() } else { word.to_owned() };
     Some(plain.split(' ').map(read).collect::<Vec<String>>().join(" "))
 }
@@ -255,44 +267,37 @@ pub(super) fn is_squashed_override(plain: &str) -> bool {
     if plain.len() > 16 * 1024 {
         return false;
     }
-    let letters: String = meant(plain).chars().filter_map(letter_of).collect();
-    let after =
-        |rest: &str, words: &[&str]| words.iter().find_map(|word| rest.strip_prefix(word)).map(str::to_owned);
+    let letters: Vec<u8> = meant(plain).bytes().filter_map(letter_of).collect();
+    fn after<'l>(letters: &'l [u8], words: &[&str]) -> Option<&'l [u8]> {
+        words.iter().find_map(|word| letters.strip_prefix(word.as_bytes()))
+    }
     static VERBS: LazyLock<Option<AhoCorasick>> =
         LazyLock::new(|| table(&["ignore", "disregard", "forget", "override", "bypass"]));
     // The words are constants.
     VERBS.as_ref().is_some_and(|verbs| {
         verbs.find_overlapping_iter(&letters).any(|verb| {
-            let mut rest = letters[verb.end()..].chars().take(48).collect::<String>();
-            while let Some(next) = after(&rest, &["all", "any", "every", "the", "of", "your", "my", "these"])
-            {
+            let mut rest = &letters[verb.end()..letters.len().min(verb.end() + 48)];
+            while let Some(next) = after(rest, &["all", "any", "every", "the", "of", "your", "my", "these"]) {
                 rest = next;
             }
-            let Some(next) = after(
-                &rest,
-                &["previous", "prior", "earlier", "above", "preceding", "system", "former", "safety"],
-            ) else {
-                return false;
-            };
-            after(
-                &next,
-                &["instruction", "prompt", "rule", "guideline", "directive", "system", "safety", "command"],
-            )
-            .is_some()
+            let before = ["previous", "prior", "earlier", "above", "preceding", "system", "former", "safety"];
+            let rules =
+                ["instruction", "prompt", "rule", "guideline", "directive", "system", "safety", "command"];
+            after(rest, &before).is_some_and(|rest| after(rest, &rules).is_some())
         })
     })
 }
 
 /// The letter that a character of a text stands for.
-fn letter_of(c: char) -> Option<char> {
-    match c {
-        'a'..='z' => Some(c),
-        '0' => Some('o'),
-        '1' | '!' => Some('i'),
-        '3' => Some('e'),
-        '4' | '@' => Some('a'),
-        '5' | '$' => Some('s'),
-        '7' => Some('t'),
+fn letter_of(byte: u8) -> Option<u8> {
+    match byte {
+        b'a'..=b'z' => Some(byte),
+        b'0' => Some(b'o'),
+        b'1' | b'!' => Some(b'i'),
+        b'3' => Some(b'e'),
+        b'4' | b'@' => Some(b'a'),
+        b'5' | b'$' => Some(b's'),
+        b'7' => Some(b't'),
         _ => None,
     }
 }
@@ -308,10 +313,11 @@ pub(super) fn encoded(raw: &str) -> Vec<String> {
             found.push(text);
         }
     };
-    let part = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_' | '='));
     // Most texts have nothing of the kind, and one look says so.
-    let longest = longest_run(raw);
-    if longest >= 24 {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
+    let part = |c: char| !u8::try_from(c).is_ok_and(is_part);
+    let has_words = has_run(raw, 16, is_part);
+    if has_words && has_run(raw, 24, is_part) {
         for run in raw.split(part).filter(|run| (24..=65_536).contains(&run.len())).take(4 * MOST) {
             let run = run.trim_matches('=');
             take(hex(run).or_else(|| base64(run)));
@@ -319,9 +325,11 @@ pub(super) fn encoded(raw: &str) -> Vec<String> {
         }
     }
     // Lines of one encoded text.
-    let lines: String = match longest {
-        0..16 => String::new(),
-        _ => raw.split_ascii_whitespace().filter(|word| word.len() >= 16 && !word.contains(part)).collect(),
+    let lines: String = match has_words {
+        false => String::new(),
+        true => {
+            raw.split_ascii_whitespace().filter(|word| word.len() >= 16 && !word.contains(part)).collect()
+        }
     };
     if lines.len() >= 24 && lines.len() <= 65_536 {
         take(base64(lines.trim_matches('=')));
@@ -374,17 +382,6 @@ fn respelt(raw: &str) -> (bool, bool) {
 fn table<'w>(words: impl IntoIterator<Item = &'w &'w str>) -> Option<AhoCorasick> {
     let mut builder = AhoCorasick::builder();
     builder.kind(Some(AhoCorasickKind::DFA)).ascii_case_insensitive(true).build(words).ok()
-}
-
-/// The length of the longest row of characters of which encoded texts are made.
-fn longest_run(raw: &str) -> usize {
-    let (mut longest, mut run) = (0, 0);
-    for byte in raw.bytes() {
-        let is_part = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
-        run = if is_part { run + 1 } else { 0 };
-        longest = longest.max(run);
-    }
-    longest
 }
 
 fn rotated(byte: u8) -> u8 {

@@ -126,7 +126,14 @@ fn is_blank(byte: u8) -> bool {
 
 /// Words that are no entries: nothing is known of them but what their endings say.
 fn plain<'a>(words: &'a str, tokens: &mut Vec<Token<'a>>) {
-    for word in words.split(' ').filter(|word| !word.is_empty()) {
+    let mut end = 0;
+    for word in words.as_bytes().split(|byte| *byte == b' ') {
+        let start = end;
+        end = start + word.len() + 1;
+        let word = &words[start..start + word.len()];
+        if word.is_empty() {
+            continue;
+        }
         let senses = if names_secret(word) { SECRET } else { 0 };
         tokens.push(Token { word, senses, bare: false, past: false });
     }
@@ -183,8 +190,10 @@ fn split(part: &str, between: impl Fn(char) -> bool, words: &mut String) {
 fn hits(words: &str) -> Vec<Hit> {
     let mut hits = Vec::with_capacity(words.len() / 8);
     let mut start = 0;
-    for word in words.split(' ') {
+    // Words are short, and looked for byte by byte.
+    for word in words.as_bytes().split(|byte| *byte == b' ') {
         let end = start + word.len();
+        let word = &words[start..end];
         match word {
             "" => {}
             _ if let Some(senses) = mark(word) => {
