@@ -1,4 +1,4 @@
-//! A TCP server that does not speak HTTP, or speaks it badly.
+//! A TCP server that does not speak HTTP, or speaks it badly; a line that loses what it carries; certificates that are no good.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,6 +8,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+
+mod relay;
+mod tls;
+
+pub use relay::TcpRelay;
+pub use tls::{Certificate, TlsFaults};
 
 /// One thing done with a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use mcp_core::Class;
 use mcp_resilience::breaker::{Failure, Outcome};
 
 /// How long a server whose certificate is no good is left alone at least.
-const TLS: Duration = Duration::from_secs(300);
+pub(crate) const TLS: Duration = Duration::from_secs(300);
 /// What a server that asks to be left alone, without saying how long, is given.
 const THROTTLED: Duration = Duration::from_secs(1);
 /// The shortest and the longest time a server can ask for.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::asked::{Questions, Screened};
 use crate::circuit::Circuits;
+use crate::classify;
 use crate::clock::Drift;
 use crate::examine;
 use crate::giving_up::{self, Tries};
@@ -694,7 +695,11 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 // What never started, by nobody's passing trouble, will not start by being tried again.
                 let worth_a_try =
                     error.class() != Class::Spawn && (was_ready || error.kind() == ErrorKind::Server);
-                let delay = if worth_a_try { tries.next(Instant::now()) } else { None };
+                let mut delay = if worth_a_try { tries.next(Instant::now()) } else { None };
+                if error.class() == Class::Tls {
+                    // A certificate does not become good in a moment.
+                    delay = delay.map(|delay| delay.max(classify::TLS));
+                }
                 let (text, stderr) = (error.to_string(), giving_up::last_words(&error).to_vec());
                 shared.failed(Failure {
                     hint: error.hint().or_else(|| giving_up::hint(&text, &stderr)),

@@ -240,11 +240,6 @@ impl Scene {
         self
     }
 
-    pub(crate) fn tool(mut self, tool: &'static str) -> Self {
-        self.tool = tool;
-        self
-    }
-
     /// The call's limit; the answer must be there a second later.
     pub(crate) fn limit_ms(mut self, ms: u64) -> Self {
         self.limit = Duration::from_millis(ms);
@@ -295,14 +290,6 @@ impl Scene {
 
     pub(crate) fn check(mut self, check: impl Fn(&Seen, &mut Measured) + Send + 'static) -> Self {
         self.checks.push(Box::new(check));
-        self
-    }
-
-    /// Options of the HTTP server.
-    pub(crate) fn http(mut self, change: fn(&mut McpHttpOptions)) -> Self {
-        if let Server::Web(_, options, _) = &mut self.server {
-            change(options);
-        }
         self
     }
 

@@ -24,6 +24,7 @@ mod stdio;
 mod time;
 mod trust;
 mod web;
+mod wire;
 // What the other tests of the crate use as well.
 #[allow(dead_code, reason = "each of the two binaries needs its part of it")]
 #[path = "../it/support.rs"]
@@ -62,6 +63,7 @@ fn faults() -> Vec<Fault> {
         #[cfg(unix)]
         endings::faults(),
         web::faults(),
+        wire::faults(),
         local::faults(),
         trust::faults(),
         time::faults(),

@@ -27,6 +27,12 @@ pub(crate) fn faults() -> Vec<Fault> {
             "a traceback in place of an answer: told after 2 s of grace, where only one call waits",
             || Box::pin(on_a_moved_clock(traceback)),
         ),
+        own("F33", "HTTP 429 with Retry-After: waited for by all, or told with the time to wait", || {
+            Box::pin(on_a_moved_clock(throttled))
+        }),
+        own("F34", "Retry-After that is absurd, negative, past or no date: bounded", || {
+            Box::pin(on_a_moved_clock(absurd_waits))
+        }),
         own("F59", "the wall clock jumps by an hour: no limit runs out, one question per server", || {
             Box::pin(clock_jumps())
         }),
@@ -338,6 +344,97 @@ async fn traceback() -> Measured {
         measured.expect(pids.len() == 1 && process::is_alive(pids[0]), "it is not the same process any more");
         client.close().await;
         measured.count_survivors(&[scripted.journal()]).await;
+    }
+    measured.sends = 1.0;
+    measured
+}
+
+impl Measured {
+    /// A wait is kept to, and by a tenth longer at most. On this clock a request takes long: a millisecond is a tenth of a
+    /// second.
+    fn expect_wait(&mut self, took: Duration, wait: Duration, what: &str) {
+        let most = wait.mul_f64(1.1);
+        let holds = wait <= took + STEP && took <= most + Duration::from_secs(15);
+        self.expect(holds, format!("{what}it took {took:?}, not {wait:?}"));
+        self.in_time(took <= most + Duration::from_secs(2), format!("{what}it took {took:?}, not {wait:?}"));
+    }
+}
+
+async fn throttled() -> Measured {
+    const WAIT: Duration = Duration::from_secs(5);
+    let mut measured = Measured::default();
+    let web = McpHttpServer::start(script(Outcome::Echo));
+    let (client, recorder) = start([remote("faulty", &web.url())], restarts(50));
+    client.ready(PATIENCE * 60).await;
+    // The server has said that it did nothing: sending it again is right.
+    web.fail_method("tools/call", 1, HttpFault::status(429).retry_after(WAIT.as_secs()));
+    let calling = client.clone();
+    let began = tokio::time::Instant::now();
+    let first = tokio::spawn(async move { calling.call(call("mcp__faulty__do", json!({}))).await });
+    let refused =
+        process::until(PATIENCE * 60, || client.client("faulty").unwrap().status().retry_at.is_some()).await;
+    measured.expect(refused, "nobody knows that it asked to be left alone");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (class, text) = named(&client.call(call("mcp__faulty__look", json!({}))).await);
+    let after = began.elapsed();
+    // Another caller is told at once, or waits as well.
+    measured.expect(
+        class == "unavailable" || (class == "answered" && after >= WAIT),
+        format!("after {after:?} another caller got {class} ({text})"),
+    );
+    let (class, text) = named(&first.await.unwrap());
+    let took = began.elapsed();
+    measured.expect(class == "answered", format!("the caller got {class} ({text})"));
+    measured.expect_wait(took, WAIT, "");
+    measured.expect(web.executed() >= 1, "nothing was executed");
+    let sent = web.method("tools/call").iter().filter(|sent| sent["params"]["name"] == "do").count();
+    measured.expect(sent == 2, format!("it was sent {sent} times"));
+    // Executed once: the first send was refused.
+    measured.sends = 1.0;
+    let opened = recorder.circuits.lock().unwrap().clone();
+    measured.expect(opened.is_empty(), format!("its circuit noticed: {opened:?}"));
+    measured.got = class;
+    client.close().await;
+
+    // Without the time to wait: told with how long that would be.
+    let mut config = remote("faulty", &web.url());
+    (config.call_timeout, config.total_timeout) = (Duration::from_secs(60), Duration::from_secs(3));
+    let (client, _) = start([config], restarts(50));
+    client.ready(PATIENCE * 60).await;
+    web.fail_method("tools/call", 1, HttpFault::status(429).retry_after(WAIT.as_secs()));
+    let began = tokio::time::Instant::now();
+    let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+    let took = began.elapsed();
+    measured.expect(class == "http" && text.contains("wait 5 s"), format!("the caller got {class} ({text})"));
+    measured.expect(took <= Duration::from_secs(3), format!("it took {took:?} to be told"));
+    client.close().await;
+    measured
+}
+
+async fn absurd_waits() -> Measured {
+    const MINUTE: Duration = Duration::from_secs(60);
+    const SECOND: Duration = Duration::from_secs(1);
+    let mut measured = Measured::default();
+    for (wait, kept) in [
+        ("99999999999", MINUTE),
+        ("0", SECOND / 4),
+        ("-5", SECOND),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", SECOND),
+        ("soon", SECOND),
+        ("", SECOND),
+    ] {
+        let web = McpHttpServer::start(script(Outcome::Echo));
+        let (client, _) = start([remote("faulty", &web.url())], restarts(50));
+        client.ready(PATIENCE * 60).await;
+        web.fail_method("tools/call", 1, HttpFault::status(429).retry_after(wait));
+        let began = tokio::time::Instant::now();
+        let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+        let took = began.elapsed();
+        measured.expect(class == "answered", format!("{wait:?}: the caller got {class} ({text})"));
+        measured.expect_wait(took, kept, &format!("{wait:?}: "));
+        measured.expect(web.executed() == 1, format!("{wait:?}: executed {} times", web.executed()));
+        measured.got = class;
+        client.close().await;
     }
     measured.sends = 1.0;
     measured

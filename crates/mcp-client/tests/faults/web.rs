@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use flate2::{Compress, Compression, FlushCompress};
 use massgen_testkit::engine::{Engine, Step};
-use massgen_testkit::faults::{TcpFaults, TcpStep, refused};
 use massgen_testkit::http::{Body, HttpReply, HttpServer};
-use massgen_testkit::{
-    CallReply, HttpFault, McpHttpServer, Outcome, PATIENCE, Progress, ServerScript, ToolScript,
-};
+use massgen_testkit::{HttpFault, McpHttpServer, Outcome, PATIENCE, ServerScript, ToolScript};
 use mcp_client::{Integrity, MultiMcpClient, RuleOptions};
 use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName, ToolService};
 use mcp_security::Policy;
 use serde_json::json;
 
 use crate::lab::{Account, Measured, Scene, ask_innocent, innocent, named, remote};
-use crate::stdio::{LATE, LOST, says, script};
+use crate::stdio::{LOST, says, script};
 use crate::support::{call, child, restarts, start};
 use crate::{Fault, Play};
 
@@ -59,17 +56,6 @@ pub(crate) fn faults() -> Vec<Fault> {
         own("F32", "a session that is gone (404): a new one, and the call once in it", || {
             Box::pin(session_gone())
         }),
-        scene("F33", "HTTP 429 with Retry-After: waited for, or told with the time to wait", || {
-            // The server has said that it did nothing: sending it again is right.
-            Scene::web(sound())
-                .tool("look")
-                .fault(1, HttpFault::status(429).retry_after(1))
-                .expect(&["answered"])
-                .within_ms(4000)
-        }),
-        own("F34", "Retry-After that is absurd, negative, past or no date: bounded", || {
-            Box::pin(absurd_waits())
-        }),
         scene("F35", "HTTP 500: told, and a call that may change something is not sent again", || {
             Scene::web(sound())
                 .fault(u32::MAX, HttpFault::status(500))
@@ -85,7 +71,6 @@ pub(crate) fn faults() -> Vec<Fault> {
                 .expect(&["malformed"])
                 .account(Account::Server)
         }),
-        own("F38", "nobody listens: told at once, nothing was sent", || Box::pin(nobody_listens())),
         scene("F39", "a reset after the server has acted: outcome unknown, sent once", || {
             Scene::web(sound())
                 .fault(1, HttpFault::ResetAfterwards)
@@ -94,12 +79,6 @@ pub(crate) fn faults() -> Vec<Fault> {
                 .account(Account::Server)
                 .recovers("look")
                 .check(says(&["may or may not have taken effect"]))
-        }),
-        scene("F40", "a connection that goes silent: the limit of time", || {
-            Scene::web(sound()).fault(u32::MAX, HttpFault::Hang).expect(LATE).limit_ms(500)
-        }),
-        own("F41", "a peer that does not speak TLS where TLS is asked for: told, nothing sent", || {
-            Box::pin(no_tls())
         }),
         own("F42", "a host name that does not exist: told, nothing sent", || Box::pin(no_name())),
         own(
@@ -112,21 +91,6 @@ pub(crate) fn faults() -> Vec<Fault> {
         }),
         own("F45", "a megabyte of gzip that is a gigabyte, as a body and as events: given up early", || {
             Box::pin(bombed())
-        }),
-        scene("F46", "a stream of events without an answer, `retry: 0`: the limit of time", || {
-            Scene::web(script(Outcome::Hang))
-                .http(|options| options.retry_ms = Some(0))
-                .expect(LATE)
-                .limit_ms(500)
-        }),
-        scene("F47", "a stream that breaks before the answer: resumed where it can be, sent once", || {
-            let reply =
-                CallReply::new(Outcome::Text("whole".into())).progress(Progress { count: 2, every_ms: 5 });
-            Scene::web(script(reply))
-                .http(|options| options.resumable = true)
-                .fault(1, HttpFault::Cut(1))
-                .expect(&["answered"])
-                .within_ms(6000)
         }),
         own("F68", "100 callers of a server that always fails: no storm of retries", || Box::pin(storm())),
         own(
@@ -155,30 +119,8 @@ async fn session_gone() -> Measured {
     measured
 }
 
-async fn absurd_waits() -> Measured {
-    let mut measured = Measured::default();
-    for wait in ["99999999999", "-5", "Wed, 21 Oct 2015 07:28:00 GMT", "soon", ""] {
-        let web = McpHttpServer::start(sound());
-        let mut config = remote("faulty", &web.url());
-        (config.call_timeout, config.total_timeout) = (Duration::from_secs(2), Duration::from_secs(2));
-        let (client, _) = start([config], restarts(50));
-        client.ready(PATIENCE).await;
-        web.fail_method("tools/call", u32::MAX, HttpFault::status(429).retry_after(wait));
-        let began = std::time::Instant::now();
-        let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
-        measured.expect(
-            ["http", "unavailable", "timeout"].contains(&class.as_str()),
-            format!("{wait:?}: the caller got {class} ({text})"),
-        );
-        measured.in_time(began.elapsed() < Duration::from_secs(3), format!("{wait:?}: it took too long"));
-        measured.got = class;
-        client.close().await;
-    }
-    measured
-}
-
 /// A server at an address that cannot work: its state says so, no call is sent, the others work.
-async fn unreachable(url: &str, within: Duration) -> Measured {
+pub(crate) async fn unreachable(url: &str, within: Duration) -> Measured {
     let mut measured = Measured::default();
     let innocent = innocent();
     let began = std::time::Instant::now();
@@ -197,18 +139,6 @@ async fn unreachable(url: &str, within: Duration) -> Measured {
     measured.got = class;
     client.close().await;
     measured.count_survivors(&[innocent.journal()]).await;
-    measured
-}
-
-async fn nobody_listens() -> Measured {
-    unreachable(&format!("http://{}/mcp", refused()), Duration::from_secs(2)).await
-}
-
-async fn no_tls() -> Measured {
-    let peer = TcpFaults::start([TcpStep::Read(1), TcpStep::Write(b"SSH-2.0-nothing\r\n".to_vec())]);
-    let mut measured = unreachable(&format!("https://{}/mcp", peer.address()), Duration::from_secs(5)).await;
-    let leaked = peer.received().iter().any(|bytes| bytes.windows(4).any(|w| w == b"POST" || w == b"mcp-"));
-    measured.expect(!leaked, "something was sent in the clear");
     measured
 }
 

@@ -49,10 +49,10 @@ const ERROR_BODY: usize = 64 * 1024;
 /// How long the opening of a session waits for its stream.
 const SETTLING: Duration = Duration::from_secs(2);
 /// Attempts in a row to open a broken stream again that bring nothing new.
-const RESUMES: u32 = 6;
+const RESUMES: u32 = 8;
 /// Bounds of the wait before such an attempt, whatever the server wants; and how the wait grows where it wants nothing.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
 /// The session's id, which the server gives when a session is opened, or opened again after it was lost.
 #[derive(Clone)]
