@@ -1,6 +1,6 @@
 //! The configuration's servers as running clients: one for the team, one for each agent that has servers of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,6 +165,7 @@ impl Servers {
                 let key = guards::lock_key(&owner, agent, &server.name);
                 let mut rules = rules(&server.security);
                 rules.private_folders = places::private_folders_of(&server.transport);
+                rules.inherited = inherited(server, &context.environment);
                 rules.trust = context.trust;
                 policy = policy.with_server(server.name.clone(), rules);
                 match client_config(server, agent, context) {
@@ -465,6 +466,13 @@ fn client_config(
         config.breaker = RuleOptions::never();
     }
     Ok(config)
+}
+
+/// What a server's program has from the user's own environment.
+fn inherited(server: &McpServerConfig, environment: &Environment) -> BTreeSet<String> {
+    let McpTransport::Stdio { env: declared, .. } = &server.transport else { return BTreeSet::new() };
+    let child = env::child_environment(environment, &BTreeMap::new());
+    child.into_keys().filter(|name| !declared.contains_key(name)).collect()
 }
 
 pub(crate) fn target(server: &McpServerConfig, environment: &Environment) -> Result<Target, Problem> {

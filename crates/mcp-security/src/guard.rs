@@ -77,6 +77,9 @@ pub struct Rules {
     /// Folders that lie where everybody may put files and yet belong to the user alone, such as `/tmp/build`, as
     /// [`crate::command::shared_folder`] names them. Whoever fills this in has looked at the folder's owner and mode.
     pub private_folders: BTreeSet<String>,
+    /// Variables that the program has from the user's own environment, by name: whoever wrote the configuration did not
+    /// choose their values.
+    pub inherited: BTreeSet<String>,
     /// Who wrote the server's configuration.
     pub trust: Trust,
     /// Whose conventions hold.
@@ -93,6 +96,7 @@ impl Default for Rules {
             allow_cleartext: false,
             allowed_hosts: None,
             private_folders: BTreeSet::new(),
+            inherited: BTreeSet::new(),
             trust: Trust::default(),
             platform: Platform::default(),
         }
@@ -143,7 +147,10 @@ impl Policy {
 
 fn judge_launch(spec: &LaunchSpec, rules: &Rules) -> Result<Vec<Finding>, Refusal> {
     let mut findings = command::judge(&spec.program, &spec.args, rules)?;
-    findings.extend(env::judge(&spec.env, rules.place())?);
+    let (inherited, declared): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        spec.env.clone().into_iter().partition(|(name, _)| rules.inherited.contains(name));
+    findings.extend(env::judge(&inherited, env::Place { project: false, ..rules.place() })?);
+    findings.extend(env::judge(&declared, rules.place())?);
     Ok(findings)
 }
 
@@ -186,5 +193,26 @@ impl Guard for Policy {
 
     fn admit_address(&self, server: &ServerName, host: &str, address: IpAddr) -> Result<(), Refusal> {
         address::judge(host, address, self.rules(server))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_answers_for_the_variables_it_sets_and_for_no_others() {
+        let name = "CURL_CA_BUNDLE";
+        let spec = LaunchSpec {
+            program: "uvx".to_owned(),
+            args: vec!["mcp-server-time@2026.10.19".to_owned()],
+            env: BTreeMap::from([(name.to_owned(), "/etc/ssl/own-ca.pem".to_owned())]),
+            ..LaunchSpec::default()
+        };
+        let mut rules = Rules { trust: Trust::Project, ..Rules::default() };
+        let refusal = judge_launch(&spec, &rules).unwrap_err();
+        assert_eq!(refusal.rule, "loader-variable");
+        rules.inherited.insert(name.to_owned());
+        judge_launch(&spec, &rules).unwrap();
     }
 }

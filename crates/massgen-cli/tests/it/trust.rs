@@ -106,6 +106,8 @@ async fn a_configuration_that_lies_in_the_folder_starts_nothing_until_somebody_a
     let (server, other) = (looking(), looking());
     let mut place = place();
     place.set("TRACKER_TOKEN", "tok-very-secret-value");
+    // The user's own environment is not the folder's word.
+    place.set("CURL_CA_BUNDLE", "/etc/ssl/own-ca.pem");
     let write = |server: &Value| {
         let mut team = team(server);
         team["permissions"] = json!([{"tool": "mcp__*", "decision": "allow"}]);
