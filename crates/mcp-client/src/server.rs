@@ -629,6 +629,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
     let mut tries = Tries::new(&shared.config, &shared.options.restart);
     let mut was_ready = false;
     let mut rested = false;
+    let mut unheard = false;
     shared.enter(Life::Starting);
     loop {
         let opened = shared.open().await;
@@ -639,7 +640,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                     shared.write().restarts += 1;
                 }
                 was_ready = true;
-                tries.quiet = false;
+                (tries.quiet, unheard) = (false, false);
                 shared.write().login = None;
                 shared.ready(session.clone(), tools);
                 shared.settled.send_replace(true);
@@ -692,9 +693,12 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                     let judgement = Judgement::withheld(Subject::Server, refusal.clone());
                     shared.observer.judged(&shared.config.name, &judgement);
                 }
-                // What never started, by nobody's passing trouble, will not start by being tried again.
-                let worth_a_try =
-                    error.class() != Class::Spawn && (was_ready || error.kind() == ErrorKind::Server);
+                // A program that ends while it starts may have met what passes, such as a registry that was away. Other
+                // trouble that is nobody's passing trouble will be the same at the next try.
+                let worth_a_try = error.class() != Class::Spawn
+                    && (was_ready || error.class() == Class::Start || error.kind() == ErrorKind::Server);
+                // Its first failure was told; that it fails again as it did is no news.
+                unheard = !was_ready && error.class() == Class::Start;
                 let mut delay = if worth_a_try { tries.next(Instant::now()) } else { None };
                 if error.class() == Class::Tls {
                     // A certificate does not become good in a moment.
@@ -728,7 +732,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
             return std::future::pending().await;
         };
         sleep(delay).await;
-        if !tries.quiet {
+        if !tries.quiet && !unheard {
             shared.enter(Life::Starting);
         }
     }

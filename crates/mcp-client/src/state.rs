@@ -114,10 +114,13 @@ impl ServerState {
     }
 
     /// Whether it is this state still. What a server is degraded by may change a hundred times a minute: that it is
-    /// degraded is the news, and not by what.
+    /// degraded is the news, and not by what. So it is with one that is away and tried again without a word.
     pub(crate) fn is_still(&self, before: &Self) -> bool {
         match (self, before) {
             (Self::Degraded { tools, .. }, Self::Degraded { tools: before, .. }) => tools == before,
+            (Self::Unreachable { retry_in: Some(_), .. }, Self::Unreachable { retry_in: Some(_), .. }) => {
+                true
+            }
             _ => self == before,
         }
     }

@@ -83,6 +83,30 @@ async fn restarts_are_bounded_and_the_last_words_stay() {
 }
 
 #[tokio::test]
+async fn a_server_that_ends_while_it_starts_is_tried_again_and_told_of_once() {
+    let late = ServerScript::new().tool(ToolScript::echo("echo")).launch();
+    let never =
+        ServerScript::new().quirk(Quirk::ExitAtStart { code: 1, stderr: "no registry\n".into() }).launch();
+    // Without its script the program cannot start.
+    let (there, away) = (late.folder().join("script.json"), late.folder().join("away.json"));
+    std::fs::rename(&there, &away).unwrap();
+    let (client, recorder) = start([child("late", &late), child("never", &never)], restarts(20));
+    // Nobody waits for the further tries.
+    client.ready(PATIENCE).await;
+    std::fs::rename(&away, &there).unwrap();
+    until(client.client("late").unwrap(), is_ready).await;
+    client.call(call("mcp__late__echo", json!({}))).await.unwrap();
+    assert_eq!(recorder.states("late"), ["starting", "failed", "ready"]);
+
+    let given_up = |state: &ServerState| matches!(state, ServerState::Unreachable { retry_in: None, .. });
+    let state = until(client.client("never").unwrap(), given_up).await;
+    assert_eq!(recorder.states("never"), ["starting", "failed", "given up"]);
+    assert!(state.to_string().contains("no registry"), "{state}");
+    client.close().await;
+    assert!(late.journal().all_gone(PATIENCE).await && never.journal().all_gone(PATIENCE).await);
+}
+
+#[tokio::test]
 async fn closing_ends_every_process_however_stubborn() {
     let stubborn = ServerScript::new()
         .tool(ToolScript::echo("echo"))
