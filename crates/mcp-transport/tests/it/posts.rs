@@ -227,9 +227,9 @@ async fn a_stream_that_breaks_again_and_again_without_news_is_given_up() {
     assert!(matches!(error, ToolError::Connection { phase: Phase::Call, .. }), "{error:?}");
     let requests = server.requests();
     let resumed = requests.iter().filter(|r| r.header("last-event-id") == Some("1")).count();
-    assert_eq!(resumed, 6);
+    assert_eq!(resumed, 8);
     // However little the server wants to be left alone, it is left alone for a quarter of a second.
-    assert!(begun.elapsed() >= Duration::from_millis(6 * 250));
+    assert!(begun.elapsed() >= Duration::from_millis(8 * 250));
 }
 
 #[tokio::test]
