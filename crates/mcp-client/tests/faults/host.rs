@@ -13,6 +13,7 @@ use mcp_core::{LaunchSpec, ToolService};
 use serde_json::{Value, json};
 
 use crate::lab::{Measured, Playing, innocent, named};
+use crate::names;
 use crate::stdio::script;
 use crate::support::{call, child, is_failed, is_ready, name, restarts, start, until};
 use crate::{Fault, Play};
@@ -67,6 +68,7 @@ pub(crate) fn play_part() -> Option<ExitCode> {
         match part.as_str() {
             "dies" => dies().await,
             "descriptors" => without_descriptors().await,
+            "names" => names::with_a_resolver().await,
             "signals" => with_written_signals().await,
             _ => with_a_reused_id().await,
         }
@@ -96,7 +98,7 @@ async fn dies() -> Vec<String> {
 }
 
 /// Runs a part to its end and takes over what it found wrong. `None`: it could not be played.
-async fn outcome(mut command: Command) -> Option<Vec<String>> {
+pub(crate) async fn outcome(mut command: Command) -> Option<Vec<String>> {
     let output =
         tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).stderr(Stdio::piped()).output());
     let output = output.await.unwrap().ok()?;

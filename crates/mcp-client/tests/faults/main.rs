@@ -19,6 +19,7 @@ mod endings;
 mod host;
 mod lab;
 mod local;
+mod names;
 mod others;
 mod stdio;
 mod time;
@@ -64,6 +65,7 @@ fn faults() -> Vec<Fault> {
         endings::faults(),
         web::faults(),
         wire::faults(),
+        names::faults(),
         local::faults(),
         trust::faults(),
         time::faults(),

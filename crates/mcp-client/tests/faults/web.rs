@@ -80,7 +80,6 @@ pub(crate) fn faults() -> Vec<Fault> {
                 .recovers("look")
                 .check(says(&["may or may not have taken effect"]))
         }),
-        own("F42", "a host name that does not exist: told, nothing sent", || Box::pin(no_name())),
         own(
             "F43",
             "a host name that turns private after the start: refused before anything is dialled",
@@ -140,10 +139,6 @@ pub(crate) async fn unreachable(url: &str, within: Duration) -> Measured {
     client.close().await;
     measured.count_survivors(&[innocent.journal()]).await;
     measured
-}
-
-async fn no_name() -> Measured {
-    unreachable("https://no-such-host.invalid/mcp", Duration::from_secs(12)).await
 }
 
 /// Lets every address pass, until the name turns private.
