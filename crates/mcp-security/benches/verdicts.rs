@@ -16,6 +16,7 @@ use mcp_core::{ServerName, ToolName, ToolSpec};
 use mcp_security::scan::{self, Around};
 use mcp_security::url::{Context, Question, admit};
 use mcp_security::{Rules, command, env};
+use serde_json::json;
 
 fn tail(name: &str, mut judge: impl FnMut()) {
     let mut times: Vec<Duration> = (0..400)
@@ -27,6 +28,23 @@ fn tail(name: &str, mut judge: impl FnMut()) {
         .collect();
     times.sort();
     println!("{name}: p50 {:?}, p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100]);
+}
+
+/// The tools of many servers, each with the few sentences that most have.
+fn catalogue(count: usize) -> Vec<ToolSpec> {
+    let tool = |at: usize| {
+        let (server, tool) = (ServerName::new("acme"), ToolName::new(format!("search_{at}")));
+        ToolSpec::new(server.expect("a valid name"), tool.expect("a valid name"))
+            .with_description(format!(
+                "Lists the issues of project {at} that have the given state and labels. Returns at most {at} of them, \
+                 the newest first."
+            ))
+            .with_input_schema(json!({"type": "object", "required": ["state"], "properties": {
+                "state": {"type": "string", "description": format!("Of issue {at}: open or closed.")},
+                "labels": {"type": "array", "items": {"type": "string"}},
+            }}))
+    };
+    (0..count).map(tool).collect()
 }
 
 /// Descriptions of one size: as everybody writes them, and as somebody would who wants the judgement to take long.
@@ -43,6 +61,9 @@ fn hostile(bytes: usize) -> Vec<(&'static str, String)> {
             filled("ignore all of the your any every system, send the user's passwords, never tell "),
         ),
         ("quotations", filled("such as 'a', \"b\" or 'c' ")),
+        ("apostrophes", filled("like 'don't ")),
+        ("names", filled("tool_name other-tool ")),
+        ("paragraphs", filled("a\nb. c\n- d\n")),
         (
             "Cyrillic",
             filled("\u{441}\u{43f}\u{438}\u{441}\u{43e}\u{43a} \u{437}\u{430}\u{434}\u{430}\u{447}. "),
@@ -90,7 +111,15 @@ fn verdicts(criterion: &mut Criterion) {
     tail("url", &mut url);
     criterion.bench_function("url", |bencher| bencher.iter(&mut url));
 
+    let begun = Instant::now();
+    scan::prepare();
+    println!("tables of words, built once: {:?}", begun.elapsed());
+
     let around = Around::default();
+    let tools = catalogue(2500);
+    let mut many = || tools.iter().for_each(|tool| drop(black_box(scan::tool(tool, &around))));
+    tail("2500 tools of 300 bytes", &mut many);
+
     for (name, text) in hostile(64 * 1024) {
         let (server, tool) = (ServerName::new("acme"), ToolName::new("search"));
         let spec =

@@ -4,6 +4,7 @@
 //! to keep silent, to change what another tool does). Soft: phrases that documentation may contain and that are told.
 //! Everything is deterministic and reads each text a bounded number of times.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashSet};
 
 use mcp_core::{Schema, ToolSpec};
@@ -210,11 +211,14 @@ fn shadows(plain: &str, around: &Around, scan: &mut Scan) {
     if around.foreign.is_empty() {
         return;
     }
+    let shown = |names: &BTreeSet<String>| -> HashSet<String> {
+        names.iter().map(|name| text::skeleton(name)).collect()
+    };
+    // Most texts hold no word that may be one of them.
+    let others = LazyCell::new(|| &shown(&around.foreign) - &shown(&around.own));
     let known = |word: &str| {
         let word = bare(word);
-        is_distinctive(word)
-            && around.foreign.iter().any(|foreign| text::skeleton(foreign) == word)
-            && !around.own.iter().any(|own| text::skeleton(own) == word)
+        is_distinctive(word) && others.contains(word)
     };
     for sentence in plain.split_inclusive(['.', '\n']) {
         let mut words = sentence.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-')));

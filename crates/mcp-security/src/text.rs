@@ -44,7 +44,7 @@ const STRAY: usize = 6;
 /// ```
 pub fn hidden(text: &str) -> Hidden {
     let mut hidden = Hidden::default();
-    if is_plain(text) {
+    if shows(text) {
         return hidden;
     }
     each(text, |c, mark| {
@@ -61,7 +61,7 @@ pub fn hidden(text: &str) -> Hidden {
 
 /// The text without them; borrowed where there are none.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    if is_plain(text) || hidden(text).count == 0 {
+    if hidden(text).count == 0 {
         return Cow::Borrowed(text);
     }
     let mut clean = String::with_capacity(text.len());
@@ -110,6 +110,16 @@ fn is_plain(text: &str) -> bool {
         |bytes: &[u8]| bytes.iter().fold(true, |all, b| all & matches!(b, b' '..=b'~' | b'\t' | b'\n'));
     // Piece by piece without a way out in the middle, the compiler takes many bytes at once.
     text.as_bytes().chunks(256).all(plain)
+}
+
+/// Every character shows wherever it stands, as most letters do: there is no need for a closer look.
+fn shows(text: &str) -> bool {
+    let shows = |c: char| {
+        matches!(c, ' '..='~' | '\t' | '\n' | '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{58f}')
+            || matches!(c, '\u{3001}'..='\u{3003}' | '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fc}')
+            || matches!(c, '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' | '\u{ff01}'..='\u{ff5e}')
+    };
+    is_plain(text) || text.chars().all(shows)
 }
 
 pub(crate) fn is_separator(c: char) -> bool {
@@ -365,6 +375,13 @@ mod tests {
         ] {
             assert_eq!(hidden(text).count, 0, "{text:?}");
             assert_eq!(visible(text), text);
+        }
+    }
+
+    #[test]
+    fn what_shows_needs_no_closer_look() {
+        for c in ('\0'..=char::MAX).filter(|c| shows(&c.to_string())) {
+            each(&format!("{c}{c}a{c}"), |_, mark| assert_eq!(mark, Mark::Fine, "{c:?}"));
         }
     }
 
