@@ -55,7 +55,8 @@ pub struct ServerConfig {
     pub call_timeout: Duration,
     /// How long a call may take, all attempts together. Default 300 s.
     pub total_timeout: Duration,
-    /// How long starting it and opening the session may take. Default 60 s: a first start through npx or uvx downloads.
+    /// How long starting it and opening the session may take. Default 60 s; 120 s where a launcher such as npx, uvx or docker
+    /// may have to download the server first.
     pub startup_timeout: Duration,
     /// How long an answer over HTTP that has begun may bring nothing before its connection counts as broken. Default: as long as
     /// an attempt may take.
@@ -104,18 +105,27 @@ pub struct ServerConfig {
     pub missing_credential: Option<MissingCredential>,
 }
 
+/// Whether starting it may begin with a download.
+fn may_download(target: &Target) -> bool {
+    const LAUNCHERS: [&str; 6] = ["npx", "bunx", "uvx", "pipx", "docker", "podman"];
+    let Target::Stdio(launch) = target else { return false };
+    let program = std::path::Path::new(&launch.program).file_stem();
+    LAUNCHERS.iter().any(|launcher| program.is_some_and(|program| program == *launcher))
+}
+
 impl ServerConfig {
     /// A server with the default filter and limits; the fields are there to be changed.
     pub fn new(name: ServerName, target: Target) -> Self {
         let near = matches!(target, Target::Stdio(_) | Target::InMemory(_));
         let open_base = Duration::from_secs(if near { 5 } else { 10 });
+        let startup = if may_download(&target) { 120 } else { 60 };
         Self {
             name,
             target,
             filter: ToolFilter::default(),
             call_timeout: Duration::from_secs(60),
             total_timeout: Duration::from_secs(300),
-            startup_timeout: Duration::from_secs(60),
+            startup_timeout: Duration::from_secs(startup),
             read_timeout: None,
             ca_file: None,
             era: EraPolicy::Auto,

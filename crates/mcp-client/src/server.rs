@@ -32,6 +32,8 @@ use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Ta
 
 /// The first revision of the protocol in which HTTP has no sessions.
 const WITHOUT_SESSIONS: &str = "2026-07-28";
+/// How often a start that takes long says so.
+const STILL: Duration = Duration::from_secs(15);
 
 /// What happens when the tools of a server change; called before anyone hears of the new state. Answers with what is
 /// worth telling about the tools.
@@ -355,6 +357,22 @@ impl Shared {
         }
     }
 
+    /// Opens it, and says from time to time that this takes long.
+    async fn open_telling(&self) -> Result<(Session, Vec<Arc<ToolSpec>>, watch::Receiver<u64>), ToolError> {
+        let (begun, mut opening) = (Instant::now(), std::pin::pin!(self.open()));
+        loop {
+            match timeout(STILL, &mut opening).await {
+                Ok(opened) => return opened,
+                Err(_) => tracing::info!(
+                    server = %self.config.name,
+                    seconds = begun.elapsed().as_secs(),
+                    at_most = self.config.startup_timeout.as_secs(),
+                    "still starting"
+                ),
+            }
+        }
+    }
+
     async fn open(&self) -> Result<(Session, Vec<Arc<ToolSpec>>, watch::Receiver<u64>), ToolError> {
         let name = self.config.name.clone();
         let mut options = self.options.session.clone();
@@ -629,10 +647,10 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
     let mut tries = Tries::new(&shared.config, &shared.options.restart);
     let mut was_ready = false;
     let mut rested = false;
-    let mut unheard = false;
     shared.enter(Life::Starting);
     loop {
-        let opened = shared.open().await;
+        let unheard;
+        let opened = shared.open_telling().await;
         shared.remember(opened.as_ref().ok().map(|(session, ..)| session));
         let delay = match opened {
             Ok((session, tools, changed)) => {

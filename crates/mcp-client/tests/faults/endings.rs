@@ -78,7 +78,7 @@ async fn no_program() -> Measured {
     let scripted = script(Outcome::Echo).launch();
     let folder = tempfile::tempdir_in(scripted.program().parent().unwrap()).unwrap();
     // A folder without programs that nobody but the system writes to, and a file in it.
-    let (place, file) = ("/etc", "hosts");
+    let (place, file) = ("/etc", "passwd");
     let (missing, none) = (folder.path().join("missing"), folder.path().join("none"));
     std::fs::write(&none, "no program").unwrap();
     std::fs::set_permissions(&none, std::fs::Permissions::from_mode(0o644)).unwrap();

@@ -1,5 +1,7 @@
 //! Faults of child processes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use massgen_testkit::{
@@ -11,7 +13,7 @@ use mcp_core::ToolService;
 use serde_json::json;
 
 use crate::lab::{Account, GRACE, Measured, Scene, ask_innocent, innocent, named, until_answered};
-use crate::support::{call, child, restarts, start};
+use crate::support::{call, child, is_ready, restarts, start};
 use crate::time::on_a_moved_clock;
 use crate::trust::{is_clean, is_suspicious};
 use crate::{Fault, Play};
@@ -188,8 +190,8 @@ pub(crate) fn faults() -> Vec<Fault> {
         own("F23", "a stopped process that is killed and then continued: a new one is used", || {
             Box::pin(continued())
         }),
-        scene("F26", "a slow start: waited for, while the others work", || {
-            Scene::child(script(Outcome::Echo).quirk(Quirk::HandshakeDelay(1500)))
+        own("F26", "a slow start: waited for and told about, while the others work", || {
+            Box::pin(on_a_moved_clock(slow_start))
         }),
         scene(
             "F27",
@@ -442,5 +444,67 @@ async fn continued() -> Measured {
     measured.got = class;
     client.close().await;
     measured.count_survivors(&[scripted.journal()]).await;
+    measured
+}
+
+/// Counts what is said of starts that take long.
+struct Counting(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Counting {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("mcp_client::server") && *metadata.level() == tracing::Level::INFO
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+async fn slow_start() -> Measured {
+    const LONG: Duration = Duration::from_secs(90);
+    let mut measured = Measured::default();
+    let told: Arc<AtomicUsize> = Arc::default();
+    // The clock and all tasks are this thread's.
+    let _told = tracing::subscriber::set_default(Counting(told.clone()));
+    let innocent = innocent();
+    // The program is there and says nothing, as one is that is still being fetched.
+    let scripted = script(Outcome::Echo).quirk(Quirk::HandshakeDelay(300)).launch();
+    let mut config = child("faulty", &scripted);
+    // On this clock a process takes long to start.
+    config.startup_timeout = Duration::from_secs(600);
+    let (client, recorder) = start([config, child("innocent", &innocent)], restarts(50));
+    let began = process::until(PATIENCE, || !scripted.journal().pids().is_empty()).await;
+    measured.expect(began, "it was not started");
+    signal(&scripted, process::Signal::Stop);
+    // The other one has its tools meanwhile.
+    let mut state = client.client("innocent").unwrap().state();
+    let ready = tokio::time::timeout(Duration::from_secs(600), state.wait_for(is_ready)).await.is_ok();
+    measured.expect(ready, "the other server did not start meanwhile");
+    measured.expect(ask_innocent(&client).await < Duration::MAX, "the other server failed");
+    tokio::time::sleep(LONG).await;
+    let states = recorder.states("faulty");
+    measured.expect(states == ["starting"], format!("while it starts its states are {states:?}"));
+    let times = told.load(Ordering::SeqCst);
+    measured.expect(times >= 6, format!("it was said {times} times in {LONG:?} that it is still starting"));
+    signal(&scripted, process::Signal::Continue);
+    let back = tokio::time::timeout(Duration::from_secs(600), until_answered(&client, "look")).await;
+    measured.expect(back.is_ok(), "it is not used, although it has started");
+    let pids = scripted.journal().pids().len();
+    measured.expect(pids == 1, format!("it was started {pids} times"));
+    measured.got = "answered".into();
+    client.close().await;
+    measured.count_survivors(&[scripted.journal(), innocent.journal()]).await;
     measured
 }
