@@ -10,7 +10,7 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 use super::gates::Open;
 use super::intent::{self, Place};
 use super::spell;
-use super::tokens::Words;
+use super::tokens::{Room, Words};
 
 /// What a sentence contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -338,7 +338,7 @@ impl<'t> Cues<'t> {
         let opened = Open::of(&joined);
         let is_meant = spell::is_meant(&joined);
         let words = Words::of(&joined);
-        let mut room = Vec::new();
+        let mut room = Room::default();
         let (mut whole, mut orders) = (0, false);
         let mut pieces: Vec<Piece> = Vec::new();
         // What the words mean needs no expression: it is known at once.
@@ -355,7 +355,8 @@ impl<'t> Cues<'t> {
                     opened.within(place.clone()),
                 ),
                 Cow::Owned(meant) => {
-                    let intent = intent::read(&Words::of(&meant), 0..meant.len(), stands, &mut Vec::new());
+                    let intent =
+                        intent::read(&Words::of(&meant), 0..meant.len(), stands, &mut Room::default());
                     let open = Open::of(&meant).all();
                     (intent, Some(meant), open)
                 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::cues::Cue;
 use super::lexicon::*;
-use super::tokens::{Token, Words};
+use super::tokens::{Room, Token, Words};
 
 /// Where a sentence stands.
 #[derive(Debug, Clone, Copy, Default)]
@@ -144,14 +144,14 @@ const TELLING: Senses = IGNORE
     | WEB
     | DUTY;
 
-/// Reads one sentence, a part of the text of these words. `tokens` is room to work in.
+/// Reads one sentence, a part of the text of these words.
 pub(super) fn read<'a>(
     words: &'a Words,
     sentence: Range<usize>,
     place: Place,
-    tokens: &mut Vec<Token<'a>>,
+    room: &mut Room<'a>,
 ) -> Intent {
-    words.tokens(sentence, TELLING, tokens);
+    let tokens = words.tokens(sentence, TELLING, room);
     let mut whole = Intent::default();
     let mut at = 0;
     loop {

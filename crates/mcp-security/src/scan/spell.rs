@@ -417,8 +417,8 @@ fn numbers(raw: &str, radix: u32) -> Option<Vec<u8>> {
         let word = word.trim_start_matches("0x");
         let is_digits =
             digits.contains(&word.len()) && word.bytes().all(|byte| char::from(byte).is_digit(radix));
-        match u8::from_str_radix(word, radix) {
-            Ok(byte @ 0x20..=0x7e) if is_digits => bytes.push(byte),
+        match is_digits.then(|| u8::from_str_radix(word, radix)) {
+            Some(Ok(byte @ 0x20..=0x7e)) => bytes.push(byte),
             _ if bytes.len() >= 12 => break,
             _ => bytes.clear(),
         }
