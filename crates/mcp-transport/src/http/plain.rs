@@ -7,6 +7,7 @@
 
 mod connection;
 mod idle;
+mod wire;
 
 use std::sync::Arc;
 
@@ -76,8 +77,12 @@ impl Plain {
     ) -> Result<Answer, Error> {
         let mut at = url.clone();
         for hops in 1.. {
-            let request = self.request(method, &at, headers.clone(), body.clone())?;
-            let answer = self.exchange(request).await?;
+            let answer = loop {
+                let request = self.request(method, &at, headers.clone(), body.clone())?;
+                if let Some(answer) = self.exchange(request).await? {
+                    break answer;
+                }
+            };
             let Some(to) = answer.leads_to(&at) else { return Ok(answer) };
             match redirect(answer.head().status, url, &to, hops) {
                 Redirect::Follow => answer.done(),
@@ -89,7 +94,8 @@ impl Plain {
         Err(Error::UnexpectedEndOfStream)
     }
 
-    async fn exchange(&self, mut request: Request) -> Result<Answer, Error> {
+    /// One request. `None`: the kept connection was gone before anything of it had left. Each time that is one connection less.
+    async fn exchange(&self, mut request: Request) -> Result<Option<Answer>, Error> {
         loop {
             let (mut connection, is_new) = match self.idle.take() {
                 Some(connection) => (connection, false),
@@ -98,7 +104,7 @@ impl Plain {
             let mut error = match connection.send(request).await {
                 Ok(response) => {
                     let (head, body) = response.into_parts();
-                    return Ok(Answer { head, body, connection, idle: self.idle.clone() });
+                    return Ok(Some(Answer { head, body, connection, idle: self.idle.clone() }));
                 }
                 Err(error) => error,
             };
@@ -106,6 +112,11 @@ impl Plain {
                 // The connection had ended, and nothing was sent.
                 Some(unsent) if !is_new => request = unsent,
                 Some(_) => return Err(held(Undialled(Box::new(error.into_error())))),
+                // A reset that came before the first write, and was found out by it.
+                None if !connection.has_written() && !is_new => return Ok(None),
+                None if !connection.has_written() => {
+                    return Err(held(Undialled(Box::new(error.into_error()))));
+                }
                 None => return Err(held(error.into_error())),
             }
         }

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::Request;
+use super::wire::{Wire, Written};
 
 /// What a body that nobody reads any longer may still bring before its connection is not worth keeping.
 const REST: usize = 16 * 1024;
@@ -21,7 +22,8 @@ const REST: usize = 16 * 1024;
 pub(super) struct Connection {
     send: SendRequest<Full<Bytes>>,
     /// hyper's half that reads and writes; `None` once it has ended.
-    driver: Option<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>,
+    driver: Option<http1::Connection<Wire, Full<Bytes>>>,
+    written: Written,
 }
 
 /// What has become of a connection that is not in use.
@@ -37,8 +39,9 @@ pub(super) enum Rest {
 
 impl Connection {
     pub(super) async fn over(stream: TokioIo<TcpStream>) -> hyper::Result<Self> {
-        let (send, driver) = http1::handshake(stream).await?;
-        Ok(Self { send, driver: Some(driver) })
+        let written = Written::default();
+        let (send, driver) = http1::handshake(Wire::new(stream, written.clone())).await?;
+        Ok(Self { send, driver: Some(driver), written })
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {
@@ -56,12 +59,18 @@ impl Connection {
         &mut self,
         request: Request,
     ) -> Result<Response<Incoming>, TrySendError<Request>> {
+        self.written.forget();
         let mut answer = pin!(self.send.try_send_request(request));
         std::future::poll_fn(|cx| {
             self.drive(cx);
             answer.as_mut().poll(cx)
         })
         .await
+    }
+
+    /// Whether anything of the last request has left.
+    pub(super) fn has_written(&self) -> bool {
+        self.written.is_any()
     }
 
     /// The next piece of a body that comes by this connection.
