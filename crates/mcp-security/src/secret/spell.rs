@@ -56,7 +56,7 @@ pub(super) fn encodings(secret: &str) -> BTreeSet<String> {
         for offset in 0..3 {
             let inside = base64_inside(secret.as_bytes(), offset, alphabet);
             // Where nothing follows, bits that make no letter of their own stand in one with zeros.
-            if (offset + secret.len()) % 3 != 0 {
+            if !(offset + secret.len()).is_multiple_of(3) {
                 let with_zeros = base64_inside(&[secret.as_bytes(), &[0]].concat(), offset, alphabet);
                 all.extend(with_zeros.get(..=inside.len()).map(str::to_owned));
             }
