@@ -44,6 +44,8 @@ const PHASE: Duration = Duration::from_secs(2);
 const DRAWS: usize = 1000;
 /// By how much the healthy servers' p99 may be higher.
 const BOUND: f64 = 1.1;
+/// The fewest windows of either kind that a verdict is made of.
+const WINDOWS: usize = 8;
 
 /// How long it goes on.
 #[derive(Clone, Copy)]
@@ -408,13 +410,18 @@ struct Verdict {
     ratio: f64,
     low: f64,
     high: f64,
+    /// Windows of the kind of which there are fewer.
+    windows: usize,
 }
 
 impl Verdict {
     /// `slower`: it is above the bound, and that is no accident of this run. `as quick`: whatever the accident, it is below.
     /// `undecided`: this run cannot tell; a longer one can, or a calmer machine.
     fn word(&self) -> &'static str {
-        if self.ratio >= BOUND && self.low > 1.0 {
+        if self.windows < WINDOWS {
+            // Draws from a few windows all look alike, whatever made them.
+            "undecided"
+        } else if self.ratio >= BOUND && self.low > 1.0 {
             "slower"
         } else if self.high < BOUND {
             "as quick"
@@ -432,7 +439,7 @@ fn verdict(with: &Windows, without: &Windows) -> Verdict {
     draws.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| draws[((DRAWS as f64 * share) as usize).min(DRAWS - 1)];
     let whole = ratio(percentile(&with.all(), 99), percentile(&without.all(), 99));
-    Verdict { ratio: whole, low: at(0.025), high: at(0.975) }
+    Verdict { ratio: whole, low: at(0.025), high: at(0.975), windows: with.0.len().min(without.0.len()) }
 }
 
 /// The verdict on runs that are made up: times of 20 to 25 ms, and what a busy machine or a slower client adds.
@@ -457,6 +464,10 @@ fn judges_alike() {
     let some = |window: usize| if window.is_multiple_of(5) { 40 } else { 0 };
     let (busy, busy_too) = (windows(&some), windows(&some));
     assert_ne!(verdict(&busy, &busy_too).word(), "slower");
+    let mut single = [Windows::default(), Windows::default()];
+    (0..70)
+        .for_each(|_| single.iter_mut().enumerate().for_each(|(n, window)| window.add(0, 20 + 5 * n as u64)));
+    assert_eq!(verdict(&single[1], &single[0]).word(), "undecided");
 }
 
 /// What the circuits of the failing server's tools did, by why, from what the run measured.
