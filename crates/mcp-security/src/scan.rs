@@ -172,26 +172,18 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
             scan.soft("conceals", "tells a model to keep silent about something");
         }
     }
-    if cues.has(Denies) {
-        scan.hard("conceals", "tells a model to deny what it is told");
-    }
-    if cues.has(Diverts) {
-        scan.hard("diverts", "tells a model to lead elsewhere what other tools do");
-    }
-    if cues.has(ObeysPage) {
-        scan.hard("remote-instruction", "tells a model to do what a page on the web says");
-    }
-    if cues.has(Pipes) {
-        scan.hard("pipes-to-shell", "runs what a page on the web holds");
-    }
-    if cues.has(Plants) {
-        scan.hard("plants-instruction", "tells a model to write instructions where they are read again");
-    }
-    if cues.has(Addresses) {
-        scan.hard("addresses-model", "speaks to a model about what is not the tool's");
-    }
-    if cues.has(ImageTemplate) {
-        scan.hard("image-leak", "tells a model to put data into the address of an image");
+    for (cue, rule, reason) in [
+        (Denies, "conceals", "tells a model to deny what it is told"),
+        (Diverts, "diverts", "tells a model to lead elsewhere what other tools do"),
+        (ObeysPage, "remote-instruction", "tells a model to do what a page on the web says"),
+        (Pipes, "pipes-to-shell", "runs what a page on the web holds"),
+        (Plants, "plants-instruction", "tells a model to write instructions where they are read again"),
+        (Addresses, "addresses-model", "speaks to a model about what is not the tool's"),
+        (ImageTemplate, "image-leak", "tells a model to put data into the address of an image"),
+    ] {
+        if cues.has(cue) {
+            scan.hard(rule, reason);
+        }
     }
     if cues.has(Line) {
         scan.soft("goes-first", "wants to be used before other tools");
