@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+
+use crate::listener::Listener;
 
 mod relay;
 mod tls;
@@ -38,34 +38,19 @@ pub enum TcpStep {
 /// ends on drop.
 #[derive(Debug)]
 pub struct TcpFaults {
-    address: SocketAddr,
+    listener: Listener,
     received: Arc<Mutex<Vec<Vec<u8>>>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl TcpFaults {
     /// Listens on a free port of 127.0.0.1.
     pub fn start(steps: impl IntoIterator<Item = TcpStep>) -> Self {
         let steps: Arc<[TcpStep]> = steps.into_iter().collect();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.set_nonblocking(true).expect("a socket");
-        let address = listener.local_addr().expect("an address");
-        let (stop, stopped) = oneshot::channel();
         let received: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
         let shared = Arc::clone(&received);
-        let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).expect("a listener");
-                tokio::select! {
-                    () = accept(listener, steps, shared) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Self { address, received, stop: Some(stop), thread: Some(thread) }
+        let listener = Listener::bind()
+            .serve(move |stream| Connection::new(stream, Arc::clone(&shared)).run(Arc::clone(&steps)));
+        Self { listener, received }
     }
 
     /// Accepts and never says anything.
@@ -93,12 +78,12 @@ impl TcpFaults {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
     }
 
     /// An address below it, as `http://127.0.0.1:PORT/path`.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.listener.url(path)
     }
 
     /// What came on each connection so far, in the order they were made.
@@ -107,34 +92,9 @@ impl TcpFaults {
     }
 }
 
-impl Drop for TcpFaults {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 /// An address on loopback where nobody listens.
 pub fn refused() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
-}
-
-async fn accept(listener: TcpListener, steps: Arc<[TcpStep]>, received: Arc<Mutex<Vec<Vec<u8>>>>) {
-    let mut tasks = JoinSet::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let number = {
-            let mut received = received.lock().unwrap();
-            received.push(Vec::new());
-            received.len() - 1
-        };
-        let connection = Connection { stream, number, received: Arc::clone(&received) };
-        tasks.spawn(connection.run(Arc::clone(&steps)));
-        while tasks.try_join_next().is_some() {}
-    }
+    Listener::bind().address()
 }
 
 struct Connection {
@@ -144,9 +104,17 @@ struct Connection {
 }
 
 impl Connection {
+    fn new(stream: TcpStream, received: Arc<Mutex<Vec<Vec<u8>>>>) -> Self {
+        let number = {
+            let mut received = received.lock().unwrap();
+            received.push(Vec::new());
+            received.len() - 1
+        };
+        Self { stream, number, received }
+    }
+
     /// Does the steps; the connection closes with it.
     async fn run(mut self, steps: Arc<[TcpStep]>) {
-        let _ = self.stream.set_nodelay(true);
         for step in &*steps {
             let goes_on = match step {
                 TcpStep::Read(bytes) => self.read(|all| all.len() >= *bytes).await,

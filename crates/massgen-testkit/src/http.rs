@@ -12,10 +12,10 @@ use serde_json::Value;
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
+use crate::listener::Listener;
 use crate::{PATIENCE, process};
 
 /// One request as it arrived, and what became of its answer.
@@ -48,6 +48,11 @@ impl HttpRequest {
     /// The body as JSON, `null` where it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The client wants the connection closed after this one.
+    pub(crate) fn is_last(&self) -> bool {
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
     /// The client went away before it had the whole answer.
@@ -155,45 +160,31 @@ pub type Handler = Arc<dyn Fn(&HttpRequest) -> HttpReply + Send + Sync>;
 /// A running server.
 #[derive(Debug)]
 pub struct HttpServer {
-    address: SocketAddr,
+    listener: Listener,
     requests: Arc<Mutex<Vec<HttpRequest>>>,
     connections: Arc<AtomicU64>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl HttpServer {
     /// Listens on a free port of 127.0.0.1.
     pub fn start(handler: Handler) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.set_nonblocking(true).expect("a socket");
-        let address = listener.local_addr().expect("an address");
-        let (stop, stopped) = oneshot::channel();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let connections = Arc::new(AtomicU64::new(0));
-        let shared = (Arc::clone(&requests), Arc::clone(&connections));
-        let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).expect("a listener");
-                tokio::select! {
-                    () = accept(listener, handler, shared.0, shared.1) => {}
-                    _ = stopped => {}
-                }
-            });
+        let (requests, connections): (Arc<Mutex<Vec<_>>>, Arc<AtomicU64>) = Default::default();
+        let (heard, made) = (Arc::clone(&requests), Arc::clone(&connections));
+        let listener = Listener::bind().serve(move |stream| {
+            let number = made.fetch_add(1, Ordering::SeqCst);
+            serve(stream, number, Arc::clone(&handler), Arc::clone(&heard))
         });
-        Self { address, requests, connections, stop: Some(stop), thread: Some(thread) }
+        Self { listener, requests, connections }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
     }
 
     /// An address below it, such as `http://127.0.0.1:40001/v1` for `/v1`.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.listener.url(path)
     }
 
     /// All requests so far, in the order they arrived.
@@ -221,45 +212,18 @@ impl HttpServer {
     }
 }
 
-impl Drop for HttpServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic of the handler was printed by its own thread.
-            let _ = thread.join();
+/// Answers the requests of one connection until either side ends it.
+async fn serve(stream: TcpStream, number: u64, handler: Handler, requests: Arc<Mutex<Vec<HttpRequest>>>) {
+    let mut stream = BufReader::new(stream);
+    while let Some(request) = read_request(&mut stream, number).await {
+        requests.lock().unwrap().push(request.clone());
+        let reply = handler(&request);
+        let end = write_reply(&mut stream, reply, request.method == "HEAD").await;
+        let fate = if end == End::Abandoned { ABANDONED } else { FINISHED };
+        request.fate.store(fate, Ordering::SeqCst);
+        if end != End::Complete || request.is_last() {
+            break;
         }
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    handler: Handler,
-    requests: Arc<Mutex<Vec<HttpRequest>>>,
-    connections: Arc<AtomicU64>,
-) {
-    // Dropped with this future: no connection outlives the server.
-    let mut tasks = JoinSet::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let number = connections.fetch_add(1, Ordering::SeqCst);
-        let (handler, requests) = (Arc::clone(&handler), Arc::clone(&requests));
-        tasks.spawn(async move {
-            // Delayed acknowledgements would cost 40 ms a small chunk.
-            let _ = stream.set_nodelay(true);
-            let mut stream = BufReader::new(stream);
-            while let Some(request) = read_request(&mut stream, number).await {
-                requests.lock().unwrap().push(request.clone());
-                let reply = handler(&request);
-                let end = write_reply(&mut stream, reply, request.method == "HEAD").await;
-                let fate = if end == End::Abandoned { ABANDONED } else { FINISHED };
-                request.fate.store(fate, Ordering::SeqCst);
-                let close = request.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
-                if end != End::Complete || close {
-                    break;
-                }
-            }
-        });
-        while tasks.try_join_next().is_some() {}
     }
 }
 

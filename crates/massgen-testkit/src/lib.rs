@@ -40,6 +40,7 @@ pub mod faults;
 pub mod http;
 mod journal;
 mod launch;
+mod listener;
 mod mcp_http;
 mod mcp_sse;
 pub mod model;

@@ -22,13 +22,12 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use crate::http::{HttpRequest, read_request, reason};
+use crate::listener::Listener;
 use crate::{PATIENCE, process};
 
 mod arxiv;
@@ -84,11 +83,9 @@ impl Seen {
 /// The running stand-in. Dropping it ends every connection and its thread.
 #[derive(Debug)]
 pub struct Upstream {
-    address: SocketAddr,
+    listener: Listener,
     folder: TempDir,
     world: Arc<World>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 /// What all connections share.
@@ -139,29 +136,20 @@ impl Upstream {
         let folder = crate::tools::scratch();
         let tls = authority::acceptor(&folder.path().join("ca.pem"));
         std::fs::write(folder.path().join("discord-address.cjs"), PRELOAD).expect("a writable folder");
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.set_nonblocking(true).expect("a socket");
-        let address = listener.local_addr().expect("an address");
+        let port = Listener::bind();
+        let address = port.address();
         let world = Arc::new(World { address, seen: Mutex::default(), discord: discord::State::default() });
-        let (stop, stopped) = oneshot::channel();
         let shared = Arc::clone(&world);
-        let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).expect("a listener");
-                tokio::select! {
-                    () = accept(listener, tls, shared) => {}
-                    _ = stopped => {}
-                }
-            });
+        let mut connections = 0..;
+        let listener = port.serve(move |stream| {
+            connection(stream, tls.clone(), Arc::clone(&shared), connections.next().unwrap_or_default())
         });
-        Self { address, folder, world, stop: Some(stop), thread: Some(thread) }
+        Self { listener, folder, world }
     }
 
     /// An address below it.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.listener.url(path)
     }
 
     /// The certificate of the authority behind its TLS, as PEM.
@@ -207,29 +195,6 @@ impl Upstream {
         })
         .await;
         found.unwrap_or_else(|| panic!("the awaited request did not come; these did: {:#?}", self.requests()))
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic was printed by its own thread.
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, tls: TlsAcceptor, world: Arc<World>) {
-    // Dropped with this future: no connection outlives the stand-in.
-    let mut tasks = JoinSet::new();
-    let mut number = 0;
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let _ = stream.set_nodelay(true);
-        tasks.spawn(connection(stream, tls.clone(), world.clone(), number));
-        number += 1;
-        while tasks.try_join_next().is_some() {}
     }
 }
 
@@ -288,7 +253,7 @@ where
         };
         world.note(call, http.clone(), answer.status);
         write(stream, answer, http.method == "HEAD").await?;
-        if http.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+        if http.is_last() {
             return None;
         }
     }

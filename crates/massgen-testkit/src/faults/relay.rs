@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 
+use crate::listener::Listener;
 use crate::{PATIENCE, process};
 
 /// What it does with its connections.
@@ -26,42 +26,38 @@ type Open = Arc<Mutex<Vec<u64>>>;
 /// A running relay to one server, on a thread and a runtime of its own. It ends on drop.
 #[derive(Debug)]
 pub struct TcpRelay {
-    address: SocketAddr,
+    listener: Listener,
     order: watch::Sender<Order>,
     /// So many of the next connections are reset before anything is read.
     refusals: Arc<AtomicUsize>,
     open: Open,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl TcpRelay {
     /// Stands before the server at this address, on a free port of 127.0.0.1.
     pub fn start(server: SocketAddr) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.set_nonblocking(true).expect("a socket");
-        let address = listener.local_addr().expect("an address");
-        let (stop, stopped) = oneshot::channel();
         let order = watch::Sender::new(Order::default());
         let (refusals, open): (Arc<AtomicUsize>, Open) = Default::default();
-        let line = Line { server, order: order.subscribe(), refusals: refusals.clone(), open: open.clone() };
-        let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).expect("a listener");
-                tokio::select! {
-                    () = line.accept(listener) => {}
-                    _ = stopped => {}
+        let (orders, left, here) = (order.subscribe(), refusals.clone(), open.clone());
+        let listener = Listener::bind().serve(move |client| {
+            let refused = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            let line = match refused {
+                Ok(_) => Err(client),
+                Err(_) => Ok(Line::new(client, orders.clone(), &here)),
+            };
+            async move {
+                match line {
+                    Ok(line) => line.relay(server).await,
+                    Err(client) => drop(client.set_zero_linger()),
                 }
-            });
+            }
         });
-        Self { address, order, refusals, open, stop: Some(stop), thread: Some(thread) }
+        Self { listener, order, refusals, open }
     }
 
     /// An address below it, as `http://127.0.0.1:PORT/path`.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.listener.url(path)
     }
 
     /// From now on nothing comes through; connections stay open and can be made, as on a line that was cut far away.
@@ -93,48 +89,28 @@ impl TcpRelay {
     }
 }
 
-impl Drop for TcpRelay {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-#[derive(Clone)]
+/// One connection and the orders for it.
 struct Line {
-    server: SocketAddr,
+    client: TcpStream,
     order: watch::Receiver<Order>,
-    refusals: Arc<AtomicUsize>,
-    open: Open,
+    connection: Connection,
 }
 
 impl Line {
-    async fn accept(self, listener: TcpListener) {
-        let mut tasks = JoinSet::new();
-        loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
-            let refused =
-                self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-            if refused.is_ok() {
-                let _ = stream.set_zero_linger();
-                continue;
-            }
-            let begun = self.order.borrow().resets;
-            let connection = Connection::new(&self.open, begun);
-            tasks.spawn(self.clone().relay(connection, stream));
-            while tasks.try_join_next().is_some() {}
-        }
+    fn new(client: TcpStream, order: watch::Receiver<Order>, open: &Open) -> Self {
+        let connection = Connection::new(open, order.borrow().resets);
+        Self { client, order, connection }
     }
 
-    async fn relay(mut self, connection: Connection, mut client: TcpStream) {
-        let Ok(mut server) = TcpStream::connect(self.server).await else { return };
-        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    async fn relay(self, server: SocketAddr) {
+        // It counts as open until the client's socket is gone, so it is dropped after it.
+        let Self { connection, mut order, mut client } = self;
+        let Ok(mut server) = TcpStream::connect(server).await else { return };
+        let _ = server.set_nodelay(true);
         let (mut up, mut down) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
         loop {
             let swallows = {
-                let order = self.order.borrow_and_update();
+                let order = order.borrow_and_update();
                 if order.resets != connection.begun {
                     let _ = client.set_zero_linger();
                     return;
@@ -142,7 +118,7 @@ impl Line {
                 order.swallows
             };
             let (to, bytes) = tokio::select! {
-                changed = self.order.changed() => match changed {
+                changed = order.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
                 },

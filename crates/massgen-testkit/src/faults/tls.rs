@@ -1,19 +1,17 @@
 //! A server whose certificate is no good.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use crate::listener::Listener;
 
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +29,10 @@ pub enum Certificate {
 /// A server that speaks TLS with such a certificate, at `localhost`, and reads what comes. It ends on drop.
 #[derive(Debug)]
 pub struct TlsFaults {
-    address: SocketAddr,
+    listener: Listener,
     authority: PathBuf,
     dialled: Arc<AtomicUsize>,
     received: Arc<Mutex<Vec<u8>>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
     _folder: tempfile::TempDir,
 }
 
@@ -47,37 +43,25 @@ impl TlsFaults {
         let authority = folder.path().join("authority.pem");
         let (acceptor, pem) = acceptor(certificate);
         std::fs::write(&authority, pem).expect("a writable folder");
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.set_nonblocking(true).expect("a socket");
-        let address = listener.local_addr().expect("an address");
-        let (stop, stopped) = oneshot::channel();
         let (dialled, received): (Arc<AtomicUsize>, Arc<Mutex<Vec<u8>>>) = Default::default();
         let (count, bytes) = (dialled.clone(), received.clone());
-        let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).expect("a listener");
-                tokio::select! {
-                    () = serve(listener, acceptor, count, bytes) => {}
-                    _ = stopped => {}
+        let listener = Listener::bind().serve(move |stream| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let (acceptor, received) = (acceptor.clone(), bytes.clone());
+            async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut buffer = vec![0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                    received.lock().unwrap().extend(&buffer[..count]);
                 }
-            });
+            }
         });
-        Self {
-            address,
-            authority,
-            dialled,
-            received,
-            stop: Some(stop),
-            thread: Some(thread),
-            _folder: folder,
-        }
+        Self { listener, authority, dialled, received, _folder: folder }
     }
 
     /// An address below it, as `https://localhost:PORT/path`.
     pub fn url(&self, path: &str) -> String {
-        format!("https://localhost:{}{path}", self.address.port())
+        format!("https://localhost:{}{path}", self.listener.address().port())
     }
 
     /// The file with the certificate of the authority (PEM).
@@ -93,37 +77,6 @@ impl TlsFaults {
     /// What came through TLS so far, of all connections.
     pub fn received(&self) -> Vec<u8> {
         self.received.lock().unwrap().clone()
-    }
-}
-
-impl Drop for TlsFaults {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn serve(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    dialled: Arc<AtomicUsize>,
-    received: Arc<Mutex<Vec<u8>>>,
-) {
-    let mut tasks = JoinSet::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        dialled.fetch_add(1, Ordering::SeqCst);
-        let (acceptor, received) = (acceptor.clone(), received.clone());
-        tasks.spawn(async move {
-            let Ok(mut stream) = acceptor.accept(stream).await else { return };
-            let mut buffer = vec![0; 4096];
-            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-                received.lock().unwrap().extend(&buffer[..count]);
-            }
-        });
-        while tasks.try_join_next().is_some() {}
     }
 }
 
