@@ -141,13 +141,12 @@ pub(crate) async fn start(
     }
     tracing::debug!(%server, pid = tree.id(), program = %program.display(), "started");
 
-    let tail = Arc::new(Tail::default());
+    let tail = Arc::new(Tail::new(secrets(spec)));
     let (done, drained) = watch::channel(false);
     let drain = Drain {
         server: server.clone(),
         tail: tail.clone(),
         sink: options.stderr.clone(),
-        secrets: secrets(spec),
     };
     tokio::spawn(drain.run(stderr, done));
 
