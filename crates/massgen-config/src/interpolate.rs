@@ -7,7 +7,7 @@ use mcp_core::{Environment, MissingCredential};
 use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::load::{FileReader, Unresolved};
 use crate::mask::is_secret_name;
-use crate::node::{Node, Value};
+use crate::node::{Entry, Node, Value};
 use crate::read::{KeyPath, Reader};
 use crate::secret::{SecretError, SecretSource};
 
@@ -97,42 +97,41 @@ impl Interpolator<'_> {
             Value::Map(entries) => {
                 let top = *path == KeyPath::default();
                 for entry in entries {
-                    if top && entry.key.starts_with("x-") {
-                        continue;
+                    if !(top && entry.key.starts_with("x-")) {
+                        self.entry(entry, path, usage, cwd, reader);
                     }
-                    let at = path.key(&entry.key);
-                    let inner = match entry.key.as_str() {
-                        "api_key" | "env" | "headers" => Use::Secret,
-                        "args" | "extra_args" | "command" => Use::Arguments,
-                        "system_message" | "system_prompt" | "append_system_prompt" | "description" => {
-                            Use::Prose
-                        }
-                        _ => usage,
-                    };
-                    let own = if entry.key == "backend" {
-                        self.folder(&mut entry.node, &at, cwd, reader)
-                    } else {
-                        None
-                    };
-                    self.walk(&mut entry.node, &at, inner, own.as_deref().unwrap_or(cwd), reader);
                 }
             }
             Value::Null | Value::Bool(..) | Value::Number(..) => {}
         }
     }
 
-    /// A backend's own working folder: what `${cwd}` is inside it.
-    fn folder(
-        &mut self,
-        backend: &mut Node,
-        path: &KeyPath,
-        cwd: &Path,
-        reader: &mut Reader<'_>,
-    ) -> Option<PathBuf> {
-        let Value::Map(entries) = &mut backend.value else { return None };
-        let entry = entries.iter_mut().rev().find(|entry| entry.key == "cwd")?;
-        self.walk(&mut entry.node, &path.key("cwd"), Use::Plain, cwd, reader);
-        entry.node.as_text().map(|folder| cwd.join(folder))
+    fn entry(&mut self, entry: &mut Entry, path: &KeyPath, usage: Use, cwd: &Path, reader: &mut Reader<'_>) {
+        let at = path.key(&entry.key);
+        let inner = match entry.key.as_str() {
+            "backend" => return self.backend(&mut entry.node, &at, usage, cwd, reader),
+            "api_key" | "env" | "headers" => Use::Secret,
+            "args" | "extra_args" | "command" => Use::Arguments,
+            "system_message" | "system_prompt" | "append_system_prompt" | "description" => Use::Prose,
+            _ => usage,
+        };
+        self.walk(&mut entry.node, &at, inner, cwd, reader);
+    }
+
+    /// A backend. Its own working folder comes first: it is what `${cwd}` is in all the rest.
+    fn backend(&mut self, node: &mut Node, path: &KeyPath, usage: Use, cwd: &Path, reader: &mut Reader<'_>) {
+        let Value::Map(entries) = &mut node.value else { return self.walk(node, path, usage, cwd, reader) };
+        let first = entries.iter().rposition(|entry| entry.key == "cwd");
+        let mut own = cwd.to_path_buf();
+        if let Some(entry) = first.and_then(|at| entries.get_mut(at)) {
+            self.entry(entry, path, usage, cwd, reader);
+            own.extend(entry.node.as_text());
+        }
+        for (at, entry) in entries.iter_mut().enumerate() {
+            if Some(at) != first {
+                self.entry(entry, path, usage, &own, reader);
+            }
+        }
     }
 
     fn expand(

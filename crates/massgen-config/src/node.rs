@@ -68,6 +68,19 @@ impl Node {
         }
     }
 
+    /// A boolean, which may be text: that is how `${SWITCH:-on}` arrives.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        match &self.value {
+            Value::Bool(value, _) => Some(*value),
+            Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" => Some(true),
+                "false" | "no" | "off" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The value without its places.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {

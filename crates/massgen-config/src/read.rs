@@ -1,6 +1,7 @@
 //! Reads a [`Node`] by its [`Table`]: everything wrong is reported, everything right is handed on.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -141,8 +142,10 @@ impl Reader<'_> {
             }
         };
         self.duplicates(entries, path);
+        let last: HashMap<&str, usize> =
+            entries.iter().enumerate().map(|(i, entry)| (entry.key.as_str(), i)).collect();
         for (i, entry) in entries.iter().enumerate() {
-            if entries[i + 1..].iter().any(|later| later.key == entry.key) {
+            if last.get(entry.key.as_str()) != Some(&i) {
                 continue;
             }
             let at = path.key(&entry.key);
@@ -162,16 +165,16 @@ impl Reader<'_> {
 
     /// Later values win, as they did; that the earlier ones are lost is said.
     fn duplicates(&mut self, entries: &[Entry], path: &KeyPath) {
-        for (i, entry) in entries.iter().enumerate() {
-            if let Some(first) = entries[..i].iter().find(|earlier| earlier.key == entry.key) {
-                let at = path.key(&entry.key);
-                let message = format!("{at} is given twice; the later value is used");
-                self.warn(
-                    entry.key_place,
-                    &at,
-                    message,
-                    format!("remove one; the other is in line {}", first.key_place.line),
-                );
+        let mut first: HashMap<&str, Place> = HashMap::new();
+        for entry in entries {
+            match first.entry(&entry.key) {
+                Slot::Vacant(slot) => _ = slot.insert(entry.key_place),
+                Slot::Occupied(first) => {
+                    let at = path.key(&entry.key);
+                    let message = format!("{at} is given twice; the later value is used");
+                    let help = format!("remove one; the other is in line {}", first.get().line);
+                    self.warn(entry.key_place, &at, message, help);
+                }
             }
         }
     }
@@ -203,7 +206,7 @@ impl Reader<'_> {
                 Value::List(_) | Value::Map(_) => "text".into(),
                 _ => return self.clean(node, path),
             },
-            Kind::Bool => match as_bool(node) {
+            Kind::Bool => match node.as_bool() {
                 Some(_) => return true,
                 None => "true or false".into(),
             },
@@ -262,8 +265,11 @@ impl Reader<'_> {
                 _ => "a mapping of names to texts".into(),
             },
             Kind::Switch => match &node.value {
-                Value::Map(_) => return true,
-                _ if as_bool(node).is_some() => return true,
+                Value::Map(_) => {
+                    let enabled = node.find("enabled").filter(|enabled| !enabled.is_null());
+                    return enabled.is_none_or(|on| self.fits(on, &path.key("enabled"), Kind::Bool));
+                }
+                _ if node.as_bool().is_some() => return true,
                 _ => "true, false, or a mapping with enabled".into(),
             },
             Kind::Effects => match &node.value {
@@ -328,19 +334,7 @@ fn choice(text: &str, words: &'static [&'static str]) -> Option<&'static str> {
     words.iter().copied().find(|word| same(word))
 }
 
-// Numbers and booleans may be text: that is how `${LIMIT:-5}` arrives.
-
-fn as_bool(node: &Node) -> Option<bool> {
-    match &node.value {
-        Value::Bool(value, _) => Some(*value),
-        Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" => Some(true),
-            "false" | "no" | "off" => Some(false),
-            _ => None,
-        },
-        _ => None,
-    }
-}
+// Numbers may be text: that is how `${LIMIT:-5}` arrives.
 
 fn as_integer(node: &Node) -> Option<u64> {
     match &node.value {
@@ -415,7 +409,7 @@ impl<'n> Section<'n> {
     }
 
     pub(crate) fn bool(&self, key: &str) -> Option<bool> {
-        as_bool(self.node(key)?)
+        self.node(key)?.as_bool()
     }
 
     pub(crate) fn integer(&self, key: &str) -> Option<u64> {

@@ -201,10 +201,9 @@ impl Loader<'_> {
                 Some("suppress") => Duplicates::Suppress,
                 _ => Duplicates::Allow,
             },
-            circuit_breaker: section.bool("circuit_breaker").or_else(|| {
-                let enabled = section.node("circuit_breaker")?.find("enabled")?;
-                enabled.as_text().map(|text| text.eq_ignore_ascii_case("true"))
-            }),
+            circuit_breaker: section
+                .bool("circuit_breaker")
+                .or_else(|| section.node("circuit_breaker")?.find("enabled")?.as_bool()),
             ..McpServerConfig::new(name, transport)
         })
     }
@@ -429,7 +428,7 @@ fn respelt(node: &Node) -> Node {
                 _ => {}
             }
         }
-        entries.retain(|entry| entry.key != "disabled" || entry.node.as_text() == Some("true"));
+        entries.retain(|entry| entry.key != "disabled" || entry.node.as_bool() != Some(false));
     }
     node
 }

@@ -89,7 +89,7 @@ impl Loader<'_> {
         for entry in entries {
             let at = path.key(&entry.key);
             // Switched off there, so it is off here.
-            if entry.node.find("disabled").is_some_and(|node| node.as_text() == Some("true")) {
+            if entry.node.find("disabled").and_then(Node::as_bool).unwrap_or(false) {
                 continue;
             }
             // Those programs take any name.

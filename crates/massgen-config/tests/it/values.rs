@@ -106,6 +106,54 @@ fn files_are_read_for_references_and_server_lists() {
 }
 
 #[test]
+fn a_switch_is_on_or_off_in_every_spelling() {
+    let config = good(
+        "
+mcp_servers:
+  a: { command: a, circuit_breaker: { enabled: yes } }
+  b: { command: b, circuit_breaker: { enabled: \"${BREAKER:-on}\" } }
+  c: { command: c, circuit_breaker: { enabled: off }, disabled: no }
+  d: { command: d, circuit_breaker: { enabled: }, disabled: off }
+agent: { backend: { model: gpt-5 } }
+",
+        &[],
+    );
+    let breakers: Vec<_> = config.mcp_servers.iter().map(|server| server.circuit_breaker).collect();
+    assert_eq!(breakers, [Some(true), Some(true), Some(false), None]);
+    let files = Files([("conf/mcp.yaml", "mcpServers: { off: { command: never, disabled: yes } }")].into());
+    let text = "mcp_config: mcp.yaml\nagent: { backend: { model: gpt-5 } }\n";
+    let loaded = load_str(text, Path::new("conf/team.yml"), Format::Yaml, &options(&[]), &files);
+    assert!(loaded.config.unwrap().mcp_servers.is_empty(), "{}", loaded.diagnostics);
+}
+
+#[test]
+fn a_reference_is_replaced_once() {
+    let config = good(
+        "
+agents:
+  - { id: a, backend: { model: gpt-5, cwd: \"$${x}\", base_url: \"https://h.example/${cwd}\" } }
+  - { id: b, backend: { model: gpt-5, cwd: \"${DIR}\", base_url: \"https://h.example${cwd}\" } }
+  - { id: c, backend: { model: gpt-5, cwd: \"${cwd}/sub\", base_url: \"https://h.example${cwd}\" } }
+",
+        &[("DIR", "/w/${HOME}")],
+    );
+    let backends = config.agents.iter().map(|agent| &agent.backend);
+    let shown: Vec<_> = backends
+        .map(|backend| {
+            (backend.cwd.as_deref().unwrap().to_str().unwrap(), backend.base_url.as_deref().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("${x}", "https://h.example//home/project/${x}"),
+            ("/w/${HOME}", "https://h.example/w/${HOME}"),
+            ("/home/project/sub", "https://h.example/home/project/sub"),
+        ]
+    );
+}
+
+#[test]
 fn servers_have_both_forms_and_all_fields() {
     let config = good(
         r#"
@@ -287,7 +335,8 @@ fn json_is_read_with_places() {
     expect_test::expect![[r#"
         team.json:1:43: error: this is not JSON: key must be a string
           1 | {"agent": {"backend": {"model": "gpt-5"}},}
-            |                                           ^"#]]
+            |                                           ^
+          help: remove the comma before it: JSON has none before a } or a ]"#]]
     .assert_eq(&loaded.diagnostics.to_string());
 }
 
@@ -304,7 +353,8 @@ fn a_script_is_read_into_its_own_type() {
     expect_test::expect![[r#"
         s.yaml:1:12: error: invalid u8
           1 | turns: [1, x]
-            |            ^"#]]
+            |            ^
+          help: remove the comma before it: JSON has none before a } or a ]"#]]
     .assert_eq(&error.to_string());
     let error = massgen_config::from_yaml_str::<Script>("turns: [1]\nturn: 2\n", "s.yaml").unwrap_err();
     expect_test::expect![[r#"
