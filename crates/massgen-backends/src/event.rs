@@ -108,12 +108,13 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Adds another request's usage. A cost is known only where at least one of the two is.
+    /// Adds another request's usage; counts end at the largest number there is. A cost is known only where at least one of
+    /// the two is.
     pub fn add(&mut self, other: &Usage) {
-        self.input_tokens += other.input_tokens;
-        self.cached_input_tokens += other.cached_input_tokens;
-        self.output_tokens += other.output_tokens;
-        self.reasoning_tokens += other.reasoning_tokens;
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.cached_input_tokens = self.cached_input_tokens.saturating_add(other.cached_input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.reasoning_tokens = self.reasoning_tokens.saturating_add(other.reasoning_tokens);
         self.cost_usd = match (self.cost_usd, other.cost_usd) {
             (None, None) => None,
             (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
@@ -122,7 +123,7 @@ impl Usage {
 
     /// Input and output together.
     pub fn total_tokens(&self) -> u64 {
-        self.input_tokens + self.output_tokens
+        self.input_tokens.saturating_add(self.output_tokens)
     }
 }
 
@@ -263,5 +264,26 @@ impl BackendError {
             Self::Http { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_that_counts_beyond_all_bounds_is_added_up() {
+        let most = Usage {
+            input_tokens: u64::MAX,
+            cached_input_tokens: u64::MAX,
+            output_tokens: u64::MAX,
+            reasoning_tokens: u64::MAX,
+            cost_usd: Some(0.5),
+        };
+        let mut sum = Usage { input_tokens: 1, output_tokens: 1, ..Usage::default() };
+        sum.add(&most);
+        sum.add(&most);
+        assert_eq!(sum, Usage { cost_usd: Some(1.0), ..most });
+        assert_eq!(sum.total_tokens(), u64::MAX);
     }
 }

@@ -98,12 +98,24 @@ impl HttpClient {
     }
 
     /// The connections for a URL, or why TLS cannot be set up.
-    pub(crate) fn for_url(&self, url: &Url) -> Result<&reqwest::Client, String> {
+    pub(crate) async fn for_url(&self, url: &Url) -> Result<reqwest::Client, String> {
         if is_loopback(url) && url.scheme() == "http" {
-            return Ok(&self.inside);
+            return Ok(self.inside.clone());
         }
-        let build = || builder(self.outside.connect_timeout).build().map_err(|error| causes(&error));
-        self.outside.client.get_or_init(build).as_ref().map_err(Clone::clone)
+        let outside = self.outside.clone();
+        if let Some(ready) = outside.client.get() {
+            return ready.clone();
+        }
+        // It reads files: not where all the others wait for their turn.
+        let set_up = tokio::task::spawn_blocking(move || outside.set_up());
+        set_up.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+}
+
+impl Outside {
+    fn set_up(&self) -> Result<reqwest::Client, String> {
+        let build = || builder(self.connect_timeout).build().map_err(|error| causes(&error));
+        self.client.get_or_init(build).clone()
     }
 }
 

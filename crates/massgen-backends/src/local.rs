@@ -62,7 +62,7 @@ pub async fn find_among(
 async fn ask(client: &HttpClient, candidate: &Candidate) -> Option<LocalServer> {
     let origin = format!("http://127.0.0.1:{}", candidate.port);
     let url = Url::parse(&format!("{origin}{}", candidate.list)).ok()?;
-    let mut response = client.for_url(&url).ok()?.get(url.clone()).send().await.ok()?;
+    let mut response = client.for_url(&url).await.ok()?.get(url.clone()).send().await.ok()?;
     if !response.status().is_success() {
         return None;
     }

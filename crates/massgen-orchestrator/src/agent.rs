@@ -98,10 +98,10 @@ impl Round {
 }
 
 /// Runs a round within its limit of time.
-pub(crate) async fn run_round(round: Round, feed: Feed, cancel: CancellationToken, direct: Mode) -> RoundEnd {
+pub(crate) async fn run_round(round: Round, feed: Feed, cancel: CancellationToken, mode: Mode) -> RoundEnd {
     let limit = round.limit;
     let work = async {
-        match direct {
+        match mode {
             Mode::Coordinated => attempts(round, feed, &cancel).await,
             Mode::Direct => run_direct(round, feed, &cancel).await,
         }

@@ -56,13 +56,14 @@ pub async fn run_when(
         history: task.history.len(),
     });
     let ready = tokio::select! {
-        ready = ready => ready,
-        () = cancel.cancelled() => Ok(()),
-        () = tokio::time::sleep_until(deadline) => Ok(()),
+        biased;
+        () = cancel.cancelled() => Ok(Some(Input::Interrupt)),
+        ready = ready => ready.map(|()| None),
+        () = tokio::time::sleep_until(deadline) => Ok(Some(Input::Limit(Limit::Time))),
     };
     let mut driver = Driver::new(agents, task, options, budget, emitter);
     let (ending, tally) = match ready {
-        Ok(()) => driver.coordinate(deadline, cancel).await,
+        Ok(first) => driver.coordinate(first, deadline, cancel).await,
         Err(message) => {
             emitter.emit(EventKind::Warning { message });
             (Ending::NobodyLeft, Tally::default())
@@ -146,14 +147,15 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Runs rounds until the coordination is over. No round is left running.
-    async fn coordinate(&mut self, deadline: Instant, cancel: &CancellationToken) -> (Ending, Tally) {
+    /// Runs rounds until the coordination is over, which `first` may be the end of already. No round is left running.
+    async fn coordinate(
+        &mut self,
+        first: Option<Input>,
+        deadline: Instant,
+        cancel: &CancellationToken,
+    ) -> (Ending, Tally) {
+        let mut inputs: Vec<Input> = first.into_iter().collect();
         let ended = loop {
-            let commands = self.state.start_rounds();
-            if let Some(ended) = self.carry_out(commands) {
-                break ended;
-            }
-            let inputs = self.wait(deadline, cancel).await;
             let mut ended = None;
             for input in inputs {
                 let commands = self.state.apply(input);
@@ -162,6 +164,11 @@ impl<'a> Driver<'a> {
             if let Some(ended) = ended {
                 break ended;
             }
+            let commands = self.state.start_rounds();
+            if let Some(ended) = self.carry_out(commands) {
+                break ended;
+            }
+            inputs = self.wait(deadline, cancel).await;
         };
         self.seats.iter().for_each(|seat| seat.cancel.cancel());
         self.rounds.shutdown().await;

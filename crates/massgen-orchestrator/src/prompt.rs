@@ -126,8 +126,8 @@ pub(crate) fn presentation_system(own: Option<&str>, now: &str) -> String {
     text
 }
 
-/// The user message of the presentation. `own` is the winner's place among the candidates' names; `votes` and `reasons`
-/// are what the team said about its answer.
+/// The user message of the presentation. `winner` is a place in the team; `votes` (its own, and all) and `reasons` are what
+/// the team said about its answer.
 pub(crate) fn presentation_user(
     task: &Task,
     candidates: &[Candidate],

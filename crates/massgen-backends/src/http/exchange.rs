@@ -98,7 +98,7 @@ impl Exchange {
             retry,
         };
         let body = serde_json::to_vec(&body).map_err(|error| failed(error.to_string(), false))?;
-        let client = self.client.for_url(&url).map_err(|reason| failed(reason, false))?;
+        let client = self.client.for_url(&url).await.map_err(|reason| failed(reason, false))?;
         let mut post = client.post(url.clone()).header(CONTENT_TYPE, "application/json").body(body);
         for (name, value) in headers {
             post = post.header(name, value);

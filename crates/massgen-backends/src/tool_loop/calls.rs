@@ -148,6 +148,7 @@ fn arguments(call: &ToolInvocation) -> Result<JsonObject, String> {
 }
 
 fn unknown(name: &str, offered: &[ToolDefinition]) -> String {
+    let name = &shorten(name.to_owned(), 200);
     match nearest(name, offered.iter().map(|tool| tool.name.as_str())) {
         Some(nearest) => format!("There is no tool {name:?}; did you mean {nearest:?}?"),
         None if offered.is_empty() => format!("There is no tool {name:?}; there are no tools at all."),
@@ -165,7 +166,10 @@ fn nearest<'a>(name: &str, offered: impl Iterator<Item = &'a str> + Clone) -> Op
     if let (Some(tool), None) = (by_suffix.next(), by_suffix.next()) {
         return Some(tool);
     }
+    // The distance is at least the difference in length, which takes no time to tell of a name as long as a book.
+    let length = name.chars().count();
     offered
+        .filter(|tool| length.abs_diff(tool.chars().count()) <= tool.len() / 3)
         .map(|tool| (strsim::levenshtein(name, tool), tool))
         .filter(|(distance, tool)| *distance <= tool.len() / 3)
         .min_by_key(|(distance, _)| *distance)
@@ -203,6 +207,8 @@ fn canonical(call: &ToolInvocation) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -226,6 +232,14 @@ mod tests {
             canonical(&call(r#"{"b":[{"y":1,"x":2}],"a":null}"#)),
             canonical(&call(r#"{"a":null,"b":[{"x":2,"y":1}]}"#))
         );
+    }
+
+    #[test]
+    fn a_name_as_long_as_a_book_is_quoted_in_part() {
+        let tool =
+            ToolDefinition { name: "new_answer".into(), description: String::new(), schema: Arc::default() };
+        let text = unknown(&"new_answer".repeat(1_000_000), &[tool]);
+        assert!(text.contains("There is no tool") && text.len() < 400, "{text}");
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -515,19 +516,28 @@ async fn what_must_be_there_and_is_not_ends_the_run_before_anybody_is_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn agents_wait_for_what_must_be_ready_but_not_beyond_the_limits() {
-    for (ready_after, interrupt_after, outcome, seconds) in [
-        (5, 1000, RunOutcome::Answered, 6),
-        (1000, 1000, RunOutcome::NoAnswer, 20),
-        (1000, 7, RunOutcome::Interrupted, 7),
+    for (ready_after, interrupt_after, outcome, seconds, asked) in [
+        (5, 1000, RunOutcome::Answered, 6, 1),
+        (1000, 1000, RunOutcome::NoAnswer, 20, 0),
+        (1000, 7, RunOutcome::Interrupted, 7, 0),
+        (0, 0, RunOutcome::Interrupted, 0, 0),
     ] {
         let team = Team::new().with(|_, _| answer("42"));
         let limits = Limits { total: Duration::from_secs(20), ..Limits::default() };
         let options = Options { limits, ..Options::default() };
-        let emitter = Emitter::new(|_| {});
+        let begun = Arc::new(AtomicUsize::new(0));
+        let counted = begun.clone();
+        let emitter = Emitter::new(move |event| {
+            let begins = matches!(event.kind, EventKind::RoundStarted { .. });
+            counted.fetch_add(usize::from(begins), Ordering::SeqCst);
+        });
         let ready = async {
             tokio::time::sleep(Duration::from_secs(ready_after)).await;
             Ok(())
         };
+        if interrupt_after == 0 {
+            team.cancel.cancel();
+        }
         let budget = Budget::new(team.agents().len(), &options.limits);
         let running = run_when(ready, team.agents(), &team.task, &options, budget, &emitter, &team.cancel);
         let interrupting = async {
@@ -540,6 +550,8 @@ async fn agents_wait_for_what_must_be_ready_but_not_beyond_the_limits() {
             () = interrupting => unreachable!(),
         };
         assert_eq!((result.outcome, result.duration), (outcome, Duration::from_secs(seconds)));
+        assert_eq!(begun.load(Ordering::SeqCst), asked, "rounds begun after {seconds} s");
+        assert_eq!(team.models()[0].requests.lock().unwrap().len(), asked);
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn body(request: &Request, options: &ModelOptions, wire: &Wire) -> Va
     body.insert("model".into(), options.model.clone().into());
     // The budget for thinking is part of the limit, and has to be less.
     let budget = thinking.map(|thinking| count_at(thinking, "/budget_tokens")).unwrap_or_default();
-    let most = request.most_tokens(options.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS + budget);
+    let most = request.most_tokens(options.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS.saturating_add(budget));
     body.insert("max_tokens".into(), most.into());
     body.insert("stream".into(), true.into());
     if let Some(system) = request.system.as_deref().filter(|system| !system.trim().is_empty()) {
