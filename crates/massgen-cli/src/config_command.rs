@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use massgen::Context;
 use massgen::config::{self, Config, Diagnostics};
 use serde_json::json;
 
@@ -25,23 +26,29 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
 fn check(file: &Path, as_json: bool) -> Result<(), Failure> {
     let environment = environment::read();
     let secrets = SecretStore::new(&environment);
+    let context = Context { environment: environment.clone(), ..Context::default() };
     let options = session::load_options(environment, secrets);
     let loaded = config::load(file, &options);
+    let lacks: Vec<_> =
+        loaded.config.iter().flat_map(|config| massgen::obstacles(config, &context)).collect();
     if as_json {
-        output::json(&report(file, loaded.config.as_ref(), &loaded.diagnostics));
+        let lacks: Vec<_> =
+            lacks.iter().map(|lack| json!({"message": lack.message, "help": lack.hint})).collect();
+        output::json(&json!({
+            "file": file,
+            "ok": !loaded.diagnostics.has_errors(),
+            "diagnostics": loaded.diagnostics,
+            "lacks": lacks,
+            "summary": loaded.config.as_ref().map(Config::summary),
+        }));
     } else {
         show(file, loaded.config.as_ref(), &loaded.diagnostics);
+        for lack in lacks {
+            let help = lack.hint.map(|hint| format!("\n  help: {hint}")).unwrap_or_default();
+            output::note(format!("warning: a run would end at once: {}{help}", lack.message));
+        }
     }
     if loaded.diagnostics.has_errors() { Err(Failure::silent(Kind::Config)) } else { Ok(()) }
-}
-
-fn report(file: &Path, config: Option<&Config>, diagnostics: &Diagnostics) -> serde_json::Value {
-    json!({
-        "file": file,
-        "ok": !diagnostics.has_errors(),
-        "diagnostics": diagnostics,
-        "summary": config.map(Config::summary),
-    })
 }
 
 fn show(file: &Path, config: Option<&Config>, diagnostics: &Diagnostics) {

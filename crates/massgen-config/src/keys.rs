@@ -73,6 +73,74 @@ impl MissingKey {
     }
 }
 
+/// What several agents lack, told once: which providers have no key and why, for which agents, and the remedy. Empty
+/// strings where `missing` is empty.
+///
+/// ```
+/// use massgen_config::{BackendConfig, BackendKind, keys};
+///
+/// let none = mcp_core::Environment::default();
+/// let backend = BackendConfig::new(BackendKind::OpenAi);
+/// let missing = ["scout", "sceptic"].map(|agent| keys::api_key(&backend, &none).unwrap_err().of_agent(agent));
+/// let (message, remedy) = keys::together(&missing);
+/// assert_eq!(message, "no API key for OpenAI: OPENAI_API_KEY is not set (agents scout, sceptic)");
+/// assert!(remedy.starts_with("set OPENAI_API_KEY in the environment or in .env"));
+/// ```
+pub fn together(missing: &[MissingKey]) -> (String, String) {
+    let mut groups: Vec<(&MissingKey, Vec<&str>)> = Vec::new();
+    for key in missing {
+        let same = |(first, _): &&mut (&MissingKey, Vec<&str>)| {
+            (&first.label, &first.reason, &first.help) == (&key.label, &key.reason, &key.help)
+        };
+        let agent = key.agent.as_deref();
+        match groups.iter_mut().find(same) {
+            Some((_, agents)) => agents.extend(agent),
+            None => groups.push((key, agent.into_iter().collect())),
+        }
+    }
+    let line = |(key, agents): &(&MissingKey, Vec<&str>)| {
+        let whose = match agents.as_slice() {
+            [] => String::new(),
+            [agent] => format!(" (agent {agent})"),
+            agents => format!(" (agents {})", agents.join(", ")),
+        };
+        format!("{}: {}{whose}", key.label, key.reason)
+    };
+    let message = match groups.as_slice() {
+        [] => String::new(),
+        [group] => format!("no API key for {}", line(group)),
+        groups => {
+            let lines: Vec<_> = groups.iter().map(|group| format!("\n  {}", line(group))).collect();
+            format!("API keys are missing:{}", lines.concat())
+        }
+    };
+    // What is simply not set is one remedy, whatever its name.
+    let (unset, other): (Vec<_>, Vec<_>) =
+        groups.iter().partition(|(key, _)| key.help == unset(&key.variables));
+    let mut remedies = Vec::new();
+    if !unset.is_empty() {
+        let names: Vec<_> = unset.iter().map(|(key, _)| key.variables.join(" or ")).collect();
+        remedies.push(remedy(&distinct(names).join(" and ")));
+    }
+    remedies.extend(distinct(other.iter().map(|(key, _)| key.help.clone()).collect()));
+    (message, remedies.join("; "))
+}
+
+fn distinct(mut texts: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    texts.retain(|text| seen.insert(text.clone()));
+    texts
+}
+
+/// What helps where none of these variables is set.
+fn unset(names: &[String]) -> String {
+    remedy(&names.join(" or "))
+}
+
+fn remedy(names: &str) -> String {
+    format!("set {names} in the environment or in .env, or api_key: ${{VARIABLE}} in the backend")
+}
+
 /// Where requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -242,10 +310,7 @@ pub fn api_key(backend: &BackendConfig, environment: &Environment) -> Result<Key
             [name] => format!("{name} is not set"),
             names => format!("none of {} is set", names.join(", ")),
         };
-        let help = format!(
-            "set {} in the environment or in .env, or api_key: ${{VARIABLE}} in the backend",
-            names.join(" or ")
-        );
+        let help = remedy(&names.join(" or "));
         return Err(missing(names, reason, help));
     }
     if local || moved_by_environment {

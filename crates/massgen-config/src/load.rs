@@ -99,7 +99,11 @@ impl FileReader for Disk {
         if metadata.len() > 4 * SIZE_LIMIT as u64 {
             return Err(io::Error::other("it is too large to be a configuration"));
         }
-        std::fs::read_to_string(path)
+        String::from_utf8(std::fs::read(path)?).map_err(|error| {
+            let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            io::Error::new(io::ErrorKind::InvalidData, format!("it is not UTF-8 text (line {line})"))
+        })
     }
 }
 
@@ -155,7 +159,12 @@ pub fn load(path: &Path, options: &LoadOptions) -> Loaded {
         }
         Err(error) => problem(
             format!("the file cannot be read: {}", reason(&error)),
-            String::from("check its permissions and that it is UTF-8 text"),
+            match error.kind() {
+                io::ErrorKind::InvalidData => "save it as UTF-8",
+                io::ErrorKind::PermissionDenied => "check its permissions",
+                _ => "name a file of YAML or JSON",
+            }
+            .to_owned(),
         ),
     }
 }
@@ -199,7 +208,10 @@ pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        // Ours says where; the system's own has no more than the fact.
+        io::ErrorKind::InvalidData => {
+            error.get_ref().map_or_else(|| "it is not UTF-8 text".to_owned(), ToString::to_string)
+        }
         _ => error.to_string(),
     }
 }

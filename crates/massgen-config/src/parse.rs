@@ -103,7 +103,31 @@ fn json_error(source: &Source, error: &serde_json::Error) -> Diagnostic {
     let place = Place { line: number(error.line()), column: number(error.column()).max(1), length: 1 };
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    source.diagnostic(Severity::Error, place, String::new(), format!("this is not JSON: {message}"))
+    let diagnostic =
+        source.diagnostic(Severity::Error, place, String::new(), format!("this is not JSON: {message}"));
+    match json_help(error, &source.text, place) {
+        Some(help) => diagnostic.with_help(help),
+        None => diagnostic,
+    }
+}
+
+/// The mistakes people make most.
+fn json_help(error: &serde_json::Error, text: &str, place: Place) -> Option<&'static str> {
+    if error.is_eof() {
+        return Some("a {, a [ or a quote has been left open");
+    }
+    let column = usize::try_from(place.column.checked_sub(1)?).ok()?;
+    let line = usize::try_from(place.line.checked_sub(1)?).ok()?;
+    let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+    let before = text.get(..start.checked_add(column)?)?.trim_end();
+    if before.ends_with(',') {
+        return Some("remove the comma before it: JSON has none before a } or a ]");
+    }
+    let rest = text.get(start + column..)?;
+    if rest.starts_with(['\'', '/', '#']) {
+        return Some("JSON has double quotes only, and no comments; a .yaml file may hold both");
+    }
+    None
 }
 
 fn yaml_error(source: &Source, error: &serde_saphyr::Error) -> Diagnostic {
@@ -129,6 +153,15 @@ fn yaml_help(message: &str, text: &str, place: Place) -> Option<&'static str> {
     }
     if message.contains("second document") {
         return Some("remove the --- line and what follows it");
+    }
+    if message.contains("unknown anchor") {
+        return Some("no & of this name stands above it; a text that begins with * goes in quotes");
+    }
+    if message.contains("unclosed bracket") {
+        return Some("close it: { with }, [ with ]");
+    }
+    if message.contains("unclosed quote") {
+        return Some("close it; inside of \"quotes\" a quote is written \\\"");
     }
     if message.contains("illegal placement") {
         return Some("a [, a { or a quote before this place may have been left open");
@@ -443,7 +476,23 @@ mod tests {
                 t.yaml:1:4: error: alias references unknown anchor
                   1 | a: *nope
                     |    ^
-                  help: put the value in quotes"#]],
+                  help: no & of this name stands above it; a text that begins with * goes in quotes"#]],
+            ),
+            (
+                "a: { b: 1",
+                expect![[r#"
+                t.yaml:1:4: error: unclosed bracket '{'
+                  1 | a: { b: 1
+                    |    ^
+                  help: close it: { with }, [ with ]"#]],
+            ),
+            (
+                "a: \"b",
+                expect![[r#"
+                t.yaml:1:4: error: unclosed quote
+                  1 | a: "b
+                    |    ^
+                  help: close it; inside of "quotes" a quote is written \""#]],
             ),
             (
                 "? [1]\n: 2",

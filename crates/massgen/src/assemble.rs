@@ -82,32 +82,19 @@ impl std::fmt::Debug for Context {
 ///
 /// # Errors
 ///
-/// [`AssembleError`] with everything that stands in the way: a missing key, a script that is not there, a pattern that
-/// is not one. A server that does not start is no error here: it costs its own tools only, and the run's events say so.
+/// [`AssembleError`] with everything that stands in the way of the agents (a missing key, a script that is not there),
+/// or else of their servers (a pattern that is not one). A server that does not start is no error here: it costs its own tools only, and the run's events say so.
 pub fn assemble(config: &Config, context: Context) -> Result<Team, AssembleError> {
     let client = HttpClient::new(Default::default())
         .map_err(|error| AssembleError::from(Problem { message: error.to_string(), hint: None }))?;
-    let mut problems = Vec::new();
-    let mut cast = Vec::new();
-    for agent in &config.agents {
-        match models::connect(agent, config, &context, &client) {
-            Ok(mut model) => {
-                // Before anyone has it, so that what servers ask it is counted too.
-                model.backend = measured(model.backend, context.metrics.clone());
-                cast.push((agent, model));
-            }
-            Err(mut found) => problems.append(&mut found.problems),
-        }
+    // Before any server is started: a team that cannot run needs none.
+    let mut cast = models::cast(config, &context, &client)?;
+    for (_, model) in &mut cast {
+        // Before anyone has it, so that what servers ask it is counted too.
+        model.backend = measured(model.backend.clone(), context.metrics.clone());
     }
     let models = cast.iter().map(|(agent, model)| (agent.id.clone(), model.backend.clone())).collect();
-    let servers = match Servers::start_with(config, &context, None, &models) {
-        Ok(servers) if problems.is_empty() => servers,
-        Ok(_) => return Err(AssembleError { problems }),
-        Err(error) => {
-            problems.extend(error.problems);
-            return Err(AssembleError { problems });
-        }
-    };
+    let servers = Servers::start_with(config, &context, None, &models)?;
     let mut notes = Vec::new();
     let mut secrets = Vec::new();
     let mut agents = Vec::new();
@@ -118,6 +105,19 @@ pub fn assemble(config: &Config, context: Context) -> Result<Team, AssembleError
         agents.push(with_message(agent, Agent::new(agent.id.clone(), model.backend).with_tools(tools)));
     }
     Ok(Team::new(agents, options(config), servers, notes, secrets))
+}
+
+/// What would stand in the way of [`assemble`] on the agents' side, such as keys that are not set. Nothing is started and
+/// nothing dialled; empty where nothing does.
+pub fn obstacles(config: &Config, context: &Context) -> Vec<Problem> {
+    let client = HttpClient::new(Default::default())
+        .map_err(|error| Problem { message: error.to_string(), hint: None });
+    match client {
+        Ok(client) => {
+            models::cast(config, context, &client).err().map_or_else(Vec::new, |error| error.problems)
+        }
+        Err(problem) => vec![problem],
+    }
 }
 
 fn with_message(config: &AgentConfig, agent: Agent) -> Agent {

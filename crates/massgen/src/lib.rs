@@ -56,7 +56,7 @@ pub use mcp_security as security;
 pub use mcp_transport as transport;
 
 pub use asked::{Person, SamplingQuestion};
-pub use assemble::{AcceptedLock, Context, assemble};
+pub use assemble::{AcceptedLock, Context, assemble, obstacles};
 pub use error::{AssembleError, Problem};
 pub use models::rehearsal_question;
 pub use places::launch_policy;

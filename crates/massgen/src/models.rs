@@ -22,15 +22,64 @@ pub(crate) struct Model {
     pub(crate) secret: Option<String>,
 }
 
+/// Why an agent has no model.
+pub(crate) enum Obstacle {
+    /// Its provider's key: told together with the other agents'.
+    Key(keys::MissingKey),
+    /// Anything else.
+    Other(AssembleError),
+}
+
+impl From<AssembleError> for Obstacle {
+    fn from(error: AssembleError) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Connects every agent to its model. Nothing is dialled yet.
+///
+/// # Errors
+///
+/// Everything that stands in the way.
+pub(crate) fn cast<'a>(
+    config: &'a Config,
+    context: &Context,
+    client: &HttpClient,
+) -> Result<Vec<(&'a AgentConfig, Model)>, AssembleError> {
+    if !config.agents.is_empty()
+        && config.agents.iter().all(|agent| agent.backend.kind == BackendKind::ClaudeCode)
+    {
+        // Said here, so that no server is started for a team that cannot run.
+        return Err(Problem::new(
+            "no agent of this team can run: type: claude_code is not supported yet",
+            "use type: claude with ANTHROPIC_API_KEY for the same models",
+        )
+        .into());
+    }
+    let (mut cast, mut problems, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    for agent in &config.agents {
+        match connect(agent, config, context, client) {
+            Ok(model) => cast.push((agent, model)),
+            Err(Obstacle::Key(missing)) => keys.push(missing.of_agent(agent.id.as_str())),
+            Err(Obstacle::Other(mut found)) => problems.append(&mut found.problems),
+        }
+    }
+    if !keys.is_empty() {
+        let (message, remedy) = keys::together(&keys);
+        problems.insert(0, Problem::new(message, remedy));
+    }
+    if problems.is_empty() { Ok(cast) } else { Err(AssembleError { problems }) }
+}
+
 /// Connects an agent to its model. Nothing is dialled yet.
-pub(crate) fn connect(
+fn connect(
     agent: &AgentConfig,
     config: &Config,
     context: &Context,
     client: &HttpClient,
-) -> Result<Model, AssembleError> {
+) -> Result<Model, Obstacle> {
     match provider_kind(agent.backend.kind) {
-        None => scripted(agent, config, context),
+        None => Ok(scripted(agent, config, context)?),
         Some(kind) => provider(agent, kind, &context.environment, client),
     }
 }
@@ -55,11 +104,9 @@ fn provider(
     kind: ProviderKind,
     environment: &Environment,
     client: &HttpClient,
-) -> Result<Model, AssembleError> {
+) -> Result<Model, Obstacle> {
     let backend = &agent.backend;
-    let key = keys::api_key(backend, environment).map_err(|missing| {
-        Problem::new(missing.clone().of_agent(agent.id.as_str()).to_string(), missing.help)
-    })?;
+    let key = keys::api_key(backend, environment).map_err(Obstacle::Key)?;
     let base_url = base_url(agent, kind, environment)?;
     let mut provider = ProviderConfig::new(kind, base_url, backend.model.clone().unwrap_or_default());
     let secret = key.value.as_ref().filter(|value| !value.is_empty()).map(|value| value.expose().to_owned());
