@@ -60,6 +60,8 @@ pub enum Step {
     Abort,
     /// Run out of memory.
     OutOfMemory,
+    /// Hold so many MiB and be killed, as by the system.
+    OutOfMemoryKilled(u64),
     /// Start a child; where there is an id, answer with its pid (the flag: in the modern shape).
     Grandchild(Grandchild, Option<(Value, bool)>),
     /// Forget the request of this id: it was cancelled.
@@ -371,6 +373,11 @@ impl Engine {
                 Quirk::NotificationFlood(count) => {
                     let message = notification("notifications/message", json!({"level": "debug", "data": "tick"}));
                     steps.push(Step::Repeat(message, count));
+                }
+                Quirk::NotificationStream { bursts, each, every_ms } => {
+                    let message = notification("notifications/message", json!({"level": "debug", "data": "tick"}));
+                    let burst = || [Step::Repeat(message.clone(), each), Step::Wait(every_ms)];
+                    steps.extend((0..bursts).flat_map(|_| burst()));
                 }
                 Quirk::ListChangedFlood(count) => steps.push(Step::Repeat(self.list_changed(modern), count)),
                 Quirk::ServerRequest { method, params } => steps.push(Step::Send(json!({

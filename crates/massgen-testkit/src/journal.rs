@@ -11,7 +11,8 @@ use crate::process;
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A journal file. Entries are objects with `pid` and `kind`: `started`, `received` (with `message`), `unparsed`
-/// (with `text`), `grandchild` (with its pid under `grandchild`), `sigterm`, `eof`, `exit` (with `code`), `abort`.
+/// (with `text`), `grandchild` (with its pid under `grandchild`), `sigterm`, `eof`, `exit` (with `code`), `abort`; `repeated` at the end of a flood of
+/// messages and `killed` before the process kills itself, both with the time under `at_us`, microseconds since 1970.
 #[derive(Debug, Clone)]
 pub struct Journal {
     path: PathBuf,

@@ -346,7 +346,7 @@ impl State {
                 }
                 Step::Announce(message) => self.announce(&message),
                 Step::Hang => return HttpReply::fault(Part::Hang).delayed(delay),
-                Step::Exit(_) | Step::Abort | Step::OutOfMemory => {
+                Step::Exit(_) | Step::Abort | Step::OutOfMemory | Step::OutOfMemoryKilled(_) => {
                     return HttpReply::fault(Part::Close).delayed(delay);
                 }
                 _ => {}

@@ -150,7 +150,9 @@ impl State {
                     let _ = stream.send(Part::Bytes(data));
                 }
                 Step::Wait(ms) => drop(stream.send(Part::Wait(Duration::from_millis(ms)))),
-                Step::Exit(_) | Step::Abort | Step::OutOfMemory => drop(stream.send(Part::Close)),
+                Step::Exit(_) | Step::Abort | Step::OutOfMemory | Step::OutOfMemoryKilled(_) => {
+                    drop(stream.send(Part::Close))
+                }
                 // What else a script can do is about pipes.
                 _ => {}
             }

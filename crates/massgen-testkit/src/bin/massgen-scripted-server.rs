@@ -19,7 +19,7 @@ use std::io::{BufRead, Write};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use massgen_testkit::engine::{Engine, Step, grandchild_answer};
 use massgen_testkit::{Grandchild, Quirk, ServerScript, process};
@@ -127,6 +127,7 @@ impl Io {
                     for _ in 0..count {
                         self.line(text.as_bytes());
                     }
+                    self.journal.write("repeated", json!({"at_us": now_us()}));
                 }
                 Step::Progress { token, count, every_ms } => {
                     let mut number: u64 = 0;
@@ -173,6 +174,12 @@ impl Io {
                 Step::OutOfMemory => {
                     self.journal.write("out of memory", json!({}));
                     out_of_memory();
+                }
+                Step::OutOfMemoryKilled(mib) => {
+                    let _held = hold(mib);
+                    self.journal.write("killed", json!({"at_us": now_us()}));
+                    process::signal(std::process::id(), process::Signal::Kill);
+                    park();
                 }
                 Step::Grandchild(child, answer) => {
                     let pid = spawn(child);
@@ -276,6 +283,27 @@ fn out_of_memory() {
     loop {
         held.push(vec![1; 64 << 20]);
     }
+}
+
+/// Takes memory until the system says that this process has so much.
+fn hold(mib: u64) -> Vec<Vec<u8>> {
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+        // Where nobody says, what was asked for is what there is.
+        pages.map(|pages| pages / 256)
+    };
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    while resident().unwrap_or(4 * held.len() as u64) < mib {
+        held.push(vec![1; 4 << 20]);
+    }
+    held
+}
+
+/// Microseconds since 1970.
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn spawn(child: Grandchild) -> u32 {

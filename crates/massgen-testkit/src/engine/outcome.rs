@@ -50,6 +50,7 @@ pub(super) fn outcome(
         Outcome::Exit(code) => return vec![Step::Exit(*code)],
         Outcome::Abort => return vec![Step::Abort],
         Outcome::OutOfMemory => return vec![Step::OutOfMemory],
+        Outcome::OutOfMemoryKilled(mib) => return vec![Step::OutOfMemoryKilled(*mib)],
         Outcome::RawLine(line) => {
             return vec![Step::Line(line.replace("{id}", &id.to_string()).into_bytes())];
         }

@@ -113,7 +113,7 @@ impl Stream {
                     self.wait(ms, &key).await;
                 }
                 Step::Hang => self.part(Part::Hang),
-                Step::Exit(_) | Step::Abort | Step::OutOfMemory => {
+                Step::Exit(_) | Step::Abort | Step::OutOfMemory | Step::OutOfMemoryKilled(_) => {
                     self.part(Part::Close);
                     break;
                 }

@@ -65,6 +65,15 @@ pub enum Quirk {
     },
     /// This many notifications before each reply to `tools/call`.
     NotificationFlood(u64),
+    /// Notifications before each reply to `tools/call`: so many bursts of so many, with milliseconds after each.
+    NotificationStream {
+        /// How many bursts.
+        bursts: u32,
+        /// Notifications of a burst.
+        each: u64,
+        /// Milliseconds after each burst.
+        every_ms: u64,
+    },
     /// This many `tools/list_changed` before each reply to `tools/call`.
     ListChangedFlood(u64),
     /// Ends when it receives the call after this many calls, without answering it.

@@ -260,6 +260,9 @@ pub enum Outcome {
     Abort,
     /// Limits its own memory (RLIMIT_AS) and asks for more than that: it ends as its language's runtime does then.
     OutOfMemory,
+    /// Takes memory until it holds so many MiB, and is killed then: it sends itself the SIGKILL that the system sends to
+    /// who is over the limit of its control group.
+    OutOfMemoryKilled(u64),
     /// A line that is not a message, in place of the answer; `{id}` is replaced by the request's id.
     RawLine(String),
     /// Bytes without a line end; then the process ends with this code, or (`None`) says nothing more.

@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use massgen_testkit::{Outcome, PATIENCE, Quirk, ScriptedServer, process};
@@ -12,6 +11,8 @@ use mcp_client::{Ledger, MultiMcpClient, ServerConfig, Target};
 use mcp_core::{LaunchSpec, ToolService};
 use serde_json::{Value, json};
 
+use crate::floods;
+use crate::heard::Heard;
 use crate::lab::{Measured, Playing, innocent, named};
 use crate::names;
 use crate::stdio::script;
@@ -64,22 +65,24 @@ pub(crate) fn part(part: &str, before: &[&str], server: &ScriptedServer) -> Comm
 pub(crate) fn play_part() -> Option<ExitCode> {
     let part = std::env::var(PART).ok()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let problems = runtime.block_on(async {
-        match part.as_str() {
+    let (problems, got) = runtime.block_on(async {
+        let problems = match part.as_str() {
+            "stderr" => return floods::of_stderr().await,
             "dies" => dies().await,
             "descriptors" => without_descriptors().await,
             "names" => names::with_a_resolver().await,
             "signals" => with_written_signals().await,
             _ => with_a_reused_id().await,
-        }
+        };
+        (problems, String::new())
     });
-    println!("{}", json!(problems));
+    println!("{}", json!({"problems": problems, "got": got}));
     runtime.shutdown_background();
     Some(ExitCode::SUCCESS)
 }
 
 /// The server that was named on the command line.
-fn server() -> ServerConfig {
+pub(crate) fn server() -> ServerConfig {
     let mut words = std::env::args().skip(1);
     let program = words.next().unwrap();
     let spec = LaunchSpec { program, args: words.collect(), ..LaunchSpec::default() };
@@ -97,8 +100,8 @@ async fn dies() -> Vec<String> {
     Vec::new()
 }
 
-/// Runs a part to its end and takes over what it found wrong. `None`: it could not be played.
-pub(crate) async fn outcome(mut command: Command) -> Option<Vec<String>> {
+/// Runs a part to its end: what it found wrong, and what it got. `None`: it could not be played.
+pub(crate) async fn outcome(mut command: Command) -> Option<(Vec<String>, String)> {
     let output =
         tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).stderr(Stdio::piped()).output());
     let output = output.await.unwrap().ok()?;
@@ -106,8 +109,9 @@ pub(crate) async fn outcome(mut command: Command) -> Option<Vec<String>> {
         return None;
     }
     let said: Value = serde_json::from_slice(&output.stdout).ok()?;
-    let problems = said.as_array()?.iter();
-    Some(problems.map(|problem| problem.as_str().unwrap_or_default().to_owned()).collect())
+    let problems = said["problems"].as_array()?.iter();
+    let problems = problems.map(|problem| problem.as_str().unwrap_or_default().to_owned()).collect();
+    Some((problems, said["got"].as_str().unwrap_or_default().to_owned()))
 }
 
 async fn no_descriptors() -> Measured {
@@ -115,7 +119,7 @@ async fn no_descriptors() -> Measured {
     let scripted = script(Outcome::Echo).launch();
     let limited = ["sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\""];
     match outcome(part("descriptors", &limited, &scripted)).await {
-        Some(problems) => measured.problems.extend(problems),
+        Some((problems, _)) => measured.problems.extend(problems),
         None => measured.problems.push("the process with few file descriptors failed".into()),
     }
     measured.count_survivors(&[scripted.journal()]).await;
@@ -163,56 +167,24 @@ async fn reused_id() -> Measured {
         script(Outcome::Exit(1)).quirk(Quirk::IgnoresSigterm).quirk(Quirk::NeverExitsOnEof).launch();
     // Which signals are sent, and when: none after the process was waited for.
     match outcome(part("signals", &[], &scripted)).await {
-        Some(problems) => measured.problems.extend(problems),
+        Some((problems, _)) => measured.problems.extend(problems),
         None => measured.problems.push("the process whose signals are written down failed".into()),
     }
     // Its own table of process ids, in which the next one can be chosen.
     let apart = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
     match outcome(part("reuse", &apart, &scripted)).await {
-        Some(problems) => measured.problems.extend(problems),
+        Some((problems, _)) => measured.problems.extend(problems),
         // No process id can be chosen here; that no signal is sent by a number that may be another one's was seen.
         None => measured.got = "unavailable (signals written down; no process id can be chosen here)".into(),
     }
     measured
 }
 
-/// Writes down what the owner of the processes does.
-struct Signals(Arc<Mutex<Vec<String>>>);
-
-impl tracing::Subscriber for Signals {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("mcp_transport::process")
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        struct Line(String);
-        impl tracing::field::Visit for Line {
-            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                self.0.push_str(&format!("{}={value:?} ", field.name()));
-            }
-        }
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 /// A server that ends by itself, and one that has to be killed: what is sent to each before and after it was waited for.
 async fn with_written_signals() -> Vec<String> {
-    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-    tracing::subscriber::set_global_default(Signals(lines.clone())).unwrap();
+    // What the owner of the processes does.
+    let heard = Heard::new(|metadata| metadata.target().starts_with("mcp_transport::process"));
+    tracing::subscriber::set_global_default(heard.clone()).unwrap();
     let mut problems = Vec::new();
     for dies in [true, false] {
         let mut options = restarts(0);
@@ -230,7 +202,7 @@ async fn with_written_signals() -> Vec<String> {
         client.close().await;
         drop(client);
         let of_it = |line: &&String| line.contains(&format!("pid={pid} "));
-        let lines: Vec<String> = lines.lock().unwrap().iter().filter(of_it).cloned().collect();
+        let lines: Vec<String> = heard.lines().iter().filter(of_it).cloned().collect();
         let is_signal = |line: &&String| line.contains("message=signal ");
         let Some(reaped) = lines.iter().position(|line| line.contains("message=reaped ")) else {
             problems.push(format!("it was not waited for: {lines:?}"));

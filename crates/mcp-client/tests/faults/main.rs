@@ -16,6 +16,8 @@
 mod disk;
 #[cfg(unix)]
 mod endings;
+mod floods;
+mod heard;
 mod host;
 mod lab;
 mod local;
@@ -61,6 +63,7 @@ pub(crate) enum Play {
 fn faults() -> Vec<Fault> {
     let all = [
         stdio::faults(),
+        floods::faults(),
         #[cfg(unix)]
         endings::faults(),
         web::faults(),
@@ -122,6 +125,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     lab::MEASURING.store(wish.measure, std::sync::atomic::Ordering::Relaxed);
+    floods::IN_FULL.store(wish.all, std::sync::atomic::Ordering::Relaxed);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     // Where time is judged, nothing else of ours takes any, and a client apart shows what the machine does to all.
     let control = wish.measure.then(Control::start);

@@ -48,7 +48,7 @@ async fn no_name() -> Measured {
     );
     let apart = ["unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c", &prepare];
     match host::outcome(host::part("names", &apart, &scripted)).await {
-        Some(problems) => measured.problems.extend(problems),
+        Some((problems, _)) => measured.problems.extend(problems),
         // Where no process can have a network of its own, a name server cannot be played.
         None => measured.got.push_str(" (without a name server of our own)"),
     }

@@ -1,7 +1,5 @@
 //! Faults of child processes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use massgen_testkit::{
@@ -12,6 +10,7 @@ use mcp_client::{CircuitState, Integrity};
 use mcp_core::ToolService;
 use serde_json::json;
 
+use crate::heard::Heard;
 use crate::lab::{Account, GRACE, Measured, Scene, ask_innocent, innocent, named, until_answered};
 use crate::support::{call, child, is_ready, restarts, start};
 use crate::time::on_a_moved_clock;
@@ -211,12 +210,6 @@ pub(crate) fn faults() -> Vec<Fault> {
         ),
         own("F28", "a server that speaks 1999-01-01: told with both revisions, not tried again", || {
             Box::pin(another_revision())
-        }),
-        scene("F48", "a flood on stderr: the answer", || {
-            Scene::child(script(Outcome::Echo).quirk(Quirk::StderrFlood(16 << 20))).within_ms(8000)
-        }),
-        scene("F49", "a flood of notifications: the answer", || {
-            Scene::child(script(Outcome::Echo).quirk(Quirk::NotificationFlood(20_000))).within_ms(8000)
         }),
         scene("F50", "a storm of list changes: listed once in each interval", || {
             Scene::child(script(Outcome::Echo).quirk(Quirk::ListChangedFlood(5_000)))
@@ -447,37 +440,14 @@ async fn continued() -> Measured {
     measured
 }
 
-/// Counts what is said of starts that take long.
-struct Counting(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for Counting {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("mcp_client::server") && *metadata.level() == tracing::Level::INFO
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 async fn slow_start() -> Measured {
     const LONG: Duration = Duration::from_secs(90);
     let mut measured = Measured::default();
-    let told: Arc<AtomicUsize> = Arc::default();
+    let told = Heard::new(|metadata| {
+        metadata.target().starts_with("mcp_client::server") && *metadata.level() == tracing::Level::INFO
+    });
     // The clock and all tasks are this thread's.
-    let _told = tracing::subscriber::set_default(Counting(told.clone()));
+    let _told = tracing::subscriber::set_default(told.clone());
     let innocent = innocent();
     // The program is there and says nothing, as one is that is still being fetched.
     let scripted = script(Outcome::Echo).quirk(Quirk::HandshakeDelay(300)).launch();
@@ -496,7 +466,7 @@ async fn slow_start() -> Measured {
     tokio::time::sleep(LONG).await;
     let states = recorder.states("faulty");
     measured.expect(states == ["starting"], format!("while it starts its states are {states:?}"));
-    let times = told.load(Ordering::SeqCst);
+    let times = told.lines().len();
     measured.expect(times >= 6, format!("it was said {times} times in {LONG:?} that it is still starting"));
     signal(&scripted, process::Signal::Continue);
     let back = tokio::time::timeout(Duration::from_secs(600), until_answered(&client, "look")).await;
