@@ -173,6 +173,9 @@ pub(crate) struct ResumeArgs {
     pub(crate) config: Option<PathBuf>,
 
     #[command(flatten)]
+    pub(crate) guard: GuardArgs,
+
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 

@@ -1,7 +1,8 @@
-//! Configurations that came with a folder: their servers are started when somebody has accepted how, and as long as it
-//! is so.
+//! By whose word servers are started. Every command starts them through [`Settled`], and there is no other way to one than
+//! through [`settle`], or because it is this program's own.
 //!
-//! A file that the user names is the user's. One that lies where the user is (`./massgen.yaml`) came with the folder, and
+//! The servers of a configuration that came with a folder are started when somebody has accepted how, and as long as it is
+//! so. A file that the user names is the user's. One that lies where the user is (`./massgen.yaml`) came with the folder, and
 //! so did a lock beside it: what was accepted here is kept in the user's own state folder, where no project can write.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,14 +11,14 @@ use std::path::{Path, PathBuf};
 use massgen::config::{Config, LoadOptions, Unresolved};
 use massgen::security::Trust;
 use massgen::security::lock::{Grant, LaunchPin, Lock, ServerPins, sha256_hex};
+use massgen::{Context, Servers, Team};
 
 use crate::console::{Console, Pause, is_attended, quoted};
 use crate::environment;
-use crate::failure::Failure;
-use crate::lock_file;
-use crate::output;
-use crate::session::Session;
+use crate::failure::{Failure, Kind};
+use crate::session::{Session, launcher};
 use crate::style::safe;
+use crate::{lock_file, output, signals};
 
 /// What was accepted on this computer.
 #[derive(Debug, Default)]
@@ -30,6 +31,55 @@ pub(crate) struct Consent {
     pub(crate) launches: BTreeMap<String, LaunchPin>,
     /// Calls that need no more asking, for a project's configuration.
     pub(crate) grants: BTreeSet<Grant>,
+}
+
+/// A configuration, and what was accepted of its servers.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    config: Config,
+    consent: Consent,
+}
+
+impl Settled {
+    /// A configuration that is part of this program: nobody has to accept it.
+    pub(crate) fn own(config: Config) -> Self {
+        Self { config, consent: Consent::default() }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn consent(&self) -> &Consent {
+        &self.consent
+    }
+
+    /// Begins to start the servers, `only` the one of this name.
+    pub(crate) fn start(
+        &self,
+        session: &Session,
+        further: Context,
+        only: Option<&str>,
+    ) -> Result<Servers, Failure> {
+        Servers::start(&self.config, &self.context(session, further), only)
+            .map_err(|error| Failure::config(error.to_string()))
+    }
+
+    /// Puts the team together, and begins to start its servers.
+    pub(crate) fn assemble(&self, session: &Session, further: Context) -> Result<Team, Failure> {
+        massgen::assemble(&self.config, self.context(session, further))
+            .map_err(|error| Failure::config(error.to_string()))
+    }
+
+    fn context(&self, session: &Session, further: Context) -> Context {
+        Context {
+            trust: self.consent.trust,
+            launches: self.consent.launches.clone(),
+            environment: session.environment.clone(),
+            launcher: launcher(),
+            ..further
+        }
+    }
 }
 
 /// How consent is found out where it is missing.
@@ -49,26 +99,46 @@ pub(crate) fn trust(config: &Config, named: Option<&Path>) -> Trust {
 /// What was accepted of a configuration's servers, `only` of the one of this name. What is missing is asked for.
 pub(crate) async fn settle(
     session: &Session,
-    config: &Config,
+    config: Config,
     trust: Trust,
     given: Given,
     only: Option<&str>,
-) -> Result<Consent, Failure> {
+) -> Result<Settled, Failure> {
+    let consent = match trust {
+        Trust::User => of_the_users(session, &config, given)?,
+        Trust::Project => of_a_projects(session, &config, given, only).await?,
+    };
+    Ok(Settled { config, consent })
+}
+
+/// What is kept of a configuration's servers on this computer.
+fn kept(session: &Session, config: &Config, trust: Trust) -> Result<Consent, Failure> {
     let lock = place(session, config);
     let own = match &lock {
         Some(path) => lock_file::read(path)?.unwrap_or_default(),
         None => Lock::default(),
     };
     let kept = own.servers.iter().filter_map(|(key, pins)| Some((key.clone(), pins.launch.clone()?)));
-    let mut consent = Consent { trust, lock, launches: kept.collect(), grants: own.grants };
-    if trust == Trust::User {
-        consent.grants.clear();
-        // What was accepted together with a lock holds as long as that is there.
-        if lock_file::read(&lock_file::path(config))?.is_none() {
-            consent.launches.clear();
-        }
-        return Ok(consent);
+    Ok(Consent { trust, lock, launches: kept.collect(), grants: own.grants })
+}
+
+fn of_the_users(session: &Session, config: &Config, given: Given) -> Result<Consent, Failure> {
+    let mut consent = kept(session, config, Trust::User)?;
+    consent.grants.clear();
+    // What was accepted together with a lock holds as long as that is there, and until the command takes over what is now.
+    if given == Given::ByCommand || lock_file::read(&lock_file::path(config))?.is_none() {
+        consent.launches.clear();
     }
+    Ok(consent)
+}
+
+async fn of_a_projects(
+    session: &Session,
+    config: &Config,
+    given: Given,
+    only: Option<&str>,
+) -> Result<Consent, Failure> {
+    let mut consent = kept(session, config, Trust::Project)?;
     let own_servers = config.agents.iter().any(|agent| !agent.backend.mcp_servers.is_empty());
     if config.mcp_servers.is_empty() && !own_servers {
         return Ok(consent);
@@ -88,7 +158,10 @@ pub(crate) async fn settle(
         let change = known.and_then(|known| known.judge(pin)).map(|change| change.to_string());
         let choice = match given {
             Given::ByCommand => Choice::Always,
-            Given::Asked if is_attended() => ask(key, pin, change.as_deref()).await,
+            Given::Asked if is_attended() => tokio::select! {
+                choice = ask(key, pin, change.as_deref()) => choice,
+                () = signals::first_signal() => return Err(Failure::silent(Kind::Interrupted)),
+            },
             Given::Asked => Choice::No,
         };
         match choice {
@@ -188,10 +261,8 @@ fn describe(key: &str, pin: &LaunchPin, change: Option<&str>) -> String {
         let found =
             pin.resolved.as_ref().map_or_else(String::new, |found| format!("  ({})", quoted(&found.path)));
         lines.push(format!("program    {}{found}", quoted(program)));
-        lines.push(format!(
-            "arguments  [{}]",
-            pin.args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(", ")
-        ));
+        // As JSON, so that it is seen where each one ends.
+        lines.push(format!("arguments  {}", quoted(&serde_json::json!(pin.args).to_string())));
         lines.push(format!("variables  {}", list(&pin.env)));
     }
     lines.extend(pin.cwd.iter().map(|cwd| format!("folder     {}", quoted(cwd))));

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use massgen::config::{self, Config, Disk, Format, ToolMode};
 use massgen::core::Environment;
+use massgen::security::Trust;
 
 use crate::args::DemoArgs;
+use crate::consent::{self, Given, Settled};
 use crate::failure::{Failure, Kind};
 use crate::local_model::{self, LocalModel};
 use crate::players::{self, Players};
@@ -53,9 +55,13 @@ fn nobody_to_ask() -> Failure {
 }
 
 async fn perform(session: &Session, args: &DemoArgs, own_question: Option<String>) -> Result<(), Failure> {
-    let config = match &args.team {
-        Some(path) => run::load(path, session)?,
-        None => built_in(session)?,
+    let settled = match &args.team {
+        // Whoever names it has said whose it is.
+        Some(path) => {
+            let config = run::load(path, session)?;
+            consent::settle(session, config, Trust::User, Given::Asked, None).await?
+        }
+        None => Settled::own(built_in(session)?),
     };
     let question = match own_question {
         Some(question) => question,

@@ -4,7 +4,7 @@ use massgen::client::Subject;
 use massgen::config::{Config, McpServerConfig, McpTransport};
 use massgen::core::ServerName;
 use massgen::security::Redactor;
-use massgen::{Context, Owner, ServerReport, Servers, Surveyed};
+use massgen::{Context, Owner, ServerReport, Surveyed};
 use serde::Serialize;
 
 use crate::args::{DoctorArgs, OutputArgs};
@@ -12,7 +12,7 @@ use crate::consent::Given;
 use crate::failure::{Failure, Kind};
 use crate::lock_file;
 use crate::observed::{Observed, Seen};
-use crate::session::{Session, launcher};
+use crate::session::Session;
 use crate::style::safe;
 use crate::{environment, mcp_auth, mcp_command, output};
 
@@ -68,21 +68,17 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let session = Session::start(OutputArgs::default(), environment::read());
     let config = mcp_command::load(&args.servers, &session)?;
     let only = args.server.as_deref();
-    let session = mcp_command::settled(session, &args.servers, &config, Given::Asked, only).await?;
+    let settled = mcp_command::settled(&session, &args.servers, config, Given::Asked, only).await?;
+    let config = settled.config();
     let observed = Observed::new();
     let context = Context {
-        environment: session.environment.clone(),
         oauth: mcp_auth::kept(&session, None),
-        launcher: launcher(),
-        trust: session.consent.trust,
-        launches: session.consent.launches.clone(),
         observer: Some(observed.clone()),
         ..Context::default()
     };
-    let servers = Servers::start(&config, &context, args.server.as_deref())
-        .map_err(|error| Failure::config(error.to_string()))?;
+    let servers = settled.start(&session, context, only)?;
     if servers.is_empty() {
-        return Err(mcp_command::no_servers(&config, args.server.as_deref()));
+        return Err(mcp_command::no_servers(config, only));
     }
     servers.settled().await;
     let reports = servers.reports();
@@ -90,7 +86,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     servers.close().await;
 
     let seen = observed.take();
-    let surveyed = massgen::survey(&config, session.consent.trust);
+    let surveyed = massgen::survey(config, settled.consent().trust);
     let mut examinations: Vec<Examination> = reports
         .iter()
         .map(|report| Examination {
@@ -99,10 +95,10 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
                 Owner::Team => None,
                 Owner::Agent(id) => Some(id.to_string()),
             },
-            checks: checks(report, &config, &surveyed, &seen),
+            checks: checks(report, config, &surveyed, &seen),
         })
         .collect();
-    let path = lock_file::path(&config);
+    let path = lock_file::path(config);
     if let Some(lock) = lock_file::read(&path)?.filter(|lock| !lock.servers.is_empty()) {
         for difference in lock_file::differences(&lock, &pins) {
             let (key, _) = difference.subject();

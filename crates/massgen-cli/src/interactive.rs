@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use massgen::config::Config;
 use massgen::orchestrator::{Exchange, Task};
 use tokio_util::sync::CancellationToken;
 
+use crate::consent::Settled;
 use crate::failure::Failure;
 use crate::output;
 use crate::prompt::{Line, Prompt};
@@ -45,8 +45,8 @@ const HELP: &str = "\
 Ctrl-C    stop the run and come back here
 Anything else is a question.";
 
-pub(crate) async fn run(session: &Session, config: Config) -> Result<(), Failure> {
-    let mut desk = Desk::open(session, config)?;
+pub(crate) async fn run(session: &Session, settled: &Settled) -> Result<(), Failure> {
+    let mut desk = Desk::open(session, settled)?;
     let ended = converse(session, &mut desk).await;
     desk.close().await;
     ended

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use massgen::config::{Config, McpTransport, Secret};
 use massgen::core::{BoxFuture, MissingCredential};
-use massgen::transport::oauth::{FileTokens, LoginKey, StoreError, TokenStore};
+use massgen::security::lock::sha256_hex;
+use massgen::transport::oauth::{FileTokens, LoginKey, StoreError, TokenStore, Turn};
 use url::Url;
 
 use crate::output;
@@ -17,7 +18,9 @@ pub(crate) const PREFIX: &str = "login:";
 /// Logins in the secret store; those that an earlier version wrote into a folder, in the clear, are moved there.
 pub(crate) struct Logins {
     store: SecretStore,
-    /// Where an earlier version kept them, while there are some left.
+    /// Where an earlier version kept them. Locks on its files say whose turn it is to renew one.
+    folder: PathBuf,
+    /// The same, while there are some left.
     plain: Option<FileTokens>,
 }
 
@@ -47,7 +50,7 @@ impl Logins {
             left if left.is_empty() => None,
             left => adopt(&store, folder, left).then(|| FileTokens::new(folder)),
         };
-        Self { store, plain }
+        Self { store, folder: folder.to_owned(), plain }
     }
 
     /// Asks for a passphrase now, where one of the configuration's servers has a login that needs it.
@@ -154,6 +157,11 @@ impl TokenStore for Logins {
             elsewhere(move || write(&store, &login, record).map_err(|error| StoreError(error.to_string())))
                 .await
         })
+    }
+
+    fn turn<'a>(&'a self, resource: &'a Url) -> BoxFuture<'a, Turn> {
+        let file = self.folder.join(format!("{}.lock", sha256_hex(resource.as_str())));
+        Box::pin(async move { Turn::at_file(&file).await })
     }
 }
 

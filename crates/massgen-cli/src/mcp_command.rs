@@ -1,12 +1,9 @@
 //! `massgen mcp …`: look at the servers of a configuration, and call their tools.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use massgen::core::{CallId, JsonObject, ToolCall, ToolError, ToolOutput};
-use massgen::security::Trust;
 use massgen::security::lock::LaunchPin;
 use massgen::transport::PeerInfo;
 use massgen::transport::oauth::OAuthOptions;
@@ -14,7 +11,7 @@ use massgen::{Context, Owner, ServerReport, Servers};
 use serde_json::{Value, json};
 
 use crate::args::{McpCommand, OutputArgs, ServersArgs};
-use crate::consent::{self, Given};
+use crate::consent::{self, Given, Settled};
 use crate::console::{Console, Pause};
 use crate::failure::{Failure, Kind};
 use crate::login_store::Logins;
@@ -56,11 +53,11 @@ pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
 pub(crate) async fn start(args: &ServersArgs, only: Option<&str>) -> Result<Servers, Failure> {
     let session = Session::start(OutputArgs::default(), environment::read());
     let config = load(args, &session)?;
-    let session = settled(session, args, &config, Given::Asked, only).await?;
-    Logins::prepare(&session.secrets, &config);
+    let settled = settled(&session, args, config, Given::Asked, only).await?;
+    Logins::prepare(&session.secrets, settled.config());
     let console = Console::new(Pause::default());
     let oauth = mcp_auth::kept(&session, (!args.json).then(|| console.clone()));
-    begin(&session, &config, only, oauth, AtTerminal::new(console, !args.json)).await
+    begin(&session, &settled, only, oauth, AtTerminal::new(console, !args.json)).await
 }
 
 /// Starts one server with a login, for which the user has `patience`.
@@ -76,9 +73,9 @@ pub(crate) async fn start_for(
     for entry in config.mcp_servers.iter_mut().chain(own) {
         entry.startup_timeout = Some(patience);
     }
-    let session = settled(session, args, &config, Given::Asked, Some(server)).await?;
+    let settled = settled(&session, args, config, Given::Asked, Some(server)).await?;
     let person = AtTerminal::new(Console::new(Pause::default()), !args.json);
-    begin(&session, &config, Some(server), Some(oauth), person).await
+    begin(&session, &settled, Some(server), Some(oauth), person).await
 }
 
 pub(crate) fn load(args: &ServersArgs, session: &Session) -> Result<massgen::config::Config, Failure> {
@@ -104,28 +101,15 @@ pub(crate) async fn settled(
 
 async fn begin(
     session: &Session,
-    config: &massgen::config::Config,
+    settled: &Settled,
     only: Option<&str>,
     oauth: Option<OAuthOptions>,
     person: Arc<AtTerminal>,
 ) -> Result<Servers, Failure> {
-    let context = Context {
-        trust: session.consent.trust,
-        // The user's own are asked afresh: these commands are there to look at what changed.
-        launches: match session.consent.trust {
-            Trust::Project => session.consent.launches.clone(),
-            Trust::User => BTreeMap::new(),
-        },
-        person: Some(person),
-        environment: session.environment.clone(),
-        oauth,
-        launcher: launcher(),
-        ..Context::default()
-    };
-    let servers =
-        Servers::start(config, &context, only).map_err(|error| Failure::config(error.to_string()))?;
+    let context = Context { person: Some(person), oauth, ..Context::default() };
+    let servers = settled.start(session, context, only)?;
     if servers.is_empty() {
-        return Err(no_servers(config, only));
+        return Err(no_servers(settled.config(), only));
     }
     servers.settled().await;
     Ok(servers)
@@ -158,11 +142,11 @@ async fn lock(args: &ServersArgs, accept: bool) -> Result<(), Failure> {
         return Err(lock_file::unfit(&path));
     }
     let given = if accept { Given::ByCommand } else { Given::Asked };
-    let session = settled(session, args, &config, given, None).await?;
-    Logins::prepare(&session.secrets, &config);
+    let settled = settled(&session, args, config, given, None).await?;
+    Logins::prepare(&session.secrets, settled.config());
     let console = Console::new(Pause::default());
     let oauth = mcp_auth::kept(&session, (!args.json).then(|| console.clone()));
-    let servers = begin(&session, &config, None, oauth, AtTerminal::new(console, !args.json)).await?;
+    let servers = begin(&session, &settled, None, oauth, AtTerminal::new(console, !args.json)).await?;
     let failed = servers.reports().into_iter().find_map(|report| Some((report.name, report.error?)));
     let mut pins = servers.pins();
     servers.close().await;
@@ -173,7 +157,7 @@ async fn lock(args: &ServersArgs, accept: bool) -> Result<(), Failure> {
         pins.launch = launches.get(key).map(LaunchPin::shared);
     }
     lock_file::update(&path, pins, accept)?;
-    consent::keep(&session.consent, launches)
+    consent::keep(settled.consent(), launches)
 }
 
 async fn list(args: &ServersArgs) -> Result<(), Failure> {

@@ -5,15 +5,17 @@ use std::path::Path;
 
 use massgen::client::{UnknownOutcome, read_ledger};
 use massgen::orchestrator::{EventKind, Exchange, RunOutcome, Task, read_events};
+use massgen::security::Trust;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ResumeArgs;
+use crate::consent::{self, Given};
 use crate::failure::Failure;
 use crate::run::{self, Desk};
 use crate::run_record::RunRecord;
 use crate::session::Session;
 use crate::style::{one_line, safe};
-use crate::{environment, output, signals};
+use crate::{audit_key, environment, output, signals};
 
 /// How many runs that took each other up are followed back.
 const CHAIN: usize = 100;
@@ -37,7 +39,7 @@ struct Remains {
 }
 
 pub(crate) async fn run(args: ResumeArgs) -> Result<(), Failure> {
-    let session = Session::start(args.output.clone(), environment::read());
+    let session = Session::start(args.output.clone(), environment::read()).guarded(args.guard);
     let folder = args.log.clone();
     let found = tokio::task::spawn_blocking(move || remains(&folder)).await;
     let remains = found.map_err(|error| Failure::config(format!("the log could not be read: {error}")))??;
@@ -51,21 +53,26 @@ pub(crate) async fn run(args: ResumeArgs) -> Result<(), Failure> {
     }
 
     let before = RunRecord::read(&args.log).unwrap_or_default();
-    let path = args.config.clone().or(before.config).ok_or_else(|| {
-        Failure::config("the run has no configuration on record").with_hint("name one: --config FILE")
-    })?;
+    let (path, trust) = match (&args.config, &before.config) {
+        (Some(path), _) => (path.clone(), Trust::User),
+        (None, Some(path)) => (path.clone(), before.trust(audit_key::path(&session.environment))),
+        (None, None) => {
+            return Err(Failure::config("the run has no configuration on record")
+                .with_hint("name one: --config FILE"));
+        }
+    };
     let config = run::load(&path, &session)?;
-    let mut record = RunRecord::new(Some(&path));
-    if before.folder != record.folder && !before.folder.as_os_str().is_empty() {
+    let here = std::env::current_dir().unwrap_or_default();
+    if before.folder != here && !before.folder.as_os_str().is_empty() {
         let folder = before.folder.display();
         output::note(format!("warning: the run was made in {folder}; relative paths mean this folder now"));
     }
-    record.resumes = std::path::absolute(&args.log).ok();
+    let settled = consent::settle(&session, config, trust, Given::Asked, None).await?;
 
     let stop = CancellationToken::new();
     let _listening = signals::listen(stop.clone());
     let next = format!("massgen --config {}   (without a question: a conversation)", path.display());
-    let mut desk = Desk::open(&session, config)?.recorded_as(record);
+    let mut desk = Desk::open(&session, &settled)?.resuming(&args.log);
     let asked = desk.ask(task(&remains), &stop).await;
     desk.close().await;
     run::conclude(&session, &asked?, &next)

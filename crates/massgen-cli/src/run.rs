@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{OutputFormat, RunArgs};
 use crate::ask::{self, Terminal};
 use crate::audit_log::AuditLog;
-use crate::consent::{self, Given};
+use crate::consent::{self, Given, Settled};
 use crate::console::{Console, Pause, Paused};
 use crate::failure::{Failure, Kind};
 use crate::log_directory::LogDirectory;
@@ -24,7 +24,7 @@ use crate::login_store::Logins;
 use crate::person::AtTerminal;
 use crate::recorder::{Outlets, Recorder};
 use crate::run_record::RunRecord;
-use crate::session::{ServerLogs, Session, launcher};
+use crate::session::{ServerLogs, Session};
 use crate::summary::Summary;
 use crate::{audit_key, environment, interactive, lock_file, output, players, signals, telemetry};
 
@@ -36,29 +36,28 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
     let mut config = configuration(&args, &session).await?;
     apply_flags(&mut config, &args);
     let trust = consent::trust(&config, args.config.as_deref());
-    let consent = consent::settle(&session, &config, trust, Given::Asked, None).await?;
-    let session = session.with_consent(consent);
+    let settled = consent::settle(&session, config, trust, Given::Asked, None).await?;
     let question = question(args.question.as_deref())?;
     match question {
         Some(question) => {
-            let next = next_steps(config.file.as_deref());
-            once(&session, config, question, BTreeMap::new(), &next).await
+            let next = next_steps(settled.config().file.as_deref());
+            once(&session, &settled, question, BTreeMap::new(), &next).await
         }
-        None => interactive::run(&session, config).await,
+        None => interactive::run(&session, &settled).await,
     }
 }
 
 /// One question, from assembling the team to what to type next.
 pub(crate) async fn once(
     session: &Session,
-    config: Config,
+    settled: &Settled,
     question: String,
     scripts: BTreeMap<PathBuf, String>,
     next: &str,
 ) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let _listening = signals::listen(stop.clone());
-    let mut desk = Desk::with_scripts(session, config, scripts)?;
+    let mut desk = Desk::with_scripts(session, settled, scripts)?;
     let asked = desk.ask(Task::new(question), &stop).await;
     desk.close().await;
     let summary = asked?;
@@ -82,16 +81,17 @@ pub(crate) struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     /// Assembles the team. Its servers start at once, in the background.
-    pub(crate) fn open(session: &'a Session, config: Config) -> Result<Self, Failure> {
-        Self::with_scripts(session, config, BTreeMap::new())
+    pub(crate) fn open(session: &'a Session, settled: &Settled) -> Result<Self, Failure> {
+        Self::with_scripts(session, settled, BTreeMap::new())
     }
 
     /// As [`Desk::open`], with the texts of scripts that are not on disk.
     fn with_scripts(
         session: &'a Session,
-        config: Config,
+        settled: &Settled,
         scripts: BTreeMap<PathBuf, String>,
     ) -> Result<Self, Failure> {
+        let config = settled.config();
         let ledger = Ledger::new();
         let redactor = Redactor::default();
         for secret in config.secrets() {
@@ -104,20 +104,16 @@ impl<'a> Desk<'a> {
             session.telemetry.observer(),
             audit_key::path(&session.environment),
         );
-        let lock_path = lock_file::path(&config);
-        let (lock, grants) = accepted(&lock_path, session)?;
+        let (lock, grants) = accepted(settled, session)?;
         let pause = Pause::default();
         let console = Console::new(pause.clone());
         let for_people = session.output.output == OutputFormat::Text;
-        Logins::prepare(&session.secrets, &config);
+        Logins::prepare(&session.secrets, config);
         let context = Context {
             permission_defaults: ask::defaults(session.guard.changes),
             ask: Some(Terminal::new(console.clone(), grants)),
             person: Some(AtTerminal::new(console.clone(), for_people)),
             lock,
-            trust: session.consent.trust,
-            launches: session.consent.launches.clone(),
-            environment: session.environment.clone(),
             stderr: Some(server_logs.clone()),
             observer: Some(audit.clone()),
             scripts,
@@ -126,12 +122,12 @@ impl<'a> Desk<'a> {
             trace: session.telemetry.traces(),
             content_in_spans: session.telemetry.content(),
             oauth: crate::mcp_auth::kept(session, for_people.then_some(console)),
-            launcher: launcher(),
+            ..Context::default()
         };
-        let record = RunRecord::new(config.file.as_deref());
+        let record = RunRecord::new(config.file.as_deref(), settled.consent().trust);
         #[cfg(feature = "prometheus")]
         let metrics = session.output.metrics.map(|address| session.telemetry.listen(address)).transpose()?;
-        let team = massgen::assemble(&config, context).map_err(|error| Failure::config(error.to_string()))?;
+        let team = settled.assemble(session, context)?;
         for secret in team.secrets() {
             redactor.register(secret);
         }
@@ -150,9 +146,9 @@ impl<'a> Desk<'a> {
         })
     }
 
-    /// What the log folders of its runs say about where they come from.
-    pub(crate) fn recorded_as(mut self, record: RunRecord) -> Self {
-        self.record = record;
+    /// The log folder of the run that its runs take up again.
+    pub(crate) fn resuming(mut self, log: &Path) -> Self {
+        self.record.resumes = std::path::absolute(log).ok();
         self
     }
 
@@ -191,7 +187,7 @@ impl<'a> Desk<'a> {
 
     fn watch(&self, log: Option<LogDirectory>) {
         if let Some(log) = &log
-            && let Err(error) = self.record.write(log.path())
+            && let Err(error) = self.record.write(log.path(), audit_key::path(&self.session.environment))
         {
             tracing::warn!(%error, "run.json could not be written");
         }
@@ -209,19 +205,24 @@ impl<'a> Desk<'a> {
 
 /// The lock beside the configuration, if there is one, and where further grants are written. Grants in a lock that came
 /// with a project are nobody's word; those that were given to it are kept elsewhere.
-fn accepted(path: &Path, session: &Session) -> Result<(Option<AcceptedLock>, Option<PathBuf>), Failure> {
+fn accepted(
+    settled: &Settled,
+    session: &Session,
+) -> Result<(Option<AcceptedLock>, Option<PathBuf>), Failure> {
+    let path = lock_file::path(settled.config());
+    let consent = settled.consent();
     let locked = session.guard.locked;
     let new_tools = if locked { NewTools::Hold } else { NewTools::Offer };
-    let found = lock_file::read(path)?;
+    let found = lock_file::read(&path)?;
     if locked && found.is_none() {
         return Err(Failure::config(format!("--locked needs {}, which is not there", path.display()))
             .with_hint("write it with: massgen mcp lock"));
     }
     let mut lock = found.unwrap_or_default();
-    let mut grants = Some(path.to_owned());
-    if session.consent.trust == Trust::Project {
-        lock.grants.clone_from(&session.consent.grants);
-        grants.clone_from(&session.consent.lock);
+    let mut grants = Some(path);
+    if consent.trust == Trust::Project {
+        lock.grants.clone_from(&consent.grants);
+        grants.clone_from(&consent.lock);
     }
     // A lock that knows no server was made for its grants alone.
     let pinned = locked || !lock.servers.is_empty();

@@ -16,7 +16,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::args::{GuardArgs, OutputArgs, OutputFormat};
-use crate::consent::Consent;
 use crate::display::{Display, JsonLines, Plain, Silent};
 use crate::failure::Failure;
 use crate::log_directory::{LogDirectory, file_name};
@@ -33,8 +32,6 @@ pub(crate) struct Session {
     pub(crate) output: OutputArgs,
     pub(crate) style: Style,
     pub(crate) guard: GuardArgs,
-    /// What was accepted of the configuration's servers.
-    pub(crate) consent: Consent,
     pub(crate) telemetry: Telemetry,
     /// Where secrets and logins are kept.
     pub(crate) secrets: SecretStore,
@@ -78,26 +75,12 @@ impl Session {
         };
         let guard_args = GuardArgs::default();
         let secrets = SecretStore::new(&environment);
-        Self {
-            environment,
-            output,
-            style,
-            guard: guard_args,
-            consent: Consent::default(),
-            telemetry,
-            secrets,
-            _log_guard: Some(guard),
-        }
+        Self { environment, output, style, guard: guard_args, telemetry, secrets, _log_guard: Some(guard) }
     }
 
     /// The same session, with what agents may do.
     pub(crate) fn guarded(self, guard: GuardArgs) -> Self {
         Self { guard, ..self }
-    }
-
-    /// The same session, with what was accepted of the configuration's servers.
-    pub(crate) fn with_consent(self, consent: Consent) -> Self {
-        Self { consent, ..self }
     }
 
     /// What loading a configuration needs.

@@ -140,18 +140,21 @@ struct Identity {
     place: (u64, u64),
     length: u64,
     modified: Option<SystemTime>,
+    /// When anything about it was changed last, in seconds and nanoseconds: nobody can set that, as they can the time of its
+    /// content.
+    altered: (i64, i64),
 }
 
 impl Identity {
     fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
-        let place = {
+        let (place, altered) = {
             use std::os::unix::fs::MetadataExt;
-            (metadata.dev(), metadata.ino())
+            ((metadata.dev(), metadata.ino()), (metadata.ctime(), metadata.ctime_nsec()))
         };
         #[cfg(not(unix))]
-        let place = (0, 0);
-        Self { place, length: metadata.len(), modified: metadata.modified().ok() }
+        let (place, altered) = ((0, 0), (0, 0));
+        Self { place, length: metadata.len(), modified: metadata.modified().ok(), altered }
     }
 }
 
@@ -212,9 +215,20 @@ impl Seen {
         match &self.sha256 {
             Some(hash) => format!("sha256 {hash}"),
             None => {
-                let Identity { length, modified, .. } = &self.identity;
-                let seconds = modified.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
-                format!("{length} bytes, changed at {} s", seconds.unwrap_or_default().as_secs())
+                let Identity { length, modified, altered, place } = &self.identity;
+                let modified = modified
+                    .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
+                    .unwrap_or_default();
+                // All that tells two files apart, so that a difference is one to read.
+                format!(
+                    "{length} bytes, file {}:{}, written at {}.{:09} s, changed at {}.{:09} s",
+                    place.0,
+                    place.1,
+                    modified.as_secs(),
+                    modified.subsec_nanos(),
+                    altered.0,
+                    altered.1
+                )
             }
         }
     }
@@ -372,6 +386,29 @@ mod tests {
         assert!(look(&spec, Depth::Cheap).judge(&before).unwrap_err().reason.contains("the program"));
         std::fs::remove_file(folder.join("bin/runner")).unwrap();
         look(&spec, Depth::Cheap).judge(&before).unwrap_err();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_program_that_was_changed_in_place_is_another_start_whatever_its_time_says() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path();
+        let path = folder.join("bin/runner");
+        // Too long to be read at each start.
+        program(&path, &"a".repeat(CHEAP as usize + 1));
+        let written = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let spec = spec(folder, "runner", &[]);
+        let (cheap, content) = (look(&spec, Depth::Cheap), look(&spec, Depth::Content));
+        look(&spec, Depth::Cheap).judge(&cheap).unwrap();
+        // A file system's clock is coarse: within one tick nothing tells.
+        let altered = || std::os::unix::fs::MetadataExt::ctime_nsec(&std::fs::metadata(&path).unwrap());
+        let before = altered();
+        while altered() == before {
+            std::fs::write(&path, "b".repeat(CHEAP as usize + 1)).unwrap();
+        }
+        File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+        assert_eq!(look(&spec, Depth::Cheap).judge(&cheap).unwrap_err().rule, "launch-changed");
+        assert_eq!(look(&spec, Depth::Content).judge(&content).unwrap_err().rule, "launch-changed");
     }
 
     #[cfg(unix)]

@@ -122,7 +122,6 @@ pub(crate) fn judge_class(class: Class, shown: &str, means_here: bool, rules: &R
     match class {
         Class::Public => Ok(()),
         Class::Loopback if means_here && rules.allow_loopback => Ok(()),
-        Class::Loopback if !means_here && rules.allow_private_ips => Ok(()),
         Class::Loopback => Err(refusal(
             "loopback-address",
             format!("{shown} is this computer"),

@@ -71,12 +71,13 @@ impl Key {
         hmac
     }
 
-    fn mac(&self, text: &str) -> String {
+    /// The HMAC-SHA256 of a text, 64 hexadecimal digits. Texts other than a log's begin with what they are.
+    pub fn mac(&self, text: &str) -> String {
         self.hmac(text).finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// In time that does not depend on where they differ.
-    fn made(&self, mac: &str, text: &str) -> bool {
+    /// Whether this key made the MAC of a text, in time that does not depend on where they differ.
+    pub fn verify(&self, mac: &str, text: &str) -> bool {
         let digits = |at: usize| mac.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         let bytes: Option<Vec<u8>> = (0..mac.len()).step_by(2).map(digits).collect();
         bytes.is_some_and(|bytes| self.hmac(text).verify_slice(&bytes).is_ok())
@@ -280,7 +281,7 @@ pub fn verify_with(mut log: impl BufRead, key: Option<&Key>) -> Result<Verified,
             return Err(Broken::Syntax { line });
         };
         if let (Maker::Known, Some(key)) = (&verified.maker, key)
-            && !mac.is_some_and(|mac| mac.as_str().is_some_and(|mac| key.made(mac, &claimed)))
+            && !mac.is_some_and(|mac| mac.as_str().is_some_and(|mac| key.verify(mac, &claimed)))
         {
             return Err(Broken::Altered { line });
         }

@@ -66,7 +66,8 @@ pub struct Rules {
     pub level: Level,
     /// Programs, by base name or by path as typed, beside which none may be started; `None`: as the level says.
     pub allowed_programs: Option<BTreeSet<String>>,
-    /// Addresses of private networks may be dialled.
+    /// Addresses of private networks may be dialled, and names that lead there; this computer only by
+    /// [`Rules::allow_loopback`], and metadata addresses never.
     pub allow_private_ips: bool,
     /// This computer may be dialled, where the URL says so (`localhost`, `127.0.0.1`, `[::1]`).
     pub allow_loopback: bool,

@@ -10,6 +10,7 @@ mod http;
 mod login;
 mod record;
 mod tokens;
+mod turn;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use url::Url;
 pub(crate) use self::client::{AuthorizedClient, bear};
 pub(crate) use self::login::Login;
 pub use self::tokens::{FileTokens, MemoryTokens};
+pub use self::turn::Turn;
 
 /// Which login: where it was made, and what it is for. Servers at one address share it, whatever they are called; another
 /// issuer at that address has no part in it.
@@ -50,6 +52,13 @@ pub trait TokenStore: Send + Sync {
         login: &'a LoginKey,
         record: Option<String>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Waits until nobody else makes or renews the login for a resource: a refresh token may be good for one use only, and
+    /// a page need not be shown twice. What was kept meanwhile is looked for afterwards. Default: there is nobody else.
+    fn turn<'a>(&'a self, resource: &'a Url) -> BoxFuture<'a, Turn> {
+        let _ = resource;
+        Box::pin(std::future::ready(Turn::default()))
+    }
 }
 
 /// Tokens cannot be read or kept. The text names the place and holds no token.

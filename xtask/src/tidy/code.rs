@@ -89,6 +89,18 @@ const WORDS: &[Word] = &[
         in_tests: true,
         why: "children start in one function, behind a Guard",
     },
+    Word {
+        word: "Servers::start",
+        allowed: &["crates/massgen/", "crates/massgen-cli/src/consent.rs"],
+        in_tests: true,
+        why: "no command starts servers past consent::settle",
+    },
+    Word {
+        word: "massgen::assemble",
+        allowed: &["crates/massgen/", "crates/massgen-cli/src/consent.rs"],
+        in_tests: true,
+        why: "no command starts servers past consent::settle",
+    },
 ];
 
 /// The files of a middleware's folder; what they are for is said once, in the module above them.
@@ -221,6 +233,8 @@ mod tests {
         check("crates/massgen-cli/src/main.rs", "println!(\"x\");", &[]);
         check("crates/mcp-core/src/lib.rs", "std::env::var(\"HOME\");", &["`env::var`"]);
         check("crates/mcp-client/src/a.rs", "Command::new(\"x\")", &["behind a Guard"]);
+        check("crates/massgen-cli/src/doctor.rs", "Servers::start(&config)", &["past consent::settle"]);
+        check("crates/massgen-cli/src/consent.rs", "Servers::start(&config)", &[]);
     }
 
     #[test]

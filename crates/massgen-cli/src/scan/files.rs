@@ -105,7 +105,7 @@ pub(super) fn targets(args: &ScanArgs, environment: &Environment) -> Result<Vec<
     }
     if args.all {
         if own.is_file() && !targets.iter().any(|known| known.is_file(&own)) {
-            targets.push(Target { what: What::Team(own.clone()), trust: Trust::User });
+            targets.push(Target { what: What::Team(own.clone()), trust: Trust::Project });
         }
         for (path, trust) in usual_places(environment) {
             // A file that holds no servers, or cannot be read as what it should be, is not about servers.
@@ -122,7 +122,7 @@ pub(super) fn targets(args: &ScanArgs, environment: &Environment) -> Result<Vec<
             return Err(Failure::config("there is no massgen.yaml here")
                 .with_hint("name a file, or massgen mcp scan --all, or --server URL"));
         }
-        targets.push(Target { what: What::Team(own), trust: Trust::User });
+        targets.push(Target { what: What::Team(own), trust: Trust::Project });
     }
     Ok(targets)
 }

@@ -7,17 +7,18 @@ use massgen::config::Config;
 use massgen::core::ServerName;
 use massgen::security::lock::ServerPins;
 use massgen::security::scan::{self as texts, Around, Scan};
-use massgen::security::{Finding, Verdict};
+use massgen::security::{Finding, Trust, Verdict};
 use massgen::{Context, Servers};
 
 use super::files::{Target, What};
 use super::report::{Found, Report};
+use crate::consent::{self, Given};
 use crate::failure::Failure;
 use crate::lock_file::{self, Difference};
 use crate::mcp_auth;
 use crate::observed::Observed;
 use crate::sarif::Level;
-use crate::session::{Session, launcher};
+use crate::session::Session;
 
 /// Starts the servers of a target, except those of these names, and adds what they say to the report.
 pub(super) async fn scan(
@@ -32,28 +33,36 @@ pub(super) async fn scan(
     for agent in &mut config.agents {
         agent.backend.mcp_servers.retain(|server| admitted(&server.name));
     }
+    // Whoever names a file to have its servers started has said that they may be, as they are now.
+    let given = match target.trust {
+        Trust::User => Given::ByCommand,
+        Trust::Project => Given::Asked,
+    };
+    let settled = consent::settle(session, config, target.trust, given, None).await?;
+    let config = settled.config();
     let observed = Observed::new();
     let context = Context {
-        environment: session.environment.clone(),
         oauth: mcp_auth::kept(session, None),
-        launcher: launcher(),
         observer: Some(observed.clone()),
         ..Context::default()
     };
-    let servers =
-        Servers::start(&config, &context, None).map_err(|error| Failure::config(error.to_string()))?;
+    let servers = settled.start(session, context, None)?;
     servers.settled().await;
-    shadows(&servers, target, &config, report);
+    shadows(&servers, target, config, report);
     let pins = servers.pins();
     let reports = servers.reports();
     servers.close().await;
 
     let mut refused = BTreeSet::new();
     for (server, judgement) in observed.take().judgements {
+        // Nothing was found out about it: nobody has looked.
+        if judgement.finding.rule == "launch-unaccepted" {
+            continue;
+        }
         if judgement.subject == Subject::Server {
             refused.insert(server.clone());
         }
-        report.add(Found::judged(&server, &judgement, target, &config));
+        report.add(Found::judged(&server, &judgement, target, config));
     }
     for failed in reports {
         if let Some(error) = failed.error.filter(|_| !refused.contains(&failed.name)) {
@@ -61,7 +70,7 @@ pub(super) async fn scan(
         }
     }
     if let What::Team(_) = target.what {
-        differences(&config, &pins, target, report)?;
+        differences(config, &pins, target, report)?;
     }
     Ok(())
 }

@@ -10,6 +10,8 @@
 
 mod audit;
 mod bad_input;
+#[cfg(unix)]
+mod consent;
 mod conversation;
 mod doctor;
 #[cfg(unix)]
@@ -22,6 +24,8 @@ mod questions;
 mod real_model;
 mod recovery;
 mod scan;
+#[cfg(unix)]
+mod seat;
 mod secrets;
 mod support;
 mod team;

@@ -128,7 +128,11 @@ pub(crate) static SECURITY: Table = Table {
     keys: &[
         key("level", LEVELS, "How strict it is; the policy's own default unless said otherwise."),
         key("allow_localhost", Kind::Bool, "Whether URLs may point to this machine."),
-        key("allow_private_ips", Kind::Bool, "Whether URLs may point into private networks."),
+        key(
+            "allow_private_ips",
+            Kind::Bool,
+            "Whether URLs may point, and names lead, into private networks. Never to this machine by another name.",
+        ),
         key("allowed_hostnames", Kind::TextList, "The hosts that URLs may name; any where it is missing."),
         key("resolve_dns", Kind::Bool, "Whether names are resolved for the check."),
         key("allowed_executables", Kind::TextList, "Programs that may be started beside the policy's own."),

@@ -79,7 +79,21 @@ fn other_spellings_of_this_computer_are_this_computer() {
 fn switches_open_what_they_say_and_no_more() {
     let private = Rules { allow_private_ips: true, ..Rules::default() };
     assert_eq!(admit_url(private.clone(), "https://10.0.0.5/"), Ok(()));
-    assert_eq!(admit_url(private, "https://169.254.169.254/").unwrap_err().rule, "metadata-address");
+    assert_eq!(admit_url(private.clone(), "https://169.254.169.254/").unwrap_err().rule, "metadata-address");
+    // A private name may lead into a private network, and no further: not to what listens on this computer.
+    let policy = Policy::new(private);
+    for (host, address, rule) in [
+        ("mcp.corp.internal", "10.1.2.3", None),
+        ("mcp.corp.internal", "fd12::7", None),
+        ("mcp.corp.internal", "127.0.0.1", Some("loopback-address")),
+        ("mcp.corp.internal", "::1", Some("loopback-address")),
+        ("mcp.corp.internal", "::ffff:127.0.0.1", Some("loopback-address")),
+        ("mcp.corp.internal", "169.254.169.254", Some("metadata-address")),
+        ("localhost", "127.0.0.1", None),
+    ] {
+        let verdict = policy.admit_address(&server(), host, address.parse().unwrap());
+        assert_eq!(verdict.err().map(|refusal| refusal.rule), rule, "{host} -> {address}");
+    }
     assert_eq!(admit_url(Rules::at(Level::Permissive), "http://mcp.example.com/"), Ok(()));
     let cleartext = Rules { allow_cleartext: true, ..Rules::default() };
     assert_eq!(admit_url(cleartext, "http://mcp.example.com/"), Ok(()));

@@ -20,7 +20,7 @@ use super::{Grant, IdentityProvider, LoginKey, OAuthOptions};
 use crate::http::Dialer;
 
 /// One login, shared by all requests of a session. The lock is held while it is renewed, so that many requests which
-/// find their token expired renew it once.
+/// find their token expired renew it once; sessions that share the login take turns at the store.
 pub(crate) struct Login {
     server: ServerName,
     resource: Url,
@@ -68,6 +68,7 @@ impl Login {
             return Ok(Some(token.to_owned()));
         }
         let sent = record.access_token.clone();
+        let _turn = self.options.store.turn(&self.resource).await;
         self.catch_up(&mut state).await;
         if let Some(token) = self.newer(&state, sent.as_deref()) {
             return Ok(Some(token));
@@ -90,10 +91,19 @@ impl Login {
         if let Some(token) = self.newest(&mut state, sent).await {
             return Ok(Some(token));
         }
-        let refreshable =
-            sent.is_some() && state.record.as_ref().is_some_and(|record| record.refresh_token.is_some());
         let may_log_in = !self.is_by_user()
             || self.options.authorizer.as_ref().is_some_and(|authorizer| authorizer.makes_logins());
+        let has_refresh = |state: &State| {
+            sent.is_some() && state.record.as_ref().is_some_and(|record| record.refresh_token.is_some())
+        };
+        if !may_log_in && !has_refresh(&state) {
+            return Ok(None);
+        }
+        let _turn = self.options.store.turn(&self.resource).await;
+        if let Some(token) = self.newest(&mut state, sent).await {
+            return Ok(Some(token));
+        }
+        let refreshable = has_refresh(&state);
         if !may_log_in && !refreshable {
             return Ok(None);
         }
@@ -126,6 +136,10 @@ impl Login {
         }
         if self.is_by_user() && self.options.authorizer.is_none() {
             return Ok(None);
+        }
+        let _turn = self.options.store.turn(&self.resource).await;
+        if let Some(token) = self.newest(&mut state, sent).await {
+            return Ok(Some(token));
         }
         let wanted = WWWAuthenticateParams::parse(challenge, &self.resource).scope.unwrap_or_default();
         let mut scopes = state.record.as_ref().map(|record| record.scopes.clone()).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mcp_core::BoxFuture;
 use serde_json::{Value, json};
@@ -11,15 +11,18 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use url::Url;
 
-use super::{LoginKey, StoreError, TokenStore};
+use super::{LoginKey, StoreError, TokenStore, Turn};
 
 /// Keeps tokens until it is dropped.
 #[derive(Default)]
-pub struct MemoryTokens(Mutex<HashMap<Url, String>>);
+pub struct MemoryTokens {
+    records: Mutex<HashMap<Url, String>>,
+    turns: Mutex<HashMap<Url, Arc<tokio::sync::Mutex<()>>>>,
+}
 
 impl TokenStore for MemoryTokens {
     fn load<'a>(&'a self, resource: &'a Url) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        let record = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(resource).cloned();
+        let record = self.records.lock().unwrap_or_else(PoisonError::into_inner).get(resource).cloned();
         Box::pin(std::future::ready(Ok(record)))
     }
 
@@ -28,12 +31,18 @@ impl TokenStore for MemoryTokens {
         login: &'a LoginKey,
         record: Option<String>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         match record {
             Some(record) => records.insert(login.resource.clone(), record),
             None => records.remove(&login.resource),
         };
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn turn<'a>(&'a self, resource: &'a Url) -> BoxFuture<'a, Turn> {
+        let turns = &mut *self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turns.entry(resource.clone()).or_default().clone();
+        Box::pin(async move { Turn::held_by(turn.lock_owned().await) })
     }
 }
 
@@ -52,12 +61,8 @@ impl FileTokens {
 
     /// The file of a new login.
     fn path(&self, login: &LoginKey) -> PathBuf {
-        let mut digest = Sha256::new();
-        digest.update(login.issuer.as_deref().unwrap_or_default());
-        digest.update(" ");
-        digest.update(login.resource.as_str());
-        let name: String = digest.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        self.folder.join(format!("{name}.json"))
+        let issuer = login.issuer.as_deref().unwrap_or_default();
+        self.folder.join(format!("{}.json", short_hash(&format!("{issuer} {}", login.resource))))
     }
 
     /// The files for a resource, whatever they are called, and what each holds.
@@ -122,7 +127,11 @@ impl FileTokens {
     }
 }
 
-async fn make_folder(folder: &Path) -> std::io::Result<()> {
+fn short_hash(text: &str) -> String {
+    Sha256::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) async fn make_folder(folder: &Path) -> std::io::Result<()> {
     let mut builder = tokio::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -151,5 +160,10 @@ impl TokenStore for FileTokens {
         record: Option<String>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.write(login, record))
+    }
+
+    fn turn<'a>(&'a self, resource: &'a Url) -> BoxFuture<'a, Turn> {
+        let path = self.folder.join(format!("{}.lock", short_hash(resource.as_str())));
+        Box::pin(async move { Turn::at_file(&path).await })
     }
 }

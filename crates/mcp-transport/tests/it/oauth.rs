@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use massgen_testkit::http::{HttpReply, HttpRequest, HttpServer};
 use mcp_core::*;
-use mcp_transport::oauth::{AuthorizeError, Authorizer, LoginKey, MemoryTokens, OAuthOptions, TokenStore};
+use mcp_transport::oauth::{
+    AuthorizeError, Authorizer, FileTokens, LoginKey, MemoryTokens, OAuthOptions, TokenStore,
+};
 use mcp_transport::{EraPolicy, Session, SessionOptions};
 use serde_json::{Value, json};
 use url::Url;
@@ -235,6 +238,31 @@ async fn servers_at_one_address_share_a_login_and_renew_it_once() {
     other.identity.client_id = Some("another program".into());
     let opened = open_with(&server, "third", other).await;
     assert!(matches!(opened, Err(ToolError::AuthRequired { .. })), "{opened:?}");
+}
+
+/// As sessions of one program do, and as programs do that know of each other by a folder alone.
+#[tokio::test]
+async fn many_sessions_renew_one_login_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory: Arc<dyn TokenStore> = Arc::new(MemoryTokens::default());
+    let in_memory = || memory.clone();
+    let in_a_folder = || Arc::new(FileTokens::new(folder.path().join("logins"))) as Arc<dyn TokenStore>;
+    for store in [&in_memory as &dyn Fn() -> Arc<dyn TokenStore>, &in_a_folder] {
+        let (server, realm) = Realm::default().start();
+        let walker = Arc::new(Walker::default());
+        // They begin at once, too: one of them shows the page.
+        let opened = (0..6).map(|_| open(&server, store(), Some(walker.clone())));
+        let sessions: Vec<_> = join_all(opened).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!((walker.0.load(Ordering::Relaxed), realm.sent("/token").len()), (1, 1));
+        realm.tokens.lock().unwrap().clear();
+        for ping in join_all(sessions.iter().map(|session| soon(session.ping()))).await {
+            ping.unwrap();
+        }
+        let grants: Vec<_> = realm.sent("/token").iter().map(|form| form["grant_type"].clone()).collect();
+        assert_eq!(grants, ["authorization_code", "refresh_token"]);
+        assert_eq!(walker.0.load(Ordering::Relaxed), 1);
+        join_all(sessions.iter().map(|session| soon(session.close()))).await;
+    }
 }
 
 #[tokio::test]
