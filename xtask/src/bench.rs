@@ -9,7 +9,7 @@ use cargo_metadata::TargetKind;
 use crate::args::Args;
 use crate::demo;
 use crate::process;
-use crate::project;
+use crate::project::{self, Profile};
 
 pub(crate) const HELP: &str = "\
 criterion benches, start-up time, memory and size of the binary, as one table
@@ -31,7 +31,7 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     let process_only = args.switch("--process-only");
     let write = args.switch("--write");
     args.finish()?;
-    demo::build()?;
+    demo::build(Profile::Dist)?;
     let mut figures = measure::processes()?;
     if !process_only {
         // All at once: what they have in common is built once. Shorter than criterion's own times, whose last digits

@@ -13,7 +13,7 @@ use crate::crates::{self, Work};
 use crate::demo;
 use crate::docs;
 use crate::process;
-use crate::project;
+use crate::project::{self, Profile};
 use crate::steps::Steps;
 use crate::test;
 use crate::tools;
@@ -44,7 +44,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         steps.skip("crates", "the workspace does not build");
     }
     steps.run("docs", docs::check);
-    if steps.run("release build", demo::build) {
+    if steps.run("release build", || demo::build(Profile::Release)) {
         steps.run("rehearsal", rehearsal::check);
     } else {
         steps.skip("rehearsal", "there is no release binary");

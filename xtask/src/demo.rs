@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::args::Args;
 use crate::process;
-use crate::project;
+use crate::project::{self, Profile};
 
 pub(crate) const HELP: &str = "\
 builds massgen and lets a team of three answer a question with real tools
@@ -23,19 +23,19 @@ The output says which.
 const PACKAGES: [&str; 3] = ["massgen-cli", "massgen-example-desk", "massgen-example-library"];
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    build()?;
+    build(Profile::Release)?;
     replace(demo()?.args(args.rest()))
 }
 
-/// Builds the release binaries of the product and of the two example servers.
-pub(crate) fn build() -> Result<()> {
+/// Builds the product and the two example servers.
+pub(crate) fn build(profile: Profile) -> Result<()> {
     let packages = PACKAGES.iter().flat_map(|name| ["--package", name]);
-    process::run(project::cargo().args(["build", "--release"]).args(packages))
+    process::run(project::cargo().args(["build", profile.option()]).args(packages))
 }
 
 /// `massgen demo` with the repository's own team, ready to be started.
 pub(crate) fn demo() -> Result<Command> {
-    let folder = project::release_folder()?;
+    let folder = Profile::Release.folder()?;
     let mut command = Command::new(folder.join(project::program("massgen")));
     command.current_dir(project::root()).env("MASSGEN_EXAMPLES_BIN", &folder);
     command.args(["demo", "--team", "examples/quickstart/team.yaml"]);

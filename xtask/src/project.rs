@@ -50,9 +50,32 @@ pub(crate) fn target() -> Result<PathBuf> {
     Ok(members()?.target_directory.into_std_path_buf())
 }
 
-/// The folder with the release binaries.
-pub(crate) fn release_folder() -> Result<PathBuf> {
-    Ok(target()?.join("release"))
+/// How optimised programs are built.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Profile {
+    /// Soon built: for a first try, and for tests.
+    Release,
+    /// As it is installed: for measuring.
+    Dist,
+}
+
+impl Profile {
+    /// The option of cargo that asks for it.
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Profile::Release => "--profile=release",
+            Profile::Dist => "--profile=dist",
+        }
+    }
+
+    /// The folder of the programs built with it.
+    pub(crate) fn folder(self) -> Result<PathBuf> {
+        let name = match self {
+            Profile::Release => "release",
+            Profile::Dist => "dist",
+        };
+        Ok(target()?.join(name))
+    }
 }
 
 /// A program's file name on this platform.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::args::Args;
 use crate::process;
-use crate::project;
+use crate::project::{self, Profile};
 
 /// After so long no further round begins.
 const TIME: Duration = Duration::from_secs(480);
@@ -228,14 +228,14 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
 fn build() -> Result<runner::Programs> {
     let example = |package: &str, name: &str, features: &[&str]| {
         let mut cargo = project::cargo();
-        cargo.args(["build", "--release", "--package", package, "--example", name]).args(features);
+        cargo.args(["build", Profile::Dist.option(), "--package", package, "--example", name]).args(features);
         process::run(&mut cargo)
     };
     example("mcp-client", "contender", &[])?;
     example("mcp-transport", "bare_rmcp", &["--features", "serve-http"])?;
     example("mcp-transport", "race_server", &["--features", "serve-http"])?;
     example("mcp-transport", "race_floor", &["--features", "serve-http"])?;
-    let folder = project::release_folder()?.join("examples");
+    let folder = Profile::Dist.folder()?.join("examples");
     let path = |name: &str| folder.join(project::program(name));
     Ok(runner::Programs {
         ours: path("contender"),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Figure;
 use crate::ci::without_keys;
 use crate::process;
-use crate::project;
+use crate::project::{self, Profile};
 
 /// Enough for a stable median of something that takes milliseconds.
 const STARTS: usize = 31;
@@ -22,7 +22,7 @@ const WORDS: u64 = 99_999;
 
 /// Start-up, memory and size of the product.
 pub(super) fn processes() -> Result<Vec<Figure>> {
-    let massgen = project::release_folder()?.join(project::program("massgen"));
+    let massgen = Profile::Dist.folder()?.join(project::program("massgen"));
     let size = std::fs::metadata(&massgen).with_context(|| format!("{}", massgen.display()))?.len();
 
     println!("measuring {STARTS} starts of a bare clap program");
@@ -99,7 +99,7 @@ fn whole(command: &mut Command) -> Result<Duration> {
 
 /// A rehearsal that prints its events; nothing else is on its standard output. Its logs stay out of the way.
 fn rehearsal() -> Result<Command> {
-    let release = project::release_folder()?;
+    let release = Profile::Dist.folder()?;
     let folder = project::members()?.target_directory.join("xtask/rehearsals").into_std_path_buf();
     std::fs::create_dir_all(&folder)?;
     let mut command = Command::new(release.join(project::program("massgen")));
