@@ -271,9 +271,12 @@ impl ToolError {
     /// An [`ToolError::UnknownTool`] that names the nearest tool of the catalogue.
     pub fn unknown_tool(name: impl Into<String>, catalogue: &Catalogue) -> Self {
         let name = name.into();
+        // The distance is at least the difference in length, which takes no time to tell of a name as long as a book.
+        let length = name.chars().count();
         let nearest = catalogue
             .iter()
             .map(|entry| entry.exposed.as_str())
+            .filter(|exposed| length.abs_diff(exposed.len()) <= exposed.len() / 3)
             .map(|exposed| (distance(&name, exposed), exposed))
             .min()
             .filter(|(distance, exposed)| *distance <= exposed.len() / 3)
@@ -366,6 +369,8 @@ mod tests {
             r#"there is no tool "mcp__time__curent_time"; did you mean "mcp__time__current_time"?"#
         );
         assert_eq!(ToolError::unknown_tool("rm", &catalogue).to_string(), r#"there is no tool "rm""#);
+        let book = "mcp__time__".repeat(1_000_000);
+        assert!(matches!(ToolError::unknown_tool(book, &catalogue), ToolError::UnknownTool { nearest: None, .. }));
     }
 
     #[test]
