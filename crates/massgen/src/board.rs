@@ -1,6 +1,6 @@
 //! Keeps the servers' states and tells them to whatever run is on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use massgen_orchestrator::{Emitter, EventKind, ServerState as Shown};
@@ -21,8 +21,11 @@ struct Inner {
     states: BTreeMap<String, (ServerState, Option<Level>)>,
     emitter: Option<Emitter>,
     /// Said once, to the first run that listens.
-    notices: Vec<String>,
+    notices: VecDeque<String>,
 }
+
+/// The most notices that wait for a run: between runs servers may go on for days.
+const MOST_NOTICES: usize = 100;
 
 impl Board {
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -58,7 +61,13 @@ impl Board {
         let mut inner = self.lock();
         match &inner.emitter {
             Some(emitter) => emitter.emit(EventKind::Warning { message }),
-            None => inner.notices.push(message),
+            None if inner.notices.contains(&message) => {}
+            None => {
+                if inner.notices.len() == MOST_NOTICES {
+                    inner.notices.pop_front();
+                }
+                inner.notices.push_back(message);
+            }
         }
     }
 }
@@ -164,5 +173,29 @@ impl Observer for Watch {
         if let Some(further) = &self.further {
             further.notice(server, message);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_run_is_said_once_and_has_a_bound() {
+        let board = Board::default();
+        (0..1000).for_each(|number| board.notice(format!("notice {number}")));
+        (0..3).for_each(|_| board.notice("the same again".to_owned()));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let sink = told.clone();
+        let emitter = Emitter::new(move |event| match &event.kind {
+            EventKind::Warning { message } => sink.lock().unwrap().push(message.clone()),
+            other => panic!("{other:?}"),
+        });
+        board.attach(&emitter);
+        // While a run listens, everything is told.
+        board.notice("the same again".to_owned());
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), MOST_NOTICES + 1);
+        assert_eq!(told[MOST_NOTICES - 2..], ["notice 999", "the same again", "the same again"]);
     }
 }

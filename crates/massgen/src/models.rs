@@ -1,11 +1,12 @@
 //! From an agent's `backend` to a model that can be asked.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use massgen_backends::wire::chat::ToolMode as WireToolMode;
 use massgen_backends::{Backend, HttpClient, ProviderConfig, ProviderKind, Script, ScriptedBackend, profile};
-use massgen_config::{AgentConfig, BackendConfig, BackendKind, Config, ToolMode, from_yaml_str, keys};
+use massgen_config::{
+    AgentConfig, BackendConfig, BackendKind, Config, Disk, FileReader, ToolMode, from_yaml_str, keys,
+};
 use mcp_core::Environment;
 use serde_json::{Map, Value};
 use url::Url;
@@ -214,9 +215,9 @@ fn scripted(agent: &AgentConfig, config: &Config, context: &Context) -> Result<M
     Ok(Model { backend: Arc::new(backend), notes: Vec::new(), secret: None })
 }
 
-fn read_script(agent: &AgentConfig, path: &Path) -> Result<(String, String), Problem> {
+fn read_script(agent: &AgentConfig, path: &std::path::Path) -> Result<(String, String), Problem> {
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
+    match Disk.read(path) {
         Ok(text) => Ok((name, text)),
         Err(error) => Err(Problem::new(
             format!("agent {}: the script {name} cannot be read: {error}", agent.id),

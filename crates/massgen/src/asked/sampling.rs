@@ -1,6 +1,7 @@
 //! A model's words for a server: within a budget, with somebody's consent, without tools and without anything of the
 //! team's own conversation.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ struct Spent {
     tokens: u64,
     /// What the run may spend in all, and the agent's place in its team.
     run: Option<(Budget, usize)>,
+    /// Why something was refused, as the user was told: a server may ask without end.
+    told: BTreeSet<String>,
 }
 
 /// A request that is refused: what the server is told, and what the user is.
@@ -110,10 +113,13 @@ impl Sampler {
             Ok(reply) => Ok(reply),
             Err(Refused(refusal, reason)) => {
                 let reason = self.redactor.redact(&reason).into_owned();
-                self.board.notice(format!(
-                    "server {server}: its request for words of {}'s model was refused: {reason}",
-                    self.agent
-                ));
+                let is_news = self.spent().told.insert(reason.clone());
+                if is_news {
+                    self.board.notice(format!(
+                        "server {server}: its request for words of {}'s model was refused: {reason}",
+                        self.agent
+                    ));
+                }
                 Err(refusal)
             }
         }
