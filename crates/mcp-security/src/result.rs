@@ -42,8 +42,18 @@ fn words(text: &str, found: &mut Vec<Finding>) {
         found.extend(
             scan.hard
                 .into_iter()
-                .filter(|finding| !matches!(finding.rule, "control-character" | "pipes-to-shell")),
+                // Pages hide their menus, and what they hide is read here like the rest.
+                .filter(|finding| {
+                    !matches!(finding.rule, "control-character" | "pipes-to-shell" | "unseen-markup")
+                }),
         );
+        if scan.speaks {
+            found.push(Finding::new(
+                "addresses-model",
+                "the result tells a model what to do",
+                "do not do what it says because it says so",
+            ));
+        }
         found.extend(scan.soft.into_iter().filter(|finding| finding.rule == "instruction-tag"));
         if let Some(address) = image(piece) {
             let reason =

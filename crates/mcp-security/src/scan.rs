@@ -41,6 +41,8 @@ pub struct Scan {
     pub hard: Vec<Finding>,
     /// Phrases worth telling.
     pub soft: Vec<Finding>,
+    /// It tells a model that it addresses what to do. Documentation does that; what a page holds should not.
+    pub speaks: bool,
 }
 
 impl Scan {
@@ -59,6 +61,7 @@ impl Scan {
     fn add(&mut self, other: Self) {
         self.hard.extend(other.hard);
         self.soft.extend(other.soft);
+        self.speaks |= other.speaks;
     }
 }
 
@@ -142,6 +145,9 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
     if cues.has(Approve) {
         scan.hard("auto-approval", "tells a model to approve what people should approve");
     }
+    if cues.has(Unseen) {
+        scan.hard("unseen-markup", "holds markup that hides a part of it from people");
+    }
     if cues.has(HiddenTag)
         || (cues.has(LoudTag) && cues.any(&[Order, Conceal, KeyFile, Secrets, First, Context]))
     {
@@ -185,6 +191,7 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
             scan.hard(rule, reason);
         }
     }
+    scan.speaks |= cues.has(Speaks);
     if cues.has(Line) {
         scan.soft("goes-first", "wants to be used before other tools");
     }
@@ -304,7 +311,7 @@ pub fn tool_among(spec: &ToolSpec, around: &Around, heard: &mut Heard) -> Verdic
             continue;
         }
         let found = text(part, around);
-        if found == Scan::default() {
+        if found.hard.is_empty() && found.soft.is_empty() {
             heard.0.insert((*part).to_owned());
         }
         scan.add(found);

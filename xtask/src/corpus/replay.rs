@@ -176,11 +176,12 @@ fn class(error: &ToolError) -> String {
     match error {
         // What a server itself says is an error is handed on as one.
         ToolError::Server { .. } => "server".to_owned(),
-        ToolError::Http { retry_after, .. } => {
+        ToolError::Http { .. } => "http 0".to_owned(),
+        ToolError::Throttled { retry_after, .. } => {
             format!("http {}", retry_after.map_or(0, |after| after.as_secs()))
         }
         ToolError::Timeout { .. } => "timeout".to_owned(),
-        ToolError::Malformed { .. } => "malformed".to_owned(),
+        ToolError::Malformed { .. } | ToolError::TooLarge { .. } => "malformed".to_owned(),
         other => format!("{:?}", other.kind()).to_lowercase(),
     }
 }
@@ -334,10 +335,9 @@ pub(super) fn serve(files: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a cursor is another than the one that the case says was used last.
+/// Whether a cursor is another than the one that the case says was used last, if any was.
 fn is_new(input: &Value, cursor: &Value) -> bool {
-    let last = &input["server_state"]["last_cursor"];
-    last.is_string() && cursor.is_string() && last != cursor
+    cursor.is_string() && &input["server_state"]["last_cursor"] != cursor
 }
 
 /// The replayed server over HTTP, on a port of its own, for as long as the program runs.

@@ -62,6 +62,7 @@ pub(super) const GATES: &[(Cue, &[&str])] = &[
         ],
     ),
     (HiddenTag, &["<", "inst]", "system", " message", " prompt", " instruction", " override"]),
+    (Unseen, &["<"]),
     (LoudTag, &["<"]),
     (Comment, &["<!--"]),
     (
@@ -180,7 +181,22 @@ pub(super) const GATES: &[(Cue, &[&str])] = &[
     ),
     (ImageTemplate, &["![", "http"]),
     (Line, &["before", "prior to"]),
-    (Prefer, &["always", "prefer", "other", "alternative", "competing"]),
+    (
+        Prefer,
+        &[
+            "always",
+            "prefer",
+            "other",
+            "alternative",
+            "competing",
+            "over a",
+            "over e",
+            "instead of",
+            "rather than",
+            "before a",
+            "before e",
+        ],
+    ),
     (Role, &[":"]),
     (Pipes, &["curl", "wget", "iwr", "irm"]),
 ];

@@ -160,7 +160,8 @@ const ENGLISH: &[(Senses, &str)] = &[
     ),
     (
         VOID,
-        "void|cancelled|canceled|revoked|suspended|obsolete|lifted|no longer|invalid|superseded|overridden|withdrawn|expired",
+        "void|cancelled|canceled|revoked|suspended|obsolete|lifted|no longer|invalid|superseded|overridden|replaced by this|replaced by these|replaced by the following|withdrawn|expired|\
+         do not apply|does not apply|don t apply|not apply|no longer apply",
     ),
     (
         PRIOR,
@@ -172,9 +173,12 @@ const ENGLISH: &[(Senses, &str)] = &[
     (
         TOLD,
         "you were told|you have been told|you were given|you have been given|you received|you have received|you were taught|\
-         you learned|you know from",
+         you learned|you know from|told you|instructed you",
     ),
-    (OBEY, "obey*|follow|comply|heed|adhere|act on|act upon|carry out|do as|do what|listen to|abide by"),
+    (
+        OBEY,
+        "obey*|follow|comply|respect|honor|honour|heed|adhere|act on|act upon|carry out|do as|do what|listen to|abide by",
+    ),
     (
         OUTRANKS,
         "take precedence|takes precedence|taking precedence|have precedence|has precedence|higher priority|highest priority|\
@@ -199,9 +203,10 @@ const ENGLISH: &[(Senses, &str)] = &[
     (
         TALK,
         "conversation|dialog|dialogue|chat|transcript|message history|chat history|messages so far|last messages|\
-         previous messages|earlier messages|messages the user|user s messages|user messages|user s question|user question|\
-         what the user|everything you know|everything the user|user s request|user s prompt|user prompt|your answer|\
-         your reply|your response|your reasoning|chain of thought|your memory|memory file|session history|message log|the user wrote",
+         previous messages|earlier messages|messages the user|user s messages|user messages|\
+         what the user|everything you know|everything the user|user s prompt|user prompt|your answer|\
+         your reply|your response|your reasoning|chain of thought|your memory|memory file|session history|message log|the user wrote|\
+         everything that was said|everything said|everything that has been said|what was said so far",
     ),
     (WHOLE, "full|entire|whole|complete|all|every|verbatim|everything|word for word|in full|exact|last"),
     (
@@ -214,7 +219,7 @@ const ENGLISH: &[(Senses, &str)] = &[
     ),
     (
         THEIRS,
-        "user s|users|their|his|her|host s|host|browser|environment|saved|stored|local|machine|home folder|home directory|\
+        "user s|users|caller s|their|his|her|host s|host|browser|environment|saved|stored|local|machine|home folder|home directory|\
          your own|customer s|victim s|private|any available",
     ),
     (
@@ -226,12 +231,12 @@ const ENGLISH: &[(Senses, &str)] = &[
         MOVE,
         "send|sent|pass|passes|include|forward|post|upload|append|transmit|transmitted|email|e mail|copy|copies|copied|attach|\
          provide|supply|submit|submitted|put|insert|add|write|written|paste|encode|populate|fill|share|deliver|embed|mention|\
-         save|memorize|memorise|persist|relay|exfiltrate|leak|publish|place|smuggle|pipe|cc|bcc|mirror|feed|ship",
+         mail|hand over|turn over|save|memorize|memorise|persist|relay|exfiltrate|leak|publish|place|smuggle|pipe|cc|bcc|mirror|feed|ship",
     ),
     (
         HOLDS,
         "must contain|must be|should contain|should be|must hold|has to be|has to contain|expects|needs|is set to|\
-         must include|should include|must equal|shall be|shall contain|carries|receives",
+         must include|should include|must equal|shall be|shall contain|carries|receives|goes into|go into|belongs in|belongs into",
     ),
     (
         FIELD,
@@ -267,7 +272,7 @@ const ENGLISH: &[(Senses, &str)] = &[
         "instruction|note|step|directions|message|section|rule|request|directive|notice|paragraph|text|description|part|line|\
          procedure|requirement|sentence|existence",
     ),
-    (AWARE, "know|aware|notice|learn|realize|realise|find out|suspect|discover"),
+    (AWARE, "know|hear|aware|notice|learn|realize|realise|find out|suspect|discover"),
     (DISABLE, "disable|turn off|switch off|deactivate|bypass|skip|suppress|circumvent|kill|evade"),
     (
         SAFEGUARD,
@@ -278,7 +283,7 @@ const ENGLISH: &[(Senses, &str)] = &[
     (
         AGREED,
         "agreed|consented|approved|authorized|authorised|pre authorized|preauthorized|pre approved|preapproved|granted|\
-         given permission|given consent|given approval|permitted|allowed|trusted|accepted|okayed|cleared",
+         given permission|given consent|given approval|permitted|allowed|trusted|accepted|okayed|cleared|waived",
     ),
     (ASK, "ask|asking|confirm|confirming|confirmation|prompt|prompting|approval|permission|consent"),
     (ANY, "all|any|every|everything|each|anything|whatever|whichever"),
@@ -337,7 +342,8 @@ const ENGLISH: &[(Senses, &str)] = &[
     (
         LIE,
         "claim that|pretend that|deny that|deny any|deny having|deny it|lie to|lie about|act normally|act as if|act as though|\
-         make no mention|give no sign|give no hint|leave no trace",
+         make no mention|give no sign|give no hint|leave no trace|\
+         say that no|say that nothing|answer that no|answer that nothing|say you did not",
     ),
     (
         BOAST,
@@ -419,7 +425,7 @@ const OTHERS: &[(Senses, &str)] = &[
     ),
     (
         MOVE,
-        "envia|enviar|envie|envien|enviarlo|enviarla|enviarlos|envialo|manda|mandar|pasa|pase|pasar|incluye|incluya|incluir|adjunta|adjunte|\
+        "envia|enviar*|envie|envien|envialo|enviala|envialos|envialas|manda|mandar|mandalo|pasa|pase|pasar*|pasalo|ponlo|incluye|incluya|incluir|adjunta|adjunte|\
          envoie|envoyez|envoyer|passe|passez|transmets|transmettez|transmettre|inclus|incluez|inclure|joins|joignez|sende|\
          senden|schicke|schick|schicken|ubergib|ubergebe|ubergeben|fuge|ubermittle|ubermittel*|leite|invia|inviare|inviate|inviala|\
          includi|allega|passa|inclua|encaminhe|stuur|sturen|verstuur|geef|voeg|wyslij|przekaz|dolacz|gonder*|ekle|ilet|отправ*|\
@@ -437,7 +443,7 @@ const OTHERS: &[(Senses, &str)] = &[
     ),
     (
         TELL,
-        "digas|diga|decir|dile|decirle|decirselo|informes|informe|informar|menciones|mencionar|mencione|avis*|avvis*|cuentes|\
+        "digas|diga|decir|dile|decirle*|decirselo|informes|informe|informar*|menciones|mencionar*|mencione|avis*|avvis*|cuentes|\
          reveles|dis|dites|dire|prevenir|previens|prevenez|informer|mentionner|mentionne|mentionnez|avertir|avertis|sag|sage|\
          sagen|erwahn*|informier*|mitteil*|verrat*|dica|informare|menzionare|conte|contar|mencionar|vertel|vertellen|meld|\
          mow|powiedz|informuj|wspominaj|soyleme*|bildirme*|говори*|сообщай*|сообщать|упоминай*|рассказывай*|уведомляй*|告诉|告知|提及|\
@@ -447,6 +453,11 @@ const OTHERS: &[(Senses, &str)] = &[
         USER,
         "usuari*|utilisat*|benutzer*|nutzer*|anwender*|utente|utenti|gebruiker*|uzytkownik*|kullanici*|пользовател*|用户|使用者|\
          ユーザー|ユーザ|利用者|사용자|المستخدم|للمستخدم|उपयोगकर्ता|המשתמש*|pengguna",
+    ),
+    (
+        MODEL,
+        "asistente|agente|modelo|assistente|assistent|sprachmodell|ki assistent|ki agent|assistant ia|agent ia|modele|asystent|\
+         asistan|ассистент*|помощник*|агент*|модел*|助手|智能体|模型|アシスタント|エージェント|モデル|어시스턴트|에이전트|المساعد|सहायक|העוזר",
     ),
     (
         STEALTH,

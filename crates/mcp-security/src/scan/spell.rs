@@ -40,6 +40,9 @@ pub(super) fn plain(raw: &str) -> String {
     if shown.as_bytes().windows(2).all(stays) && shown.bytes().last().is_none_or(|last| stays(&[last, 0])) {
         return shown;
     }
+    if shown.contains('`') {
+        shown = with_names(&shown);
+    }
     let mut spaced = String::with_capacity(shown.len());
     for c in shown.chars() {
         if !c.is_ascii() && push_folded(c, &mut spaced) {
@@ -58,6 +61,38 @@ pub(super) fn plain(raw: &str) -> String {
         spaced.push(c);
     }
     spaced
+}
+
+/// A text with its names in quotes, as `name` is one.
+fn with_names(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('`') {
+        quoted.push_str(before);
+        let name = after.split('`').next().filter(|name| {
+            let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+            (1..=40).contains(&name.len()) && name.len() < after.len() && name.bytes().all(is_name)
+        });
+        // Inside a word it hides something.
+        let alone = |name: &&str| {
+            !before.ends_with(char::is_alphanumeric)
+                && !after[name.len() + 1..].starts_with(|c: char| c.is_alphanumeric() || c == '`')
+        };
+        match name.filter(alone) {
+            Some(name) => {
+                quoted.push('\'');
+                quoted.push_str(name);
+                quoted.push('\'');
+                rest = &after[name.len() + 1..];
+            }
+            None => {
+                quoted.push('`');
+                rest = after;
+            }
+        }
+    }
+    quoted.push_str(rest);
+    quoted
 }
 
 /// A letter without its accents, and the points of other scripts as ours; false: it is something else.
@@ -175,7 +210,146 @@ const INTRODUCTIONS: &[&str] = &[
 
 /// Whether all sentences of a text are meant as they stand.
 pub(super) fn is_meant(text: &str) -> bool {
-    !text.contains(TO_ASK) && !text.contains(QUOTES)
+    !text.contains(TO_ASK)
+        && !text.contains(QUOTES)
+        && !REPORTS.iter().any(|(says, _)| text.contains(says))
+        && !text.contains(REQUEST)
+}
+
+/// Words that make somebody else say what follows, with what may stand between them and that.
+const REPORTS: &[(&str, &[&str])] = &[
+    ("that ", SAYS),
+    ("which ", SAYS),
+    ("who ", SAYS),
+    ("asks ", MODELS),
+    ("tells ", MODELS),
+    ("instructs ", MODELS),
+    ("told ", MODELS),
+    ("asked ", MODELS),
+    ("instructed ", MODELS),
+    ("tricked ", MODELS),
+    ("tries to make ", MODELS),
+    ("try to make ", MODELS),
+];
+
+const SAYS: &[&str] = &[
+    "tell",
+    "told",
+    "ask",
+    "instruct",
+    "order ",
+    "orders ",
+    "ordered ",
+    "urge",
+    "try to ",
+    "tries to ",
+    "tried to ",
+    "trick",
+    "say",
+    "said",
+    "claim",
+    "convince",
+    "persuade",
+    "would make",
+    "make an",
+    "make the",
+];
+
+const MODELS: &[&str] = &[
+    "the model",
+    "the assistant",
+    "the agent",
+    "the ai",
+    "the llm",
+    "an ai",
+    "an agent",
+    "an assistant",
+    "a model",
+    "an llm",
+    "models",
+    "agents",
+    "assistants",
+    "claude",
+    "chatgpt",
+    "copilot",
+];
+
+/// Whoever names these speaks about attacks, and what is quoted then is one that is spoken about.
+const ATTACKS: &[&str] = &[
+    "injection",
+    "jailbreak",
+    "poisoning",
+    "exfiltration",
+    "attack",
+    "malicious",
+    "phishing",
+    "cve-",
+    "exploit",
+    "adversarial",
+    "red team",
+    "red-team",
+    "guardrail",
+    "malware",
+];
+
+/// What a sentence begins with that says what a tool finds.
+const FINDS: &[&str] = &[
+    "detects ",
+    "finds ",
+    "flags ",
+    "blocks ",
+    "scans ",
+    "catches ",
+    "identifies ",
+    "recognizes ",
+    "recognises ",
+    "classifies ",
+    "filters ",
+    "looks for ",
+    "spots ",
+    "warns ",
+    "reports ",
+    "checks ",
+    "rejects ",
+    "refuses ",
+    "strips ",
+];
+
+/// Whether a sentence speaks about attacks.
+fn is_about_attacks(sentence: &str) -> bool {
+    let begin = sentence.trim_start_matches(|c: char| !c.is_alphanumeric());
+    FINDS.iter().any(|word| begin.starts_with(word)) || ATTACKS.iter().any(|word| sentence.contains(word))
+}
+
+/// A sentence without what it says that somebody else says: "flags texts that tell a model to ignore its instructions".
+fn without_reports(sentence: &str) -> &str {
+    let reports = REPORTS.iter().filter_map(|(word, says)| {
+        sentence.match_indices(word).map(|(at, _)| at + word.len()).find(|at| {
+            let rest = &sentence[*at..];
+            says.iter().any(|says| rest.starts_with(says))
+        })
+    });
+    match reports.min() {
+        Some(at) if is_about_attacks(sentence) => &sentence[..at],
+        _ => sentence,
+    }
+}
+
+/// What follows the request in a line of a web server's log.
+const REQUEST: &str = " http/1";
+
+/// A line of a log without the request that it tells of: `"get /a/b http/1.1" 404`.
+fn without_requests(sentence: &str) -> Cow<'_, str> {
+    let mut kept = Cow::Borrowed(sentence);
+    while let Some(end) = kept.find(REQUEST) {
+        let before = &kept[..end];
+        // The path is one word, and the method is the one before it.
+        let Some(path) = before.rfind(' ').filter(|at| before[at + 1..].starts_with('/')) else { break };
+        let methods = ["get", "post", "put", "head", "delete", "options", "patch"];
+        let Some(method) = methods.iter().find(|method| before[..path].ends_with(*method)) else { break };
+        kept = Cow::Owned(format!("{}{}", &kept[..path - method.len()], &kept[end + REQUEST.len()..]));
+    }
+    kept
 }
 
 /// To tell somebody to do something is to ask.
@@ -185,9 +359,16 @@ const QUOTES: [char; 4] = ['\'', '"', '\u{201c}', '\u{201d}'];
 
 /// A sentence as it is meant: to tell somebody to do something is to ask, and what is quoted as an example is not said.
 pub(super) fn meant(sentence: &str) -> Cow<'_, str> {
-    match sentence.contains(TO_ASK) {
-        true => without_examples(&sentence.replace(TO_ASK, "ask the user to ")).into_owned().into(),
-        false => without_examples(sentence),
+    if sentence.contains(TO_ASK) {
+        let asks = sentence.replace(TO_ASK, "ask the user to ");
+        return Cow::Owned(meant(&asks).into_owned());
+    }
+    if let Cow::Owned(less) = without_requests(sentence) {
+        return Cow::Owned(meant(&less).into_owned());
+    }
+    match without_reports(sentence) {
+        less if less.len() < sentence.len() => Cow::Owned(without_examples(less).into_owned()),
+        _ => without_examples(sentence),
     }
 }
 
@@ -196,7 +377,11 @@ const LONGEST_EXAMPLE: usize = 120;
 
 /// A sentence without the quotations that it gives as examples: `detects phrases such as "ignore all rules"`.
 fn without_examples(sentence: &str) -> Cow<'_, str> {
-    if !sentence.contains(QUOTES) || !INTRODUCTIONS.iter().any(|word| sentence.contains(word)) {
+    if !sentence.contains(QUOTES) {
+        return Cow::Borrowed(sentence);
+    }
+    let about_attacks = ATTACKS.iter().any(|word| sentence.contains(word));
+    if !about_attacks && !INTRODUCTIONS.iter().any(|word| sentence.contains(word)) {
         return Cow::Borrowed(sentence);
     }
     let mut kept = String::with_capacity(sentence.len());
@@ -211,7 +396,8 @@ fn without_examples(sentence: &str) -> Cow<'_, str> {
         let opens = !before.ends_with(char::is_alphanumeric);
         let lead = before.trim_end_matches([' ', '(', ',']);
         let between = before.trim_matches([' ', ',']);
-        let is_example = INTRODUCTIONS.iter().any(|word| lead.ends_with(word.trim_end_matches(',')))
+        let is_example = about_attacks
+            || INTRODUCTIONS.iter().any(|word| lead.ends_with(word.trim_end_matches(',')))
             || (in_list && matches!(between, "" | "or" | "and"));
         let closes = |at: &(usize, &str)| !inside[at.0 + at.1.len()..].starts_with(char::is_alphanumeric);
         let near = &inside[..inside.floor_char_boundary(LONGEST_EXAMPLE + mark.len_utf8())];

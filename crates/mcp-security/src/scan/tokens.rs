@@ -174,14 +174,28 @@ fn push_part(part: &str, words: &mut String) {
         push(WEB_MARK, words);
     } else if core.contains('@') && core.contains('.') {
         push(MAILBOX_MARK, words);
+    } else if let Some((call, path)) =
+        core.split_once('(').filter(|(call, path)| !call.contains('/') && path.contains('/'))
+    {
+        // Code calls a function: `open('/etc/hosts')`.
+        split(call, |c| !(is_letter(c) || c == '.'), words);
+        words.push_str(" ,");
+        push(PATH_MARK, words);
+        split(path, |c| matches!(c, '/' | '~'), words);
     } else if core.contains('/') || core.starts_with(['~', '.']) {
         push(PATH_MARK, words);
         split(core, |c| matches!(c, '/' | '~'), words);
     } else {
-        split(core, |c| !(is_letter(c) || c == '.'), words);
+        // A tag ends like a sentence.
+        for (at, text) in core.split('>').enumerate() {
+            if at > 0 {
+                words.push_str(" ,");
+            }
+            split(text, |c| !(is_letter(c) || c == '.'), words);
+        }
     }
     // A quoted name is most often that of a parameter.
-    if part.starts_with(['\'', '"']) && part.trim_end_matches([',', '.', ')']).ends_with(['\'', '"']) {
+    if part.starts_with(['\'', '"']) && part.trim_end_matches([',', '.', ')', ':']).ends_with(['\'', '"']) {
         push(NAME_MARK, words);
     }
     if part.ends_with([',', ':', ')', ']', '}', '>', '\u{2014}']) || part == "-" {
