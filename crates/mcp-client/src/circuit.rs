@@ -54,6 +54,8 @@ pub(crate) struct Circuits {
     misdirected: AtomicU32,
     /// Whether the clocks have drifted apart and nobody has asked yet whether the server is still there.
     stale: AtomicBool,
+    /// Until when it asked to be left alone.
+    throttled: Mutex<Option<Instant>>,
     /// Held by whoever asks.
     asking: tokio::sync::Mutex<()>,
 }
@@ -114,6 +116,7 @@ impl Circuits {
             hooks,
             misdirected: AtomicU32::new(0),
             stale: AtomicBool::new(false),
+            throttled: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         }
     }
@@ -217,9 +220,29 @@ impl Circuits {
         }
     }
 
+    /// Counts a failure that no call has met.
+    pub(crate) fn charge(&self, now: Instant) {
+        // Where the circuit is open, it is known.
+        if let Ok(permit) = self.server.acquire(now) {
+            permit.record(Outcome::Failure(Failure::Call), now);
+        }
+    }
+
+    /// It asks to be left alone for so long, which is told once.
+    fn leave_alone(&self, wait: Duration, now: Instant) {
+        let mut throttled = lock(&self.throttled);
+        if throttled.is_none_or(|until| until <= now) {
+            tracing::warn!(server = %self.name, seconds = wait.as_secs_f32(), "it asks to be left alone for a while");
+        }
+        *throttled = now.checked_add(wait).max(*throttled);
+    }
+
     fn settle(&self, class: Class, (server, tool): (Permit, Option<Permit>), name: &ToolName) {
         let now = Instant::now();
         let means = meaning(class);
+        if let Some(wait) = means.asked {
+            self.leave_alone(wait, now);
+        }
         match means.server {
             Some(outcome) => {
                 server.record(outcome, now);

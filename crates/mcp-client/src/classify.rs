@@ -91,8 +91,13 @@ mod tests {
     }
 
     fn http(status: u16, retry_after: Option<u64>) -> Result<ToolOutput, ToolError> {
-        let retry_after = retry_after.map(Duration::from_secs);
-        Err(ToolError::Http { server: server(), status, retry_after })
+        // As the transport makes them.
+        Err(match (status, retry_after.map(Duration::from_secs)) {
+            (429, retry_after) | (503, retry_after @ Some(_)) => {
+                ToolError::Throttled { server: server(), status, retry_after }
+            }
+            _ => ToolError::Http { server: server(), status },
+        })
     }
 
     fn broken(phase: Phase) -> Result<ToolOutput, ToolError> {
@@ -133,6 +138,11 @@ mod tests {
             (
                 "malformed",
                 Err(ToolError::Malformed { server: server(), reason: String::new() }),
+                "failure neutral if-safe",
+            ),
+            (
+                "too large",
+                Err(ToolError::TooLarge { server: server(), limit: 1, what: String::new() }),
                 "failure neutral if-safe",
             ),
             (
@@ -190,6 +200,8 @@ mod tests {
             ("HTTP 503", http(503, None), "failure neutral if-safe"),
             ("HTTP 504", http(504, None), "failure neutral if-safe"),
             ("timeout", late(Phase::Call), "ping failure if-safe"),
+            ("timeout while a part was written", late(Phase::Write), "ping failure if-safe"),
+            ("timeout before anything was written", late(Phase::Queue), "connect neutral always"),
             ("timeout before sending", late(Phase::Connect), "connect neutral always"),
             ("cancelled", Err(ToolError::Cancelled), "neutral neutral never"),
             (

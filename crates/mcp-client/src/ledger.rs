@@ -109,10 +109,11 @@ fn may_have_happened(error: &ToolError) -> bool {
     match error {
         ToolError::OutcomeUnknown { .. }
         | ToolError::Malformed { .. }
+        | ToolError::TooLarge { .. }
         | ToolError::Cancelled
         | ToolError::Internal(_)
-        | ToolError::Timeout { phase: Phase::Call, .. }
-        | ToolError::Connection { phase: Phase::Call, .. } => true,
+        | ToolError::Timeout { phase: Phase::Write | Phase::Call, .. }
+        | ToolError::Connection { phase: Phase::Write | Phase::Call, .. } => true,
         ToolError::Http { status, .. } => *status >= 500,
         // Refused, unreachable, or answered: all of them say what became of the call.
         _ => false,

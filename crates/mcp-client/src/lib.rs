@@ -68,6 +68,7 @@ mod permission;
 mod pins;
 mod pipeline;
 mod redact;
+mod renewals;
 mod repeats;
 mod resend;
 mod rest;

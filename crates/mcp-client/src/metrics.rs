@@ -387,7 +387,7 @@ pub(crate) fn error_type<'a>(result: &Result<ToolOutput, ToolError>, text: &'a m
             *text = code.to_string();
             text
         }
-        Err(ToolError::Http { status, .. }) => {
+        Err(ToolError::Http { status, .. } | ToolError::Throttled { status, .. }) => {
             *text = status.to_string();
             text
         }

@@ -40,6 +40,9 @@ pub(crate) fn error(options: &ClientOptions, error: ToolError) -> ToolError {
             ToolError::Server { server, code, message: clean(message) }
         }
         ToolError::Malformed { server, reason } => ToolError::Malformed { server, reason: clean(reason) },
+        ToolError::TooLarge { server, limit, what } => {
+            ToolError::TooLarge { server, limit, what: clean(what) }
+        }
         ToolError::Unavailable { server, reason, retry_at } => {
             ToolError::Unavailable { server, reason: clean(reason), retry_at }
         }
@@ -126,6 +129,7 @@ mod tests {
             },
             ToolError::Server { server: server.clone(), code: 1, message: text() },
             ToolError::Malformed { server: server.clone(), reason: text() },
+            ToolError::TooLarge { server: server.clone(), limit: 1, what: text() },
             ToolError::Unavailable { server: server.clone(), reason: text(), retry_at: None },
             ToolError::OutcomeUnknown { server, tool: "t".into(), reason: text() },
             ToolError::Internal(text()),

@@ -25,6 +25,7 @@ use crate::launch::Launches;
 use crate::pins;
 use crate::redact;
 use crate::repeats::Repeats;
+use crate::renewals;
 use crate::rest::Rest;
 use crate::state::{Failure, Known, Life, Login};
 use crate::validate::Validators;
@@ -694,6 +695,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                             retry_in: delay,
                             login: false,
                         });
+                    never = renewals::count(shared, &session) => match never {},
                         match delay {
                             None if overgrown => giving_up::overgrown(shared, &reason),
                             None => giving_up::crash_loop(shared, &stderr),

@@ -110,21 +110,21 @@ impl Class {
 
     fn of_phase(phase: Phase, at_call: Self) -> Self {
         match phase {
-            Phase::Resolve | Phase::Connect | Phase::Handshake | Phase::List | Phase::Ping => Self::Unreached,
+            Phase::Resolve | Phase::Connect | Phase::Handshake | Phase::List | Phase::Ping | Phase::Queue => {
+                Self::Unreached
+            }
             Phase::NoHost => Self::NoHost,
             Phase::Secure => Self::Tls,
-            Phase::Call => at_call,
+            Phase::Write | Phase::Call => at_call,
         }
     }
 
-    fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
+    fn of_status(status: u16) -> Self {
         match status {
             401 => Self::Login,
             403 => Self::Forbidden,
             408 | 425 => Self::NotProcessed,
             409 | 410 | 422 => Self::Caller,
-            429 => Self::Throttled { retry_after },
-            503 if retry_after.is_some() => Self::Throttled { retry_after },
             502..=504 => Self::Gateway,
             500..=599 => Self::ServerFault,
             400..=499 => Self::Host,
@@ -154,8 +154,9 @@ impl ToolError {
             Self::Start { .. } => Class::Start,
             Self::Connection { phase, .. } => Class::of_phase(*phase, Class::Lost),
             Self::Server { code, .. } => Class::of_code(*code),
-            Self::Http { status, retry_after, .. } => Class::of_status(*status, *retry_after),
-            Self::Malformed { .. } => Class::Violation,
+            Self::Http { status, .. } => Class::of_status(*status),
+            Self::Throttled { retry_after, .. } => Class::Throttled { retry_after: *retry_after },
+            Self::Malformed { .. } | Self::TooLarge { .. } => Class::Violation,
             Self::Timeout { phase, .. } => Class::of_phase(*phase, Class::Timeout),
             Self::AuthRequired { .. } | Self::CredentialUnavailable { .. } => Class::Login,
             Self::Forbidden { .. } => Class::Forbidden,

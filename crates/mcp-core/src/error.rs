@@ -24,6 +24,10 @@ pub enum Phase {
     List,
     /// The server was being asked whether it is there: no call was sent.
     Ping,
+    /// The call waited to be written, behind others that the server does not read: nothing of it was sent.
+    Queue,
+    /// The call was being written: a part of it was sent.
+    Write,
     /// The call was in flight: it may or may not have taken effect.
     Call,
 }
@@ -37,6 +41,7 @@ impl std::fmt::Display for Phase {
             Self::Handshake => "opening the session",
             Self::List => "listing the tools",
             Self::Ping => "answering whether it is there",
+            Self::Queue | Self::Write => "taking the call in",
             Self::Call => "calling the tool",
         })
     }
@@ -67,7 +72,7 @@ pub enum ErrorKind {
 /// | v0.0.15 | here |
 /// |---|---|
 /// | `MCPConnectionError` | [`ToolError::Start`], [`ToolError::Connection`] |
-/// | `MCPServerError` | [`ToolError::Server`], [`ToolError::Http`], [`ToolError::Malformed`] |
+/// | `MCPServerError` | [`ToolError::Server`], [`ToolError::Http`], [`ToolError::Throttled`], [`ToolError::Malformed`], [`ToolError::TooLarge`] |
 /// | `MCPValidationError` | [`ToolError::InvalidArguments`], [`ToolError::UnknownTool`] |
 /// | `MCPTimeoutError` | [`ToolError::Timeout`] |
 /// | `MCPAuthenticationError` | [`ToolError::AuthRequired`], [`ToolError::Forbidden`] |
@@ -148,13 +153,21 @@ pub enum ToolError {
         message: String,
     },
     /// The server answered with an HTTP error status.
-    #[error("server {server} answered with HTTP status {status}{}", retry_after.map(|d| format!(" and asks to wait {} s", d.as_secs())).unwrap_or_default())]
+    #[error("server {server} answered with HTTP status {status}")]
     Http {
         /// The server.
         server: ServerName,
         /// The status code.
         status: u16,
-        /// How long the server asks to wait.
+    },
+    /// The server asks to be left alone for a while: HTTP status 429, or 503 with the time to wait. It did nothing.
+    #[error("server {server} asks to be left alone (HTTP status {status}){}", retry_after.map(|wait| format!("; try again in {} s", wait.as_secs())).unwrap_or_default())]
+    Throttled {
+        /// The server.
+        server: ServerName,
+        /// The status code.
+        status: u16,
+        /// How long, where it says so.
         retry_after: Option<Duration>,
     },
     /// The server's answer could not be understood.
@@ -164,6 +177,16 @@ pub enum ToolError {
         server: ServerName,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The server sent more than is accepted at once.
+    #[error("server {server} sent more than the {limit} bytes that are accepted at once: {what}")]
+    TooLarge {
+        /// The server.
+        server: ServerName,
+        /// What is accepted, bytes.
+        limit: usize,
+        /// What it was, with its size as far as that is known.
+        what: String,
     },
     /// A limit of time ran out.
     #[error("server {server} took longer than {} s {phase}{}", limit.as_secs_f32(), doubt(*phase))]
@@ -253,7 +276,7 @@ pub enum ToolError {
 /// What a caller must know of a call whose time ran out after it was sent.
 fn doubt(phase: Phase) -> &'static str {
     match phase {
-        Phase::Call => {
+        Phase::Write | Phase::Call => {
             ". The call may or may not have taken effect: check the state with a read-only tool before repeating it"
         }
         _ => "",
@@ -298,7 +321,9 @@ impl ToolError {
             Self::Connection { .. }
             | Self::Server { .. }
             | Self::Http { .. }
+            | Self::Throttled { .. }
             | Self::Malformed { .. }
+            | Self::TooLarge { .. }
             | Self::Timeout { .. }
             | Self::Unavailable { .. }
             | Self::OutcomeUnknown { .. } => ErrorKind::Server,

@@ -23,11 +23,11 @@ use rmcp::{RoleServer, ServerHandler, ServiceExt};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::decoder::UNREADABLE;
-use crate::http::{Undialled, Unresolved};
+use crate::decoder::{TOO_LARGE, UNREADABLE};
+use crate::http::{RefusedCertificate, Undialled, Unresolved};
 use crate::link::{self, Reply};
 use crate::options::DroppedTool;
-use crate::raw::{ListPage, ListedTool, NeverSent};
+use crate::raw::{ListPage, ListedTool, NeverSent, TooLarge, Unwritten};
 use crate::serve::ServeError;
 
 /// What an error may need besides itself.
@@ -54,9 +54,17 @@ impl Scene<'_> {
         ToolError::Malformed { server: self.server.clone(), reason: reason.into() }
     }
 
+    fn too_large(self, limit: usize, what: impl Into<String>) -> ToolError {
+        ToolError::TooLarge { server: self.server.clone(), limit, what: what.into() }
+    }
+
     fn server(self, error: &ErrorData) -> ToolError {
         if error.code == UNREADABLE {
             return self.malformed(error.message.clone());
+        }
+        if error.code == TOO_LARGE {
+            let limit = error.data.as_ref().and_then(Value::as_u64).unwrap_or_default();
+            return self.too_large(usize::try_from(limit).unwrap_or(usize::MAX), error.message.clone());
         }
         let message = match error.code {
             link::REQUIRED => link::unvisited(error),
@@ -133,6 +141,14 @@ fn transport_error(error: Box<dyn Error + Send + Sync>, scene: Scene<'_>) -> Too
         {
             return error;
         }
+        let held = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(TooLarge { limit, what }) = held.and_then(|held| held.downcast_ref::<TooLarge>()) {
+            return scene.too_large(*limit, what.clone());
+        }
+        if let Some(Unwritten { begun, limit }) = current.downcast_ref::<Unwritten>() {
+            let phase = if *begun { Phase::Write } else { Phase::Queue };
+            return ToolError::Timeout { server, phase, limit: *limit };
+        }
         if current.is::<AuthRequiredError>() {
             return ToolError::AuthRequired { server };
         }
@@ -160,9 +176,11 @@ fn transport_error(error: Box<dyn Error + Send + Sync>, scene: Scene<'_>) -> Too
                 }
                 return scene.malformed(text.chars().take(300).collect::<String>());
             }
+            Some(StreamableHttpError::ResponseBodyTooLarge { max_size }) => {
+                return scene.too_large(*max_size, "a response");
+            }
             Some(
                 unusable @ (StreamableHttpError::UnexpectedContentType(_)
-                | StreamableHttpError::ResponseBodyTooLarge { .. }
                 | StreamableHttpError::Deserialize(_)
                 | StreamableHttpError::MissingSessionIdInResponse),
             ) => return scene.malformed(unusable.to_string()),
@@ -258,6 +276,9 @@ fn root(error: &(dyn Error + 'static)) -> String {
     while let Some(source) = current.source() {
         current = source;
     }
+    if let Some(refused) = RefusedCertificate::behind(current) {
+        return refused.to_string();
+    }
     match current.downcast_ref::<reqwest::Error>() {
         Some(error) if error.is_timeout() => "no connection in time".to_owned(),
         Some(_) => "the HTTP request failed".to_owned(),
@@ -269,7 +290,9 @@ fn http(server: ServerName, status: u16, retry_after: Option<Duration>) -> ToolE
     match status {
         401 => ToolError::AuthRequired { server },
         403 => ToolError::Forbidden { server, scope: None },
-        _ => ToolError::Http { server, status, retry_after },
+        429 => ToolError::Throttled { server, status, retry_after },
+        503 if retry_after.is_some() => ToolError::Throttled { server, status, retry_after },
+        _ => ToolError::Http { server, status },
     }
 }
 
@@ -492,8 +515,11 @@ impl ServerHandler for Offer {
             // Dropping the call is how it is cancelled. Nobody reads what is said here.
             () = context.ct.cancelled() => Err(ToolError::Cancelled),
         };
-        // Whoever asked is to read why it failed, and only a result is read: a protocol error is for programs.
-        let output = answer.unwrap_or_else(|error| ToolOutput::error(error.to_string()));
+        let output = match answer {
+            Err(ToolError::Internal(reason)) => return Err(ErrorData::internal_error(reason, None)),
+            // Whoever asked is to read why it failed, and only a result is read: a protocol error is for programs.
+            answer => answer.unwrap_or_else(|error| ToolOutput::error(error.to_string())),
+        };
         Ok(CallToolResponse::Complete(result(output)))
     }
 }

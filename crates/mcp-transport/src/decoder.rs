@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::breach::{Breach, Breaches};
-use crate::raw::{self, Calls, Failure};
+use crate::raw::{self, Calls, Failure, TooLarge};
 
 /// Why a stream ended by our decision; shared with whoever composes the error.
 #[derive(Debug, Clone, Default)]
@@ -58,8 +58,12 @@ impl Verdict {
 /// JSON-RPC leaves to implementations.
 pub(crate) const UNREADABLE: ErrorCode = ErrorCode(-32_099);
 
+/// The code of the error that stands in for an answer that was too large; its data is the limit in bytes.
+pub(crate) const TOO_LARGE: ErrorCode = ErrorCode(-32_098);
+
 /// How long after a report of its own crash a server may still answer.
 const GRACE: Duration = Duration::from_secs(2);
+const HOUR: Duration = Duration::from_secs(3600);
 /// Notices in a second, and seconds in a row, beyond which they are a flood.
 const FLOOD: (u32, u32) = (1000, 5);
 
@@ -80,6 +84,8 @@ pub(crate) struct Decoder {
     /// A crash that was reported where the answer to the only call should be.
     crash: Option<Crash>,
     notices: Notices,
+    /// When it was last told that something was no message.
+    noted: Option<Instant>,
     /// The request that settles the revision, while it is in flight.
     handshake: Option<RequestId>,
     /// The revision is one whose messages may come several in one array.
@@ -187,6 +193,15 @@ pub(crate) fn leading_id(message: &[u8]) -> Option<i64> {
     }
 }
 
+/// The error that stands in for an answer that cannot be used.
+pub(crate) fn stand_in(failure: Failure) -> ErrorData {
+    match failure {
+        Failure::TooLarge(TooLarge { limit, what }) => ErrorData::new(TOO_LARGE, what, Some(limit.into())),
+        Failure::Unreadable(reason) => ErrorData::new(UNREADABLE, reason, None),
+        other => ErrorData::new(UNREADABLE, format!("{other:?}"), None),
+    }
+}
+
 /// The id as the short road knows it.
 fn ours(id: i64) -> Option<u64> {
     if raw::is_ours(id) { u64::try_from(id).ok() } else { None }
@@ -252,14 +267,23 @@ impl Decoder {
         let Some(Crash { id, first, last, .. }) = self.crash.take() else { return };
         if self.calls.waits(id) {
             let reason = format!("a report of a crash in place of an answer: {first} … {last}");
-            self.calls.answer(id, Err(Failure::Unreadable(reason)));
+            self.calls.give_up(id, Failure::Unreadable(reason));
         }
     }
 
     /// The stream is ended because of what the server sent.
-    pub(crate) fn end_unreadable(&self, reason: String) {
-        self.calls.end_unreadable(&reason);
-        self.verdict.set(format!("the server sent {reason}"));
+    pub(crate) fn end_too_large(&self, too_large: &TooLarge) {
+        self.calls.end_too_large(too_large);
+        self.verdict.set(format!("the server sent {too_large}"));
+    }
+
+    /// Ends the stream where nobody waits for an answer. `false`: somebody does.
+    pub(crate) fn end_if_idle(&self, too_large: &TooLarge) -> bool {
+        let ends = self.pending.is_empty() && self.calls.end_if_idle();
+        if ends {
+            self.verdict.set(format!("the server sent {too_large}"));
+        }
+        ends
     }
 
     /// Takes in a line that is no message.
@@ -289,9 +313,11 @@ impl Decoder {
     }
 
     /// Fails the request with this id, or the only one there is. `false`, with a verdict: it cannot be told which.
-    pub(crate) fn fail(&mut self, id: Option<i64>, reason: String) -> bool {
-        if let Some(id) = id.and_then(ours).filter(|id| self.calls.waits(*id)) {
-            return self.calls.answer(id, Err(Failure::Unreadable(reason)));
+    pub(crate) fn fail(&mut self, id: Option<i64>, failure: Failure) -> bool {
+        if let Some(id) = id.and_then(ours) {
+            // One that nobody waits for any more costs nobody anything.
+            self.calls.answer(id, Err(failure));
+            return true;
         }
         let asked = id.map(NumberOrString::Number).filter(|id| self.pending.contains(id));
         let only = || match (self.pending.len(), self.calls.len()) {
@@ -300,14 +326,18 @@ impl Decoder {
         };
         if let Some(id) = asked.or_else(only) {
             self.settle(&id);
-            self.ready.push_back(JsonRpcMessage::error(ErrorData::new(UNREADABLE, reason, None), Some(id)));
+            self.ready.push_back(JsonRpcMessage::error(stand_in(failure), Some(id)));
             return true;
         }
         if self.pending.is_empty()
             && let Some(id) = self.calls.only()
         {
-            return self.calls.answer(id, Err(Failure::Unreadable(reason)));
+            return self.calls.answer(id, Err(failure));
         }
+        let reason = match failure {
+            Failure::TooLarge(too_large) => too_large.to_string(),
+            other => stand_in(other).message.into_owned(),
+        };
         self.verdict.set(format!("the server sent {reason}"));
         false
     }
@@ -341,7 +371,8 @@ impl Decoder {
         }
         tracing::warn!("the server sent several messages in one array, which its revision does not know");
         if self.pending.len() + self.calls.len() == 1 {
-            self.fail(None, "its answer in an array, which its revision does not know".to_owned());
+            let reason = "its answer in an array, which its revision does not know".to_owned();
+            self.fail(None, Failure::Unreadable(reason));
         }
     }
 
@@ -359,7 +390,14 @@ impl Decoder {
             Err(error) => {
                 let start: String = String::from_utf8_lossy(message).chars().take(80).collect();
                 self.noise(&start);
-                tracing::warn!(%error, ?start, "the server wrote something to its output that is not a message");
+                // Some servers log there: once in an hour is enough.
+                let now = Instant::now();
+                if self.noted.is_none_or(|noted| now.saturating_duration_since(noted) >= HOUR) {
+                    self.noted = Some(now);
+                    tracing::warn!(%error, ?start, "the server wrote something to its output that is not a message");
+                } else {
+                    tracing::debug!(%error, ?start, "the server wrote something to its output that is not a message");
+                }
                 return;
             }
         };

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rmcp::RoleClient;
@@ -13,16 +14,18 @@ use rmcp::transport::Transport;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::breach::{Breach, Breaches};
 use crate::decoder::{Decoder, Verdict, number};
-use crate::raw::{Direct, Outbox};
+use crate::raw::{Direct, Failure, Outbox, TooLarge};
 
 /// How much is kept of both ends of a line that is too long: enough to find the id in it.
 const ENDS: usize = 160;
 /// The least that is skipped of a line too long before it counts as one without end.
 const SKIPPED: usize = 1024 * 1024;
+/// How long the end of a line too long may take to come.
+const OVERDUE: Duration = Duration::from_secs(2);
 /// The room for one read: as much as a pipe usually holds.
 const READ: usize = 64 * 1024;
 /// The least room for one read.
@@ -40,19 +43,26 @@ pub(crate) struct LineTransport<R, W> {
     long: usize,
     limit: usize,
     oversized: Option<Oversized>,
+    /// What was too large. The stream ends once nobody waits for an answer by it.
+    spoilt: Option<TooLarge>,
     outbox: Arc<Outbox<W>>,
     closed: watch::Receiver<bool>,
     decoder: Decoder,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Oversized {
+    since: Instant,
     length: usize,
     head: Vec<u8>,
     tail: Vec<u8>,
 }
 
 impl Oversized {
+    fn begin() -> Self {
+        Self { since: Instant::now(), length: 0, head: Vec::new(), tail: Vec::new() }
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         self.length = self.length.saturating_add(bytes.len());
         let room = ENDS.saturating_sub(self.head.len()).min(bytes.len());
@@ -104,7 +114,8 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
 {
     pub(crate) fn new(read: R, write: W, limit: usize) -> Self {
-        let outbox = Outbox::new(write);
+        let decoder = Decoder::default();
+        let outbox = Outbox::new(write, decoder.calls());
         let closed = outbox.closed();
         Self {
             read,
@@ -113,9 +124,10 @@ where
             long: 0,
             limit,
             oversized: None,
+            spoilt: None,
             outbox,
             closed,
-            decoder: Decoder::default(),
+            decoder,
         }
     }
 
@@ -139,7 +151,7 @@ where
             let newline = memchr::memchr(b'\n', &self.buffer[self.scanned..]).map(|at| self.scanned + at);
             let length = newline.unwrap_or(self.buffer.len());
             if self.oversized.is_some() || length > self.limit {
-                let oversized = self.oversized.get_or_insert_default();
+                let oversized = self.oversized.get_or_insert_with(Oversized::begin);
                 oversized.push(&self.buffer[..length]);
                 let _ = self.buffer.split_to(newline.map_or(length, |at| at + 1));
                 self.scanned = 0;
@@ -169,7 +181,16 @@ where
                 let rest = if begun > SHORT { self.long.saturating_sub(begun).min(AS_BEFORE) } else { 0 };
                 self.buffer.reserve(READ.max(wanted).max(rest));
             }
-            match self.read.read_buf(&mut self.buffer).await {
+            let due = self.oversized.as_ref().map(|oversized| oversized.since + OVERDUE);
+            let read = self.read.read_buf(&mut self.buffer);
+            let read = match due {
+                Some(due) => match timeout_at(due, read).await {
+                    Ok(read) => read,
+                    Err(_) => return self.oversized.take().map_or(Line::End, Line::Endless),
+                },
+                None => read.await,
+            };
+            match read {
                 Ok(0) => return Line::End,
                 Ok(_) => {}
                 Err(error) => {
@@ -182,24 +203,29 @@ where
 
     /// Fails the request that a line too long answers; `false` where it cannot be told, which ends the stream.
     fn fail_oversized(&mut self, oversized: &Oversized) -> bool {
-        let reason = format!("a message of {} bytes; at most {} are accepted", oversized.length, self.limit);
+        let too_large = self.too_large(format!("a message of {} bytes", oversized.length));
         tracing::warn!(
             length = oversized.length,
             limit = self.limit,
             "the server sent a message that is too long"
         );
-        self.decoder.fail(oversized.id(), reason)
+        self.spoilt = Some(too_large.clone());
+        self.decoder.fail(oversized.id(), Failure::TooLarge(too_large))
+    }
+
+    fn too_large(&self, what: String) -> TooLarge {
+        TooLarge { limit: self.limit, what }
     }
 
     /// Ends the stream: what is behind such a line may never come.
     fn refuse_endless(&mut self, oversized: &Oversized) {
-        let reason =
-            format!("a line of more than {} bytes; at most {} are accepted", oversized.length, self.limit);
-        tracing::warn!(limit = self.limit, "the server sent a line without end");
+        let too_large =
+            self.too_large(format!("a line of which {} bytes have come, and no end", oversized.length));
+        tracing::warn!(length = oversized.length, limit = self.limit, "the server sent a line without end");
         if oversized.id().is_none() {
             self.decoder.breaches().note(Breach::EndlessLine);
         }
-        self.decoder.end_unreadable(reason);
+        self.decoder.end_too_large(&too_large);
     }
 }
 
@@ -227,6 +253,11 @@ where
         loop {
             if let Some(message) = self.decoder.next() {
                 return Some(message);
+            }
+            if let Some(too_large) = &self.spoilt
+                && self.decoder.end_if_idle(too_large)
+            {
+                return None;
             }
             let mut closed = self.closed.clone();
             let crash = self.decoder.crash_due();
@@ -284,7 +315,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
-    use crate::decoder::UNREADABLE;
+    use crate::decoder::{TOO_LARGE, UNREADABLE};
 
     fn transport(input: &[u8], limit: usize) -> LineTransport<&[u8], tokio::io::Sink> {
         LineTransport::new(input, tokio::io::sink(), limit)
@@ -387,12 +418,57 @@ mod tests {
             asked(&mut transport, 2).await;
             let messages = all(&mut transport).await;
             assert_eq!(messages.len(), 2);
-            assert_eq!(
-                (&messages[0]["id"], &messages[0]["error"]["code"]),
-                (&json!(1), &json!(UNREADABLE.0))
-            );
-            assert_eq!(messages[1]["id"], 0);
+            assert_eq!((&messages[0]["id"], &messages[0]["error"]["code"]), (&json!(1), &json!(TOO_LARGE.0)));
+            assert_eq!((&messages[0]["error"]["data"], &messages[1]["id"]), (&json!(1000), &json!(0)));
         }
+    }
+
+    #[tokio::test]
+    async fn after_a_line_too_long_the_stream_ends_when_nobody_waits_any_more() {
+        let answer = |id: u64, text: &str| {
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"text":"{text}"}}}}"#) + "\n"
+        };
+        let (mut far, near) = tokio::io::duplex(8000);
+        let mut transport = LineTransport::new(near, tokio::io::sink(), 1000);
+        let calls = transport.decoder.calls();
+        let (large, _, refused) = calls.open(None).unwrap();
+        let (small, _, answered) = calls.open(None).unwrap();
+        far.write_all((answer(large, &"x".repeat(5000)) + &answer(small, "kept")).as_bytes()).await.unwrap();
+        // The far end does not close it.
+        assert!(transport.receive().await.is_none());
+        assert!(matches!(refused.await.unwrap(), Err(Failure::TooLarge(TooLarge { limit: 1000, .. }))));
+        assert!(answered.await.unwrap().unwrap().ends_with(b"\"kept\"}}"));
+        assert!(calls.open(None).is_none(), "what is asked now is certainly not sent");
+    }
+
+    #[tokio::test]
+    async fn a_line_too_long_that_nobody_waits_for_any_more_fails_no_other() {
+        let (mut far, near) = tokio::io::duplex(8000);
+        let mut transport = LineTransport::new(near, tokio::io::sink(), 1000);
+        let calls = transport.decoder.calls();
+        let ((late, ..), (other, _, answered)) = (calls.open(None).unwrap(), calls.open(None).unwrap());
+        assert!(calls.forget(late));
+        let answer = |id: u64, size: usize| {
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"text\":\"{}\"}}}}\n", "x".repeat(size))
+        };
+        far.write_all((answer(late, 5000) + &answer(other, 5)).as_bytes()).await.unwrap();
+        assert!(transport.receive().await.is_none());
+        assert!(answered.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_line_too_long_is_not_waited_for() {
+        let (mut far, near) = tokio::io::duplex(8000);
+        let mut transport = LineTransport::new(near, tokio::io::sink(), 1000);
+        let calls = transport.decoder.calls();
+        let (id, _, refused) = calls.open(None).unwrap();
+        let begun = Instant::now();
+        far.write_all(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"{}"#, "x".repeat(1500)).as_bytes())
+            .await
+            .unwrap();
+        assert!(transport.receive().await.is_none());
+        assert!(matches!(refused.await.unwrap(), Err(Failure::TooLarge(TooLarge { limit: 1000, .. }))));
+        assert_eq!(begun.elapsed(), OVERDUE);
     }
 
     #[tokio::test]
@@ -402,7 +478,7 @@ mod tests {
         asked(&mut transport, 2).await;
         assert!(all(&mut transport).await.is_empty());
         let reason = transport.verdict().reason().unwrap();
-        assert_eq!(reason, "the server sent a message of 5000 bytes; at most 1000 are accepted");
+        assert_eq!(reason, "the server sent a message of 5000 bytes; at most 1000 bytes are accepted");
     }
 
     #[tokio::test]
@@ -469,7 +545,7 @@ mod tests {
             limit in 1usize..200,
         ) {
             let input = pieces.concat();
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async {
                 let mut transport = transport(&input, limit);
                 asked(&mut transport, 2).await;

@@ -38,7 +38,7 @@ impl AsyncRead for Pieces<'_> {
 /// on, and why the stream ended early, where it did. `None`: there is no runtime to be had.
 #[must_use]
 pub fn stream(input: &[u8], piece: usize, limit: usize) -> Option<(Vec<String>, Option<String>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
     Some(runtime.block_on(async {
         let read = Pieces { rest: input, size: piece };
         let mut transport: LineTransport<_, Sink> = LineTransport::new(read, tokio::io::sink(), limit);

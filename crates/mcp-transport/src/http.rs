@@ -2,6 +2,7 @@
 //! and most requests go past it.
 
 mod awaited;
+mod certificate;
 mod dial;
 mod events;
 mod headers;
@@ -9,6 +10,7 @@ pub(crate) mod heard;
 mod merged;
 mod plain;
 mod posts;
+mod reconnects;
 mod response;
 mod unpack;
 
@@ -26,8 +28,9 @@ use rmcp::transport::streamable_http_client::{
 use tokio::sync::mpsc;
 
 use self::awaited::Awaited;
+pub(crate) use self::certificate::RefusedCertificate;
 pub(crate) use self::dial::{Dialer, Endpoint, Unresolved, endpoint, within_origin};
-pub(crate) use self::events::{Event, Events};
+pub(crate) use self::events::{Event, Events, TooLarge};
 use self::merged::Merged;
 pub(crate) use self::plain::Undialled;
 pub(crate) use self::posts::{Error, Posts, SessionId, refusal};

@@ -332,6 +332,14 @@ impl Link {
         self.modern
     }
 
+    /// Counts how often the server has lost the session and another was opened.
+    pub(crate) fn renewals(&self) -> Option<watch::Receiver<u64>> {
+        match &self.road {
+            Some(Road::Posts(posts)) => Some(posts.renewals()),
+            _ => None,
+        }
+    }
+
     /// Turns true when the protocol session is over.
     pub(crate) fn over(&self) -> watch::Receiver<bool> {
         self.over.clone()

@@ -39,6 +39,8 @@ const SWEEP_STEP: Duration = Duration::from_millis(10);
 const KILL: Duration = Duration::from_secs(5);
 /// How long an error waits for the words and the exit code that explain it.
 const LAST_WORDS: Duration = Duration::from_millis(1000);
+/// How long it waits for those of a process that seems to go on.
+const LIVING: Duration = Duration::from_millis(60);
 
 /// Servers whose programs are looked for at the same time.
 static LOOKUPS: Semaphore = Semaphore::const_new(2);
@@ -229,10 +231,22 @@ impl Child {
         }
     }
 
+        self.words_within(LAST_WORDS).await
+    }
+
+    /// The same for somebody in a hurry: a process that only closed its output has none.
+    pub(crate) async fn quick_words(&self) -> Option<String> {
+        let tree = self.tree.clone();
+        // A file is read.
+        let ends = tokio::task::spawn_blocking(move || tree.is_ending()).await.unwrap_or(false);
+        self.words_within(if ends { LAST_WORDS } else { LIVING }).await
+    }
+
+    async fn words_within(&self, patience: Duration) -> Option<String> {
     /// Waits a moment for the child's end and its last words, which explain a stream that broke.
     pub(crate) async fn last_words(&self) -> Option<String> {
         let mut drained = self.drained.clone();
-        let _ = timeout(LAST_WORDS, async {
+        let _ = timeout(patience, async {
             self.ended().await;
             let _ = drained.wait_for(|done| *done).await;
         })

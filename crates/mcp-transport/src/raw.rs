@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use tokio::sync::oneshot;
 
 pub(crate) use self::answer::{Answer, CallOutput, ListPage, ListedTool, Outcome, read};
-pub(crate) use self::calls::{Calls, Failure, Ids, NeverSent, is_ours};
+pub(crate) use self::calls::{Calls, Failure, Ids, NeverSent, TooLarge, Unwritten, is_ours};
 pub(crate) use self::outbox::{Outbox, Pace};
 pub(crate) use self::request::{Ask, Request};
 use crate::breach::Breach;
@@ -27,17 +27,7 @@ use crate::traced;
 /// Where requests leave.
 pub(crate) trait Outlet: Send + Sync {
     /// Takes a whole line, its end included.
-    fn push(&self, line: &[u8], pace: Pace) -> io::Result<Room>;
-
-    /// Resolves when there is room for more, or the way is closed.
-    fn room(&self) -> mcp_core::BoxFuture<'_, ()>;
-}
-
-/// Whether more may be pushed at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
-    Some,
-    None,
+    fn push(&self, line: &[u8], pace: Pace) -> io::Result<()>;
 }
 
 /// A request's way to the server and back.
@@ -70,14 +60,18 @@ impl Direct {
         let line = request.line(id, reports).map_err(|error| Failure::Unreadable(error.to_string()))?;
         // Alone, the shortest way is to write at once; among others, one write carries many lines.
         let pace = if others == 0 { Pace::Now } else { Pace::Together };
-        let room = self.outlet.push(&line, pace).map_err(|_| Failure::Lost)?;
+        self.outlet.push(&line, pace).map_err(|_| Failure::Lost)?;
         asked.sent = true;
-        if room == Room::None {
-            self.outlet.room().await;
-        }
         let answer = answer.await;
         std::mem::forget(asked);
         match answer {
+            Ok(Err(Failure::Unwritten(unwritten))) => {
+                if unwritten.begun {
+                    // The rest of it will follow when the server reads again, and nobody waits for its answer.
+                    let _ = self.outlet.push(&request::cancelled(id), Pace::Together);
+                }
+                Err(Failure::Unwritten(unwritten))
+            }
             Ok(line) => line,
             Err(oneshot::error::RecvError { .. }) => Err(Failure::Lost),
         }

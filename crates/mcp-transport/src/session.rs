@@ -53,7 +53,9 @@ struct Inner {
     stop: Arc<Mutex<Stop>>,
     child: Option<Arc<Child>>,
     options: SessionOptions,
-    /// Set once, when the session is over, to the reason.
+    /// Set once, when the session is over, to what is known of the reason at once.
+    lost: watch::Receiver<Option<String>>,
+    /// Set once, a moment later, to the reason.
     over: watch::Receiver<Option<String>>,
     closing: watch::Sender<bool>,
     /// The serving half of a session in memory.
@@ -268,6 +270,7 @@ impl Session {
         };
         tracing::debug!(%server, protocol = peer.protocol_version, transport = %peer.transport, "session open");
         let stop = Arc::new(Mutex::new(stop));
+        let (told, lost) = watch::channel(None);
         let (ended, over) = watch::channel(None);
         let (closing, asked) = watch::channel(false);
         let watcher = Watcher {
@@ -278,7 +281,7 @@ impl Session {
             verdict: road.verdict,
             asked,
         };
-        tokio::spawn(watcher.run(ended));
+        tokio::spawn(watcher.run(told, ended));
         Self {
             inner: Arc::new(Inner {
                 server,
@@ -287,6 +290,7 @@ impl Session {
                 stop,
                 child,
                 options,
+                lost,
                 over,
                 closing,
                 _serving: road.serving,
@@ -424,13 +428,15 @@ impl Session {
         self.inner.link.tools_changed()
     }
 
+    /// Counts how often the server has lost the session and another was opened in its place, as HTTP has it; `None` for other
+    /// transports.
+    pub fn renewals(&self) -> Option<watch::Receiver<u64>> {
+        self.inner.link.renewals()
+    }
+
     /// Resolves when the session is over, with the reason: closed by us, the process ended, the connection was lost.
     pub async fn closed(&self) -> String {
-        let mut over = self.inner.over.clone();
-        match over.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => "the session was closed".to_owned(),
-        }
+        reason(self.inner.over.clone()).await
     }
 
     /// The most processes that a child and all it started were at a time, as far as was seen; `None` for other transports and
@@ -479,7 +485,8 @@ impl Session {
             // The requests of a session that ends fail a moment before the end itself is known, and the reason.
             _ => timeout(LINGER, turned(&mut over)).await.is_ok(),
         };
-        let reason = if is_over { timeout(WHY, self.closed()).await.ok() } else { None };
+        // Whoever waited for an answer does not wait for a process that stopped speaking to end.
+        let reason = if is_over { timeout(WHY, reason(self.inner.lost.clone())).await.ok() } else { None };
         Scene { server: &self.inner.server, phase, reason, stderr: self.stderr_tail() }
     }
 }
@@ -514,7 +521,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn run(mut self, ended: watch::Sender<Option<String>>) {
+    async fn run(mut self, told: watch::Sender<Option<String>>, ended: watch::Sender<Option<String>>) {
         let exited = async {
             match &mut self.exit {
                 // An error means that the supervising task is gone, and so is the child.
@@ -535,11 +542,27 @@ impl Watcher {
             turned(&mut self.over).await;
         }
         let child = self.child.as_ref().and_then(Weak::upgrade);
+        if let Some(child) = &child {
+            let exit = child.quick_words().await;
+            told.send_replace(Some(self.reason(exit)));
+        }
         let exit = match &child {
             Some(child) => child.last_words().await,
             None => self.exit.as_ref().and_then(|exit| exit.borrow().clone()),
         };
-        let reason = if *self.asked.borrow() {
+        let reason = self.reason(exit);
+        tracing::debug!(reason, "session over");
+        told.send_replace(Some(reason.clone()));
+        ended.send_replace(Some(reason));
+        if let Some(child) = child {
+            // A server that stopped speaking but runs on is of no use to anybody.
+            child.close().await;
+        }
+    }
+
+    /// Why it is over, of a process that ended like this.
+    fn reason(&self, exit: Option<String>) -> String {
+        if *self.asked.borrow() {
             "the session was closed".to_owned()
         } else if let Some(verdict) = self.verdict.reason() {
             verdict
@@ -549,13 +572,15 @@ impl Watcher {
             self.verdict.with_partial("it closed its output".to_owned())
         } else {
             "the connection was lost".to_owned()
-        };
-        tracing::debug!(reason, "session over");
-        ended.send_replace(Some(reason));
-        if let Some(child) = child {
-            // A server that stopped speaking but runs on is of no use to anybody.
-            child.close().await;
         }
+    }
+}
+
+/// Waits for the reason why a session is over.
+async fn reason(mut told: watch::Receiver<Option<String>>) -> String {
+    match told.wait_for(Option::is_some).await {
+        Ok(reason) => reason.clone().unwrap_or_default(),
+        Err(_) => "the session was closed".to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ use url::Url;
 
 pub(crate) use self::transport::SseTransport;
 use crate::convert::{self, Scene};
-use crate::http::{self, Endpoint, Event, Events};
+use crate::http::{self, Endpoint, Event, Events, TooLarge};
 use crate::oauth::AuthorizedClient;
 
 /// The stream of a session, and where its messages are posted.
@@ -24,6 +24,8 @@ pub(crate) struct Stream {
     post: Url,
     response: Response,
     events: Events,
+    /// Nothing more is read of it.
+    over: bool,
 }
 
 /// Opens the stream and waits for the address. Not bounded in time: the caller is.
@@ -31,7 +33,7 @@ pub(crate) struct Stream {
 /// # Errors
 ///
 /// [`ToolError::AuthRequired`], [`ToolError::Forbidden`] and [`ToolError::Http`] by status, [`ToolError::Malformed`] for
-/// something else than a stream that names an address of the same origin, [`ToolError::Connection`] where there is none.
+/// something else than a stream that names an address of the same origin, [`ToolError::TooLarge`], [`ToolError::Connection`] where there is none.
 pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) -> Result<Stream, ToolError> {
     let malformed = |reason: String| ToolError::Malformed { server: server.clone(), reason };
     let Endpoint { client, url: base, headers, login, .. } = endpoint;
@@ -53,10 +55,11 @@ pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) 
                 .to_owned(),
         ));
     }
-    let mut stream = Stream { client, headers, post: base.clone(), response, events: Events::new(limit) };
+    let mut stream =
+        Stream { client, headers, post: base.clone(), response, events: Events::new(limit), over: false };
     loop {
         match stream.next().await {
-            Some(Event { kind, data }) if kind == "endpoint" => {
+            Some(Ok(Event { kind, data })) if kind == "endpoint" => {
                 let post = base
                     .join(String::from_utf8_lossy(&data).trim())
                     .map_err(|error| malformed(format!("the address it gives for messages: {error}")))?;
@@ -70,7 +73,11 @@ pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) 
                 return Ok(stream);
             }
             // Nothing was asked yet.
-            Some(_) => {}
+            Some(Ok(_)) => {}
+            Some(Err(TooLarge(limit))) => {
+                let what = "an event of its stream".to_owned();
+                return Err(ToolError::TooLarge { server: server.clone(), limit, what });
+            }
             None => return Err(malformed("its stream ended before it named an address".to_owned())),
         }
     }
@@ -94,16 +101,20 @@ async fn send(
 }
 
 impl Stream {
-    /// The next event; `None` where the stream ends, breaks, or carries an event that is too large. Dropping the future
-    /// loses nothing.
-    async fn next(&mut self) -> Option<Event> {
+    /// The next event; `None` where the stream ends or breaks. An event that is too large is the last one. Dropping the
+    /// future loses nothing.
+    async fn next(&mut self) -> Option<Result<Event, TooLarge>> {
         loop {
+            if self.over {
+                return None;
+            }
             match self.events.take() {
-                Ok(Some(event)) => return Some(event),
+                Ok(Some(event)) => return Some(Ok(event)),
                 Ok(None) => {}
                 Err(too_large) => {
                     tracing::warn!(%too_large, "the stream of events is given up");
-                    return None;
+                    self.over = true;
+                    return Some(Err(too_large));
                 }
             }
             match self.response.chunk().await {

@@ -31,6 +31,7 @@ pub enum Certificate {
 pub struct TlsFaults {
     listener: Listener,
     authority: PathBuf,
+    certificate: Vec<u8>,
     dialled: Arc<AtomicUsize>,
     received: Arc<Mutex<Vec<u8>>>,
     _folder: tempfile::TempDir,
@@ -41,7 +42,7 @@ impl TlsFaults {
     pub fn start(certificate: Certificate) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let authority = folder.path().join("authority.pem");
-        let (acceptor, pem) = acceptor(certificate);
+        let (acceptor, pem, certificate) = acceptor(certificate);
         std::fs::write(&authority, pem).expect("a writable folder");
         let (dialled, received): (Arc<AtomicUsize>, Arc<Mutex<Vec<u8>>>) = Default::default();
         let (count, bytes) = (dialled.clone(), received.clone());
@@ -56,7 +57,7 @@ impl TlsFaults {
                 }
             }
         });
-        Self { listener, authority, dialled, received, _folder: folder }
+        Self { listener, authority, certificate, dialled, received, _folder: folder }
     }
 
     /// An address below it, as `https://localhost:PORT/path`.
@@ -67,6 +68,11 @@ impl TlsFaults {
     /// The file with the certificate of the authority (PEM).
     pub fn authority(&self) -> PathBuf {
         self.authority.clone()
+    }
+
+    /// Its own certificate (DER).
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
     }
 
     /// How often somebody has dialled it.
@@ -80,8 +86,8 @@ impl TlsFaults {
     }
 }
 
-/// TLS with this certificate, and that of the authority in PEM form.
-fn acceptor(kind: Certificate) -> (TlsAcceptor, String) {
+/// TLS with this certificate, that of the authority in PEM form, and the certificate itself (DER).
+fn acceptor(kind: Certificate) -> (TlsAcceptor, String, Vec<u8>) {
     let mut authority = CertificateParams::new(Vec::new()).expect("no name is a good name");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.distinguished_name.push(DnType::CommonName, "massgen's test authority");
@@ -100,12 +106,14 @@ fn acceptor(kind: Certificate) -> (TlsAcceptor, String) {
         Certificate::SelfSigned => params.self_signed(&key),
         _ => params.signed_by(&key, &issuer),
     };
+    let certificate = certificate.expect("a certificate").der().clone();
+    let der = certificate.to_vec();
     let key = PrivateKeyDer::try_from(key.serialize_der()).expect("the key just made");
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the default versions")
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.expect("a certificate").der().clone()], key)
+        .with_single_cert(vec![certificate], key)
         .expect("the certificate fits its key");
-    (TlsAcceptor::from(Arc::new(config)), pem)
+    (TlsAcceptor::from(Arc::new(config)), pem, der)
 }

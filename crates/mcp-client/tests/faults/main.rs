@@ -25,6 +25,7 @@ mod names;
 mod others;
 mod stdio;
 mod time;
+mod pipes;
 mod trust;
 mod web;
 mod wire;
@@ -65,6 +66,7 @@ fn faults() -> Vec<Fault> {
         stdio::faults(),
         floods::faults(),
         #[cfg(unix)]
+        pipes::faults(),
         endings::faults(),
         web::faults(),
         wire::faults(),

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use massgen_testkit::faults::TcpRelay;
-use massgen_testkit::{McpHttpOptions, McpHttpServer, Outcome, PATIENCE};
-use mcp_client::{MultiMcpClient, RuleOptions};
+use massgen_testkit::{McpHttpOptions, McpHttpServer, Outcome, PATIENCE, process};
+use mcp_client::{MultiMcpClient, RuleOptions, ServerState};
 use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName, ToolService};
 use serde_json::json;
 
@@ -14,6 +15,7 @@ use crate::host;
 use crate::lab::{Measured, Playing, named, remote};
 use crate::stdio::script;
 use crate::support::{call, restarts};
+use crate::time::on_a_moved_clock;
 use crate::web::unreachable;
 use crate::{Fault, Play};
 
@@ -21,12 +23,14 @@ use crate::{Fault, Play};
 const FOUND: u8 = 0;
 const FAILED: u8 = 2;
 const NOBODY: u8 = 3;
+/// No answer, until it is another one.
+const SILENT: u8 = 255;
 
 pub(crate) fn faults() -> Vec<Fault> {
     let playing: fn() -> Playing = || Box::pin(no_name());
     vec![Fault {
         id: "F42",
-        what: "a host name that nobody has, or that cannot be looked up now: told, made again in the second case only",
+        what: "a host name that nobody has, or that cannot be looked up now, or not within 10 s: told, made again in the second case only",
         long: false,
         play: Play::Own(playing),
     }]
@@ -40,7 +44,7 @@ async fn no_name() -> Measured {
     }
     let folder = tempfile::tempdir().unwrap();
     let resolver = folder.path().join("resolv.conf");
-    std::fs::write(&resolver, "nameserver 127.0.0.1\noptions attempts:1 timeout:5\n").unwrap();
+    std::fs::write(&resolver, "nameserver 127.0.0.1\noptions attempts:1 timeout:30\n").unwrap();
     let scripted = script(Outcome::Echo).launch();
     let prepare = format!(
         "ip link set lo up && mount --bind '{}' /etc/resolv.conf && exec \"$0\" \"$@\"",
@@ -65,15 +69,16 @@ fn serve(socket: &UdpSocket, mode: &AtomicU8, asked: &AtomicUsize) {
             continue;
         }
         let wants_address = buffer[end - 3] == 1;
+        if wants_address {
+            asked.fetch_add(1, Ordering::SeqCst);
+        }
+        let _ = process::until_blocking(PATIENCE, || mode.load(Ordering::SeqCst) != SILENT);
         let mode = mode.load(Ordering::SeqCst);
         let is_answered = wants_address && mode == FOUND;
         let mut answer = buffer[..end].to_vec();
         answer[2..12].copy_from_slice(&[0x81, 0x80 | mode, 0, 1, 0, u8::from(is_answered), 0, 0, 0, 0]);
         if is_answered {
             answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
-        }
-        if wants_address {
-            asked.fetch_add(1, Ordering::SeqCst);
         }
         let _ = socket.send_to(&answer, from);
     }
@@ -136,5 +141,35 @@ pub(crate) async fn with_a_resolver() -> Vec<String> {
         measured.expect(holds, format!("{what}: the caller got {class} ({text}), executed {more} times"));
     }
     client.close().await;
+    let (silent, count, url) = (mode.clone(), asked.clone(), relay.url("/mcp"));
+    let hung =
+        on_a_moved_clock(move || hanging(url.replace("127.0.0.1", "server.example"), silent, count)).await;
+    measured.problems.extend(hung.problems);
     measured.problems
+}
+
+/// The name server does not answer at all: the system would wait for it for 30 s.
+async fn hanging(url: String, mode: Arc<AtomicU8>, asked: Arc<AtomicUsize>) -> Measured {
+    const CONNECT: Duration = Duration::from_secs(10);
+    let mut measured = Measured::default();
+    mode.store(SILENT, Ordering::SeqCst);
+    asked.store(0, Ordering::SeqCst);
+    let began = tokio::time::Instant::now();
+    let config = remote("faulty", &url);
+    let client = MultiMcpClient::start([config], Arc::new(LetsPass), Arc::new(()), restarts(0));
+    client.ready(CONNECT * 60).await;
+    let took = began.elapsed();
+    let status = client.client("faulty").unwrap().status();
+    let told = status.state.to_string();
+    measured.expect(
+        matches!(status.state, ServerState::Unreachable { .. }) && told.contains("looking up its name"),
+        format!("silent: it is {told:?}"),
+    );
+    measured.expect(took <= CONNECT, format!("silent: it took {took:?}"));
+    let times = asked.load(Ordering::SeqCst);
+    measured.expect(times == 1, format!("silent: it was asked {times} times"));
+    // The thread of the system's resolver is let go.
+    mode.store(NOBODY, Ordering::SeqCst);
+    client.close().await;
+    measured
 }

@@ -127,22 +127,6 @@ pub(crate) fn faults() -> Vec<Fault> {
                 .check(is_text("fresh"))
                 .check(is_clean)
         }),
-        scene("F16", "an answer beyond the limit of size: refused, the connection is a new one", || {
-            Scene::child(script(Outcome::Big(4 << 20)))
-                .expect(BROKEN)
-                .account(Account::Server)
-                .recovers("look")
-                .check(says(&["at most 1048576 are accepted"]))
-                .tune(|options, _| options.session.max_message_bytes = 1 << 20)
-        }),
-        scene("F17", "a flood without an end of line: refused, a new process", || {
-            Scene::child(script(Outcome::Lineless(1 << 30)))
-                .expect(BROKEN)
-                .recovers("look")
-                .check(says(&["at most 1048576 are accepted"]))
-                .check(is_suspicious)
-                .tune(|options, _| options.session.max_message_bytes = 1 << 20)
-        }),
         scene("F18", "an answer nested 100,000 deep: refused", || {
             Scene::child(script(Outcome::Nested(100_000)))
                 .expect(BROKEN)
@@ -153,26 +137,6 @@ pub(crate) fn faults() -> Vec<Fault> {
         }),
         own("F19", "an answer that is not UTF-8, half a surrogate, NaN, a member twice: refused", || {
             Box::pin(no_json())
-        }),
-        scene("F20", "stdout closed, the process alive: outcome unknown, a new process", || {
-            Scene::child(script(Outcome::CloseStdout))
-                .expect(LOST)
-                .account(Account::Server)
-                .within_ms(4000)
-                .recovers("look")
-                .check(says(&[DOUBT]))
-        }),
-        own(
-            "F21",
-            "a server that does not read, and arguments larger than the pipe: the limit of time",
-            || Box::pin(full_pipe()),
-        ),
-        scene("F22", "a stopped process (SIGSTOP): the limit of time, and it is killed all the same", || {
-            Scene::child(script(Outcome::Stop))
-                .expect(LATE)
-                .account(Account::Server)
-                .limit_ms(400)
-                .tune(|options, _| options.session.close_grace = Duration::from_millis(100))
         }),
         scene("F24", "the end before the handshake: its tools are away, its last words are told", || {
             let script =
@@ -304,42 +268,10 @@ fn is_text(wanted: &'static str) -> impl Fn(&crate::lab::Seen, &mut Measured) + 
 }
 
 /// Sends a signal to every process of a server.
-fn signal(scripted: &ScriptedServer, signal: process::Signal) {
+pub(crate) fn signal(scripted: &ScriptedServer, signal: process::Signal) {
     for pid in scripted.journal().pids() {
         process::signal(pid, signal);
     }
-}
-
-async fn full_pipe() -> Measured {
-    let limit = Duration::from_millis(800);
-    let mut measured = Measured::default();
-    let (scripted, innocent) = (script(Outcome::Echo).launch(), innocent());
-    let mut config = child("faulty", &scripted);
-    (config.call_timeout, config.total_timeout) = (limit, limit * 2);
-    config.breaker.failures_in_a_row = 1;
-    let mut options = restarts(1);
-    options.session.close_grace = Duration::from_millis(100);
-    let (client, recorder) = start([config, child("innocent", &innocent)], options);
-    client.ready(PATIENCE).await;
-    signal(&scripted, process::Signal::Stop);
-    let began = std::time::Instant::now();
-    let large = json!({"text": "x".repeat(4 << 20)});
-    let (result, slowest) = tokio::join!(client.call(call("mcp__faulty__do", large)), ask_innocent(&client));
-    let (class, text) = named(&result);
-    measured.expect(LATE.contains(&class.as_str()), format!("the caller got {class} ({text:.200})"));
-    measured.late = began.elapsed().saturating_sub(limit + GRACE);
-    measured.in_time(measured.late.is_zero(), format!("it took {:?}", began.elapsed()));
-    measured.expect(slowest < Duration::MAX, "the other server failed");
-    measured.got = class;
-    measured.judge_account(Account::Server, &recorder).await;
-    client.close().await;
-    // Some of its bytes had gone: it is not made again.
-    measured.sends = 1.0;
-    measured.count_survivors(&[scripted.journal(), innocent.journal()]).await;
-    let begun = recorder.records.lock().unwrap().len();
-    measured.expect(scripted.journal().method("tools/call").is_empty(), "the call arrived");
-    measured.expect(begun >= 1, "the call is not in the record");
-    measured
 }
 
 /// It answers no ping either: it is the server, not its tool, that does not answer.

@@ -11,6 +11,7 @@ use mcp_resilience::breaker::{Failure, Gate, Outcome as Ended, Probing, Rules, S
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::heard::Heard;
 use crate::lab::{Measured, Playing, named, remote};
 use crate::stdio::script;
 use crate::support::{call, child, restarts, start};
@@ -369,6 +370,12 @@ async fn throttled() -> Measured {
     const WAIT: Duration = Duration::from_secs(5);
     let mut measured = Measured::default();
     let web = McpHttpServer::start(script(Outcome::Echo));
+    // The clock and all tasks are this thread's.
+    let heard = Heard::new(|metadata| {
+        metadata.target().starts_with("mcp_client") && *metadata.level() == tracing::Level::WARN
+    });
+    let _heard = tracing::subscriber::set_default(heard.clone());
+    let told = || heard.lines().iter().filter(|line| line.contains("left alone")).count();
     let (client, recorder) = start([remote("faulty", &web.url())], restarts(50));
     client.ready(PATIENCE * 60).await;
     // The server has said that it did nothing: sending it again is right.
@@ -398,6 +405,7 @@ async fn throttled() -> Measured {
     measured.sends = 1.0;
     let opened = recorder.circuits.lock().unwrap().clone();
     measured.expect(opened.is_empty(), format!("its circuit noticed: {opened:?}"));
+    measured.expect(told() == 1, format!("it was told {} times: {:?}", told(), heard.lines()));
     measured.got = class;
     client.close().await;
 
@@ -410,7 +418,10 @@ async fn throttled() -> Measured {
     let began = tokio::time::Instant::now();
     let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
     let took = began.elapsed();
-    measured.expect(class == "http" && text.contains("wait 5 s"), format!("the caller got {class} ({text})"));
+    measured.expect(
+        class == "throttled" && text.contains("try again in 5 s"),
+        format!("the caller got {class} ({text})"),
+    );
     measured.expect(took <= Duration::from_secs(3), format!("it took {took:?} to be told"));
     client.close().await;
     measured

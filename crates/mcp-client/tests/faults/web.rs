@@ -8,7 +8,7 @@ use std::time::Duration;
 use flate2::{Compress, Compression, FlushCompress};
 use massgen_testkit::engine::{Engine, Step};
 use massgen_testkit::http::{Body, HttpReply, HttpServer};
-use massgen_testkit::{HttpFault, McpHttpServer, Outcome, PATIENCE, ServerScript, ToolScript};
+use massgen_testkit::{HttpFault, McpHttpServer, Outcome, PATIENCE, ServerScript, ToolScript, process};
 use mcp_client::{Integrity, MultiMcpClient, RuleOptions};
 use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName, ToolService};
 use mcp_security::Policy;
@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::lab::{Account, Measured, Scene, ask_innocent, innocent, named, remote};
 use crate::stdio::{LOST, says, script};
 use crate::support::{call, child, restarts, start};
+use crate::time::on_a_moved_clock;
 use crate::{Fault, Play};
 
 fn scene(id: &'static str, what: &'static str, scene: fn() -> Scene) -> Fault {
@@ -53,9 +54,11 @@ pub(crate) fn faults() -> Vec<Fault> {
                         .expect(seen.text.contains("files:write"), format!("no scope in {:?}", seen.text));
                 })
         }),
-        own("F32", "a session that is gone (404): a new one, and the call once in it", || {
-            Box::pin(session_gone())
-        }),
+        own(
+            "F32",
+            "a session that is gone (404): a new one, and the call once in it; three in a minute are a failure",
+            || Box::pin(on_a_moved_clock(session_gone)),
+        ),
         scene("F35", "HTTP 500: told, and a call that may change something is not sent again", || {
             Scene::web(sound())
                 .fault(u32::MAX, HttpFault::status(500))
@@ -102,19 +105,35 @@ pub(crate) fn faults() -> Vec<Fault> {
 
 async fn session_gone() -> Measured {
     let mut measured = Measured::default();
-    let web = McpHttpServer::start(sound());
-    let (client, _) = start([remote("faulty", &web.url())], restarts(50));
-    client.ready(PATIENCE).await;
-    client.call(call("mcp__faulty__do", json!({}))).await.unwrap();
-    web.forget_sessions();
-    let result =
-        tokio::time::timeout(PATIENCE, client.call(call("mcp__faulty__do", json!({})))).await.unwrap();
-    let (class, text) = named(&result);
-    measured.expect(class == "answered", format!("the caller got {class} ({text})"));
-    measured.expect(web.executed() == 2, format!("it was executed {} times", web.executed()));
-    measured.sends = f64::from(web.executed()) / 2.0;
-    measured.got = class;
-    client.close().await;
+    // Losses a while apart, and one after the other.
+    for (losses, apart, is_failure) in [(4, Duration::from_secs(31), false), (3, Duration::ZERO, true)] {
+        let what = format!("{losses} losses, {apart:?} apart");
+        let web = McpHttpServer::start(sound());
+        let mut config = remote("faulty", &web.url());
+        config.breaker.failures_in_a_row = 1;
+        let (client, recorder) = start([config], restarts(50));
+        client.ready(PATIENCE * 60).await;
+        for loss in 1..=losses {
+            tokio::time::sleep(apart).await;
+            web.forget_sessions();
+            let lists = web.method("tools/list").len();
+            let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+            measured.expect(class == "answered", format!("{what}: the caller got {class} ({text})"));
+            let executed = web.executed();
+            measured.expect(executed == loss, format!("{what}: {loss} calls were executed {executed} times"));
+            let is_listed = || web.method("tools/list").len() > lists;
+            measured.expect(
+                process::until(PATIENCE * 60, is_listed).await,
+                format!("{what}: its tools were not looked at"),
+            );
+            measured.got = class;
+        }
+        let opened = || recorder.circuits.lock().unwrap().iter().any(|line| line == "faulty closed>open");
+        let holds = if is_failure { process::until(PATIENCE * 60, opened).await } else { !opened() };
+        measured.expect(holds, format!("{what}: its circuit did {:?}", recorder.circuits.lock().unwrap()));
+        client.close().await;
+    }
+    measured.sends = 1.0;
     measured
 }
 
@@ -276,7 +295,7 @@ async fn bombed() -> Measured {
         let began = std::time::Instant::now();
         let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
         let took = began.elapsed();
-        measured.expect(class == "malformed", format!("{kind}: the caller got {class} ({text:.200})"));
+        measured.expect(class == "too_large", format!("{kind}: the caller got {class} ({text:.200})"));
         measured.expect(text.contains("times"), format!("how far it swells is not told: {text:.200}"));
         measured.in_time(took <= std::time::Duration::from_secs(1), format!("{kind}: it took {took:?}"));
         if let (Some(before), Some(peak)) = (before, peak_memory("VmHWM:")) {

@@ -13,6 +13,7 @@ use massgen_testkit::{
 use mcp_client::ServerState;
 use mcp_core::ToolService;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::lab::{Account, GRACE, Measured, Playing, ask_innocent, innocent, named, remote, until_answered};
 use crate::stdio::{DOUBT, LATE, LOST, script};
@@ -121,14 +122,16 @@ async fn silent_line() -> Measured {
     relay.pass();
     let back = tokio::time::timeout(SECOND * 600, until_answered(&client, "look")).await;
     measured.expect(back.is_ok(), "it did not come back");
-    // While nobody asks for anything: three pings of 5 s, each after 30 s of silence, a fifth more or less.
+    measured.problems.extend(without_keepalive(relay.url("").as_str()));
+    // While nobody asks for anything: a ping of 5 s after 30 s of silence, a fifth more or less, and two more, 4 s apart.
     let one = client.client("faulty").unwrap();
     relay.swallow();
     let began = tokio::time::Instant::now();
     let mut state = one.state();
     let failed = tokio::time::timeout(SECOND * 600, state.wait_for(is_failed)).await;
     let noticed = began.elapsed();
-    let range = SECOND * (3 * 24 + 15 - 1)..=SECOND * (3 * 36 + 15 + 1);
+    // A far end that answers no keepalive either is found out by the system, 60 s after the last byte.
+    let range = SECOND * (24 + 3 * 5 + 2 * 4 - 1)..=SECOND * 60;
     let holds = failed.is_ok() && range.contains(&noticed);
     drop(failed);
     measured.expect(holds, format!("its silence was noticed after {noticed:?}"));
@@ -142,6 +145,29 @@ async fn silent_line() -> Measured {
     measured.got = format!("{class}; an idle one noticed after {:.0} s", noticed.as_secs_f64());
     client.close().await;
     measured
+}
+
+/// The connections to an address that the system does not ask for a sign of life within 15 s, as far as it tells.
+fn without_keepalive(url: &str) -> Vec<String> {
+    const ESTABLISHED: &str = "01";
+    const KEEPALIVE: &str = "02";
+    let Ok(connections) = std::fs::read_to_string("/proc/net/tcp") else { return Vec::new() };
+    let port =
+        url.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse::<u16>().ok()).unwrap();
+    let far = format!("0100007F:{port:04X}");
+    let ours: Vec<Vec<&str>> = connections
+        .lines()
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields.len() > 5 && fields[2] == far && fields[3] == ESTABLISHED)
+        .collect();
+    let asked = |fields: &&Vec<&str>| {
+        let (timer, hundredths) = fields[5].split_once(':').unwrap();
+        timer == KEEPALIVE && u64::from_str_radix(hundredths, 16).unwrap() <= 1500
+    };
+    if ours.is_empty() {
+        return vec!["it has no connection".to_owned()];
+    }
+    ours.iter().filter(|fields| !asked(fields)).map(|fields| format!("no keepalive: {fields:?}")).collect()
 }
 
 async fn no_tls() -> Measured {
@@ -171,6 +197,16 @@ async fn no_tls() -> Measured {
             continue;
         };
         measured.expect(told.contains(reason), format!("{certificate:?}: it was told {told:?}"));
+        let subject = match certificate {
+            Certificate::OfAnotherHost => "its subject is elsewhere.invalid",
+            _ => "its subject is localhost",
+        };
+        let fingerprint: String =
+            Sha256::digest(peer.certificate()).iter().map(|byte| format!("{byte:02x}")).collect();
+        measured.expect(
+            told.contains(subject) && told.contains(&fingerprint),
+            format!("{certificate:?}: neither {subject:?} nor {fingerprint} in {told:?}"),
+        );
         let left_alone = retry_in.is_some_and(|wait| wait >= Duration::from_secs(300));
         measured.expect(left_alone, format!("{certificate:?}: it is tried again in {retry_in:?}"));
         let (class, text) =
@@ -273,10 +309,71 @@ async fn endless_streams() -> Measured {
     client.ready(PATIENCE).await;
     let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
     measured.expect(
-        class == "malformed" && text.contains("65536"),
+        class == "too_large" && text.contains("65536"),
         format!("an event without an end: the caller got {class} ({text})"),
     );
     client.close().await;
+    let paced = on_a_moved_clock(paced_streams).await;
+    measured.problems.extend(paced.problems);
+    measured
+}
+
+/// Streams that bring something new each time, and no answer, and one for what the server says unasked, which ends at once:
+/// ten of them are opened again soon, and then one in half a minute.
+async fn paced_streams() -> Measured {
+    const LIMIT: Duration = Duration::from_secs(60);
+    let mut measured = Measured::default();
+    for is_call in [true, false] {
+        let opened: Arc<Mutex<usize>> = Arc::default();
+        let count = opened.clone();
+        let engine = Mutex::new(Engine::stateless(script(Outcome::Echo)));
+        let server = HttpServer::start(Arc::new(move |request| {
+            let is_resumed = request.header("last-event-id").is_some();
+            if request.method == "GET" && is_resumed == is_call {
+                let mut count = count.lock().unwrap();
+                *count += 1;
+                let id = if is_call { format!("id: {count}\n") } else { String::new() };
+                return events(format!("retry: 0\n{id}data:\n\n"));
+            }
+            if request.method != "POST" {
+                return HttpReply::empty(405);
+            }
+            let message = request.json();
+            if message["method"] == "tools/call" {
+                return events("retry: 0\nid: begun\ndata:\n\n".to_owned());
+            }
+            let steps = engine.lock().unwrap().receive(&message);
+            let answer = steps.into_iter().find_map(|step| match step {
+                Step::Send(message) => Some(message),
+                _ => None,
+            });
+            let reply = answer.map_or_else(|| HttpReply::empty(202), |answer| HttpReply::json(200, &answer));
+            reply.header("mcp-session-id", "one")
+        }));
+        let mut config = remote("faulty", &server.url("/mcp"));
+        (config.call_timeout, config.total_timeout) = (LIMIT, LIMIT);
+        let (client, _) = start([config], restarts(50));
+        client.ready(PATIENCE * 60).await;
+        if is_call {
+            let began = tokio::time::Instant::now();
+            let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+            let took = began.elapsed();
+            measured
+                .expect(LATE.contains(&class.as_str()), format!("paced: the caller got {class} ({text})"));
+            measured.expect(took >= LIMIT && took <= LIMIT + GRACE, format!("paced: it took {took:?}"));
+        } else {
+            tokio::time::sleep(LIMIT).await;
+        }
+        // The first one of those that are listened to is no second attempt; on this clock, opening a session takes time.
+        let (times, most) =
+            (*opened.lock().unwrap(), 10 + LIMIT.as_secs() as usize / 30 + usize::from(!is_call) * 2);
+        let what = if is_call { "a call's" } else { "the session's" };
+        measured.expect(
+            (10..=most).contains(&times),
+            format!("{what} stream was opened {times} times in {LIMIT:?}"),
+        );
+        client.close().await;
+    }
     measured
 }
 

@@ -172,7 +172,7 @@ async fn retry_after_is_honoured_and_holds_for_everybody() {
     server.fail_method("tools/call", 1, HttpFault::status(429).retry_after(50));
     let hurry = call("mcp__srv__post", json!({})).until((Instant::now() + 5 * SECOND).into_std());
     let error = client.call(hurry).await.unwrap_err();
-    assert!(matches!(error, ToolError::Http { status: 429, .. }), "{error}");
+    assert!(matches!(error, ToolError::Throttled { status: 429, .. }), "{error}");
     assert_eq!(server.method("tools/call").len(), 3);
     client.close().await;
 }

@@ -12,10 +12,13 @@ use mcp_core::{Admitted, BoxFuture, Guard, Refusal, RemoteSpec, ServerName, Tool
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Certificate, NoProxy, Proxy, StatusCode};
+use reqwest::{NoProxy, Proxy, StatusCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tower_service::Service;
 use url::{Host, Url};
 
+use super::certificate;
 use super::plain::Plain;
 use crate::oauth::Login;
 use crate::options::{Proxies, SessionOptions};
@@ -29,6 +32,8 @@ const REDIRECTS: usize = 4;
 pub(super) const IDLE: Duration = Duration::from_secs(4);
 /// How often a quiet far end is asked whether it is there, and how often it may fail to answer.
 const KEEPALIVE: (Duration, u32) = (Duration::from_secs(15), 3);
+/// The limit for resolving a name. Common resolvers ask a second time after 5 s.
+const RESOLVE: Duration = Duration::from_secs(9);
 /// The limit for resolving a name that a proxy will resolve again.
 const LOOKUP: Duration = Duration::from_secs(5);
 /// The largest file of certificates.
@@ -92,7 +97,7 @@ pub(crate) struct Dialer {
     guard: Arc<dyn Guard>,
     agent: String,
     idle: usize,
-    certificates: Vec<Certificate>,
+    certificates: Vec<CertificateDer<'static>>,
     proxies: Proxies,
     /// Says which requests go through a proxy.
     proxied: Matcher,
@@ -149,7 +154,7 @@ impl Dialer {
             .pool_max_idle_per_host(self.idle)
             .pool_idle_timeout(IDLE)
             .redirect(redirects)
-            .tls_certs_merge(self.certificates.iter().cloned())
+            .tls_backend_preconfigured(certificate::tls(self.certificates.clone())?)
             // The environment is not ours to read.
             .no_proxy();
         let exempt = || NoProxy::from_string(&self.proxies.none());
@@ -239,13 +244,13 @@ fn of_proxy(_: reqwest::Error) -> String {
     "the address of the proxy cannot be used".to_owned()
 }
 
-async fn certificates(file: &std::path::Path) -> Result<Vec<Certificate>, String> {
+async fn certificates(file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let length = tokio::fs::metadata(file).await.map_err(|error| error.to_string())?.len();
     if length > CERTIFICATES {
         return Err(format!("a file of certificates has at most {CERTIFICATES} bytes, this one {length}"));
     }
     let pem = tokio::fs::read(file).await.map_err(|error| error.to_string())?;
-    match Certificate::from_pem_bundle(&pem) {
+    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err("it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned()),
     }
@@ -311,7 +316,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl GuardedResolver {
     async fn addresses(self, host: &str) -> Result<std::vec::IntoIter<SocketAddr>, BoxError> {
-        let found = tokio::net::lookup_host((host, 0)).await.map_err(Unresolved)?;
+        let found = match tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host, 0))).await {
+            Ok(found) => found.map_err(Unresolved)?,
+            Err(_) => {
+                let reason = format!("no name server answers within {} s", RESOLVE.as_secs());
+                return Err(Unresolved(std::io::Error::new(std::io::ErrorKind::TimedOut, reason)).into());
+            }
+        };
         if self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(host)) {
             return Ok(found.collect::<Vec<_>>().into_iter());
         }

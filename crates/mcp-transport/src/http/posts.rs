@@ -27,10 +27,11 @@ use tokio::sync::{mpsc, watch};
 use url::Url;
 
 use super::awaited::Awaited;
-use super::events::{Event, Events};
+use super::events::{Event, Events, TooLarge};
 use super::headers::{self, ParamHeader};
 use super::heard::{self, Heard};
 use super::plain::Plain;
+use super::reconnects::{self, Reconnects};
 use super::response::{Kind, Response};
 use super::unpack;
 use crate::breach::{Breach, Breaches};
@@ -51,8 +52,8 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// Attempts in a row to open a broken stream again that bring nothing new.
 const RESUMES: u32 = 8;
 /// Bounds of the wait before such an attempt, whatever the server wants; and how the wait grows where it wants nothing.
-const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+const RETRY: (Duration, Duration) = (reconnects::LEAST, Duration::from_secs(30));
+const BACKOFF: (Duration, Duration) = (reconnects::LEAST, Duration::from_secs(10));
 
 /// The session's id, which the server gives when a session is opened, or opened again after it was lost.
 #[derive(Clone)]
@@ -60,12 +61,22 @@ pub(crate) struct SessionId {
     current: watch::Sender<Option<HeaderValue>>,
     /// Whether the server has said if it has a stream for what it says unasked.
     listening: watch::Sender<bool>,
+    /// How often the server has lost the session and another was opened.
+    renewals: watch::Sender<u64>,
+    /// The account of streams that are opened again.
+    pub(crate) reconnects: Reconnects,
     others: mpsc::Sender<ServerJsonRpcMessage>,
 }
 
 impl SessionId {
     pub(crate) fn new(others: mpsc::Sender<ServerJsonRpcMessage>) -> Self {
-        Self { current: watch::Sender::default(), listening: watch::Sender::default(), others }
+        Self {
+            current: watch::Sender::default(),
+            listening: watch::Sender::default(),
+            renewals: watch::Sender::default(),
+            reconnects: Reconnects::default(),
+            others,
+        }
     }
 
     /// A session was opened.
@@ -73,6 +84,7 @@ impl SessionId {
         let id = id.and_then(|id| HeaderValue::from_str(id).ok());
         let before = self.current.send_replace(id);
         if before.is_some() {
+            self.renewals.send_modify(|renewals| *renewals += 1);
             // A server that lost its sessions may be another by now.
             for kind in ["tools", "prompts", "resources"] {
                 let notice = serde_json::json!({
@@ -216,6 +228,11 @@ impl Posts {
             // Some servers answer with the first thing they have to say.
             let _ = tokio::time::timeout(SETTLING, listening.wait_for(|listening| *listening)).await;
         }
+    }
+
+    /// Counts how often the server has lost the session and another was opened.
+    pub(crate) fn renewals(&self) -> watch::Receiver<u64> {
+        self.session.renewals.subscribe()
     }
 
     /// An id for a request.
@@ -366,10 +383,9 @@ impl Posts {
         loop {
             let before = events.last_id().map(str::to_owned);
             loop {
-                let event = events.take().map_err(|error| {
-                    tracing::debug!(%error, "a stream of events is given up");
-                    Error::UnexpectedServerResponse(error.to_string().into())
-                })?;
+                let event = events
+                    .take()
+                    .map_err(|TooLarge(limit)| Error::ResponseBodyTooLarge { max_size: limit })?;
                 match event {
                     Some(event @ Event { .. }) if event.is_message() && !event.data.is_empty() => {
                         if let Some(answer) = self.take(event.data.freeze(), id, progress).await {
@@ -385,7 +401,7 @@ impl Posts {
                     Ok(Some(bytes)) => events.push(&bytes),
                     Ok(None) => break,
                     // It is there, and makes no sense.
-                    Err(error @ Error::UnexpectedServerResponse(_)) => return Err(error),
+                    Err(error) if is_nonsense(&error) => return Err(error),
                     Err(error) => {
                         tracing::debug!(%error, "a stream of events broke");
                         break;
@@ -420,6 +436,7 @@ impl Posts {
             *attempts += 1;
             tokio::time::sleep(events.retry().unwrap_or(grown).clamp(RETRY.0, RETRY.1)).await;
             match self.way.client.with_token(|token| self.open(headers.clone(), token)).await {
+            self.session.reconnects.turn().await;
                 Ok(response) => {
                     events.restart();
                     return Ok(response);
@@ -516,6 +533,15 @@ async fn read(mut response: Response, limits: Limits) -> Result<Bytes, Error> {
 }
 
 fn nonsense(body: &[u8]) -> Error {
+/// Whether a response is there and cannot be used: there is no point in taking it up again.
+fn is_nonsense(error: &Error) -> bool {
+    match error {
+        Error::UnexpectedServerResponse(_) => true,
+        Error::Io(error) => error.get_ref().is_some_and(|held| held.is::<raw::TooLarge>()),
+        _ => false,
+    }
+}
+
     let start: String = String::from_utf8_lossy(body).chars().take(80).collect();
     Error::UnexpectedServerResponse(
         format!("a response that does not answer what was asked: {start:?}").into(),

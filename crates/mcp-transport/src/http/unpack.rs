@@ -7,6 +7,7 @@ use flate2::write::MultiGzDecoder;
 use url::{Host, Url};
 
 use super::posts::Error;
+use crate::raw::TooLarge;
 
 /// How much is unpacked at a time: at the best ratio that the format has, to eight megabytes.
 const PIECE: usize = 8 * 1024;
@@ -82,6 +83,9 @@ impl Unpack {
 }
 
 fn unusable(error: io::Error) -> Error {
+    if error.get_ref().is_some_and(|held| held.is::<TooLarge>()) {
+        return Error::Io(error);
+    }
     Error::UnexpectedServerResponse(format!("a compressed answer that cannot be unpacked: {error}").into())
 }
 
@@ -105,7 +109,9 @@ impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.total += bytes.len() as u64;
         if self.total > self.allowed {
-            return Err(io::Error::other(format!("it grows to more than {RATIO} times its size")));
+            let what = format!("a compressed answer that grows to more than {RATIO} times its size");
+            let limit = usize::try_from(self.allowed).unwrap_or(usize::MAX);
+            return Err(io::Error::other(TooLarge { limit, what }));
         }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{Link, Pending};
 use crate::breach::{Breach, Flaw};
-use crate::decoder::UNREADABLE;
+use crate::decoder::stand_in;
 use crate::http::{self, Posts};
 use crate::options::{DroppedTool, ProgressSender};
 use crate::raw::{self, Answer, Ask, CallOutput, Direct, Failure, NeverSent, Outcome, Request};
@@ -135,12 +135,9 @@ impl Link {
             Road::Lines(direct) => match direct.ask(request, progress).await {
                 Ok(line) => decoded(&line, |flaw| direct.breach(Breach::Unreadable(flaw))),
                 Err(Failure::Lost) => Err(ServiceError::TransportClosed),
-                Err(Failure::Unsent) => Err(ServiceError::TransportSend(DynamicTransportError::from_parts(
-                    "lines",
-                    TypeId::of::<Direct>(),
-                    Box::new(NeverSent),
-                ))),
-                Err(Failure::Unreadable(reason)) => failed(UNREADABLE, reason),
+                Err(Failure::Unsent) => Err(unsent(NeverSent)),
+                Err(Failure::Unwritten(unwritten)) => Err(unsent(unwritten)),
+                Err(failure) => Err(ServiceError::McpError(stand_in(failure))),
             },
             Road::Posts(posts) => match Box::pin(self.post(posts, request, progress.clone())).await {
                 Ok(answer) => decoded(&answer, |flaw| posts.breach(Breach::Unreadable(flaw))),
@@ -196,12 +193,21 @@ fn decoded<T: Outcome>(answer: &[u8], breach: impl FnOnce(Flaw)) -> Result<Reply
             Err(ServiceError::McpError(ErrorData::new(ErrorCode(code), message, data)))
         }
         Answer::Malformed(reason) => {
+            tracing::debug!(reason, excerpt = excerpt(answer), "an answer that cannot be read");
             breach(Flaw::of(answer));
-            failed(UNREADABLE, reason)
+            Err(ServiceError::McpError(stand_in(Failure::Unreadable(reason))))
         }
     }
 }
 
-fn failed<T>(code: ErrorCode, message: String) -> Result<T, ServiceError> {
-    Err(ServiceError::McpError(ErrorData::new(code, message, None)))
+/// Up to 64 bytes of an answer in hexadecimal, from where it stops to be text, or from its start.
+fn excerpt(answer: &[u8]) -> String {
+    let flaw = std::str::from_utf8(answer).err().map_or(0, |error| error.valid_up_to().saturating_sub(16));
+    answer.iter().skip(flaw).take(64).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The error of a line that did not leave as a whole.
+fn unsent(error: impl std::error::Error + Send + Sync + 'static) -> ServiceError {
+    let error = DynamicTransportError::from_parts("lines", TypeId::of::<Direct>(), Box::new(error));
+    ServiceError::TransportSend(error)
 }

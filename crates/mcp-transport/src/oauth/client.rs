@@ -196,6 +196,10 @@ impl StreamableHttpClient for AuthorizedClient {
         headers: Headers,
         max: usize,
     ) -> Result<EventStream, Error> {
+        if let Some(session) = &self.session {
+            // rmcp opens it again as soon as the server likes, and as often.
+            session.reconnects.turn_to_listen().await;
+        }
         let stream = self
             .with_token(|token| {
                 self.http.get_stream_with_max_sse_event_size(

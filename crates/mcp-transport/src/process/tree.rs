@@ -8,6 +8,9 @@ use std::os::fd::OwnedFd;
 #[cfg(unix)]
 use rustix::process::{Pid, Signal};
 
+/// `PF_EXITING` of Linux: set before the files of a process are closed.
+const EXITING: u64 = 4;
+
 /// A process tree, known by its head: a launcher, or the leader of a process group.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -47,6 +50,23 @@ impl Tree {
     pub(super) fn count(&self, enough: usize) -> Option<usize> {
         let descendants = super::crowd::descendants(self.living()?, enough)?;
         Some(if self.launched { descendants } else { descendants + 1 })
+    }
+
+    /// Whether its head is about to end, or has: it has closed what it had, and its exit code will follow. Reads a file.
+    /// `false` where the system does not tell.
+    pub(super) fn is_ending(&self) -> bool {
+        let Some(id) = self.living() else { return true };
+        if !cfg!(target_os = "linux") {
+            return false;
+        }
+        // After the name in parentheses, which may hold anything: the state, five numbers, and the flags.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { return true };
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| {
+            let mut fields = rest.split(' ');
+            let state = fields.next().unwrap_or_default();
+            let flags: u64 = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or_default();
+            matches!(state, "Z" | "X") || flags & EXITING != 0
+        })
     }
 
     /// Says that the id may belong to somebody else from now on.

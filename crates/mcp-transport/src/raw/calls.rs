@@ -5,12 +5,14 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::oneshot;
 
 use crate::breach::{Breach, Breaches};
 use crate::options::{Progress, ProgressSender};
+use crate::pause::{self, InFlight};
 
 /// The least id of ours. rmcp counts from zero, so the two never meet; and a double holds every number below twice this.
 const FIRST: u64 = 1 << 52;
@@ -24,8 +26,30 @@ pub(crate) enum Failure {
     Lost,
     /// The session was over before anything was sent.
     Unsent,
+    /// The server did not take the request in.
+    Unwritten(Unwritten),
     /// The answer cannot be read, for this reason.
     Unreadable(String),
+    /// The answer is too large.
+    TooLarge(TooLarge),
+}
+
+/// The error of a message beyond what is accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}; at most {limit} bytes are accepted")]
+pub(crate) struct TooLarge {
+    pub(crate) limit: usize,
+    pub(crate) what: String,
+}
+
+/// The error of a request that the server did not take in within a time.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the server takes nothing in")]
+pub(crate) struct Unwritten {
+    /// A part of it had left.
+    pub(crate) begun: bool,
+    /// The time.
+    pub(crate) limit: Duration,
 }
 
 /// The error of a request that was made when the session was over: nothing went out.
@@ -88,6 +112,7 @@ impl Open {
 struct Waiting {
     answer: oneshot::Sender<Answered>,
     progress: Option<ProgressSender>,
+    _counted: InFlight,
 }
 
 impl Default for Calls {
@@ -110,13 +135,22 @@ impl Calls {
         let mut guard = self.lock();
         let open = &mut guard.as_mut()?.waiting;
         let others = open.len();
-        let waiting = Waiting { answer, progress };
+        let waiting = Waiting { answer, progress, _counted: InFlight::new() };
         loop {
             let id = self.ids.make();
             if let Entry::Vacant(place) = open.entry(id) {
                 place.insert(waiting);
                 return Some((id, others, answered));
             }
+        }
+    }
+
+    /// Ends a request whose answer may still come and is not waited for.
+    pub(crate) fn give_up(&self, id: u64, failure: Failure) {
+        let waiting = self.lock().as_mut().and_then(|open| open.take(id, Over::GivenUp));
+        if let Some(waiting) = waiting {
+            // Whoever asked may just have gone away.
+            let _ = waiting.answer.send(Err(failure));
         }
     }
 
@@ -152,6 +186,7 @@ impl Calls {
             return false;
         };
         drop(guard);
+        pause::answered();
         // Whoever asked may just have gone away.
         let _ = waiting.answer.send(answer);
         true
@@ -179,10 +214,20 @@ impl Calls {
     }
 
     /// The same, where what the server sent is the reason.
-    pub(crate) fn end_unreadable(&self, reason: &str) {
+    pub(crate) fn end_too_large(&self, too_large: &TooLarge) {
         for (_, waiting) in self.lock().take().into_iter().flat_map(|open| open.waiting) {
-            let _ = waiting.answer.send(Err(Failure::Unreadable(reason.to_owned())));
+            let _ = waiting.answer.send(Err(Failure::TooLarge(too_large.clone())));
         }
+    }
+
+    /// Ends any later request, where none waits. `false`: one does.
+    pub(crate) fn end_if_idle(&self) -> bool {
+        let mut guard = self.lock();
+        let is_idle = guard.as_ref().is_none_or(|open| open.waiting.is_empty());
+        if is_idle {
+            *guard = None;
+        }
+        is_idle
     }
 }
 

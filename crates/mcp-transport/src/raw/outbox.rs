@@ -5,14 +5,18 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
 
-use super::{Outlet, Room};
+use super::{Calls, Failure, Outlet, Unwritten};
+use crate::decoder::leading_id;
 
-/// Bytes that may wait; whoever pushed more than that waits for room.
-const WAITING: usize = 1024 * 1024;
+/// How long the stream may take nothing before what waits for it is given up, and how often that is looked at.
+const STALL: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_secs(1);
 /// The queue's memory that is kept.
 const KEPT: usize = 64 * 1024;
 
@@ -34,6 +38,8 @@ pub(crate) struct Outbox<W> {
     moved: Notify,
     /// Nothing can be written any more.
     closed: watch::Sender<bool>,
+    /// Who waits for answers to what is written here.
+    calls: Arc<Calls>,
 }
 
 struct State<W> {
@@ -49,7 +55,7 @@ struct State<W> {
 
 impl<W: AsyncWrite + Send + Unpin + 'static> Outbox<W> {
     /// Must be called on a runtime: a task writes what does not go at once. It ends when the outbox is closed.
-    pub(crate) fn new(writer: W) -> Arc<Self> {
+    pub(crate) fn new(writer: W, calls: Arc<Calls>) -> Arc<Self> {
         let state =
             State { writer: Some(writer), queue: Vec::new(), at: 0, pushed: 0, written: 0, failed: None };
         let outbox = Arc::new(Self {
@@ -57,6 +63,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Outbox<W> {
             work: Notify::new(),
             moved: Notify::new(),
             closed: watch::Sender::new(false),
+            calls,
         });
         tokio::spawn(outbox.clone().run());
         outbox
@@ -102,7 +109,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Outbox<W> {
         }
     }
 
-    fn enqueue(&self, state: &mut State<W>, line: &[u8], pace: Pace) -> io::Result<Room> {
+    fn enqueue(&self, state: &mut State<W>, line: &[u8], pace: Pace) -> io::Result<()> {
         state.usable()?;
         let first = state.queue.is_empty();
         state.queue.extend_from_slice(line);
@@ -123,7 +130,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Outbox<W> {
                 self.work.notify_one();
             }
         }
-        Ok(if state.queue.len() - state.at > WAITING { Room::None } else { Room::Some })
+        Ok(())
     }
 
     fn fail(&self, state: &mut State<W>, error: &io::Error) {
@@ -143,7 +150,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Outbox<W> {
                 self.work.notified().await;
                 // Whoever else is ready to push does so first.
                 turn().await;
-                poll_fn(|cx| self.lock().write(cx)).await
+                self.drain().await
             };
             let result = tokio::select! {
                 biased;
@@ -158,6 +165,40 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Outbox<W> {
                 }
             }
         }
+    }
+}
+
+impl<W: AsyncWrite + Send + Unpin + 'static> Outbox<W> {
+    /// Writes all there is. Requests that the stream does not take in within a time end.
+    async fn drain(&self) -> io::Result<()> {
+        // Mostly the stream takes it at once, or soon.
+        let mut writing = std::pin::pin!(poll_fn(|cx| self.lock().write(cx)));
+        if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
+            return written;
+        }
+        let (mut before, mut since) = (self.lock().written, Instant::now());
+        loop {
+            if let Ok(written) = timeout(LOOK, &mut writing).await {
+                return written;
+            }
+            let written = self.lock().written;
+            if written != before {
+                (before, since) = (written, Instant::now());
+            } else if since.elapsed() >= STALL {
+                self.give_up();
+                since = Instant::now();
+            }
+        }
+    }
+
+    /// Ends the requests of which not all is written. Those of which nothing is will not be.
+    fn give_up(&self) {
+        let given_up = self.lock().withdraw(|id| self.calls.waits(id));
+        tracing::warn!(requests = given_up.len(), "the server takes nothing in");
+        for (id, begun) in given_up {
+            self.calls.give_up(id, Failure::Unwritten(Unwritten { begun, limit: STALL }));
+        }
+        self.moved.notify_waiters();
     }
 }
 
@@ -184,6 +225,27 @@ impl<W: AsyncWrite + Unpin> State<W> {
         }
     }
 
+    /// The requests of which not all is written, and whether a part is. Where none is, the line is taken out of the queue.
+    fn withdraw(&mut self, is_request: impl Fn(u64) -> bool) -> Vec<(u64, bool)> {
+        let (mut found, mut kept, mut start) = (Vec::new(), Vec::new(), 0);
+        for line in self.queue.split_inclusive(|byte| *byte == b'\n') {
+            let (begun, end) = (start < self.at, start + line.len());
+            start = end;
+            let id = leading_id(line).and_then(|id| u64::try_from(id).ok()).filter(|id| is_request(*id));
+            if let Some(id) = id.filter(|_| end > self.at) {
+                found.push((id, begun));
+                if !begun {
+                    // Nobody who waits for what is behind it need wait for it.
+                    self.written += line.len() as u64;
+                    continue;
+                }
+            }
+            kept.extend_from_slice(line);
+        }
+        self.queue = kept;
+        found
+    }
+
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(writer) = &mut self.writer else { return Poll::Ready(Ok(())) };
         while self.at < self.queue.len() {
@@ -202,25 +264,8 @@ impl<W: AsyncWrite + Unpin> State<W> {
 }
 
 impl<W: AsyncWrite + Send + Unpin + 'static> Outlet for Outbox<W> {
-    fn push(&self, line: &[u8], pace: Pace) -> io::Result<Room> {
+    fn push(&self, line: &[u8], pace: Pace) -> io::Result<()> {
         self.enqueue(&mut self.lock(), line, pace)
-    }
-
-    fn room(&self) -> mcp_core::BoxFuture<'_, ()> {
-        Box::pin(async {
-            loop {
-                let moved = self.moved.notified();
-                tokio::pin!(moved);
-                moved.as_mut().enable();
-                {
-                    let state = self.lock();
-                    if state.queue.len() - state.at <= WAITING || state.usable().is_err() {
-                        return;
-                    }
-                }
-                moved.await;
-            }
-        })
     }
 }
 
@@ -235,7 +280,7 @@ mod tests {
     #[tokio::test]
     async fn lines_arrive_whole_and_in_order_through_a_narrow_pipe() {
         let (mut far, near) = tokio::io::duplex(7);
-        let outbox = Outbox::new(near);
+        let outbox = Outbox::new(near, Arc::default());
         let mut expected = Vec::new();
         for (n, pace) in [Pace::Now, Pace::Together, Pace::Now, Pace::Together].into_iter().enumerate() {
             let line = format!("{n}{}\n", "x".repeat(50));
@@ -271,7 +316,7 @@ mod tests {
     #[tokio::test]
     async fn what_many_push_in_one_round_is_one_write() {
         let pieces = Arc::new(AtomicUsize::new(0));
-        let outbox = Outbox::new(Pieces(pieces.clone()));
+        let outbox = Outbox::new(Pieces(pieces.clone()), Arc::default());
         let mut many = tokio::task::JoinSet::new();
         for n in 0..5 {
             let outbox = outbox.clone();
@@ -288,24 +333,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_fills_the_queue_waits_for_room() {
-        let (mut far, near) = tokio::io::duplex(1024);
-        let outbox = Outbox::new(near);
-        let line = vec![b'x'; WAITING + 5000];
-        assert_eq!(outbox.push(&line, Pace::Now).unwrap(), Room::None);
-        let mut waiting = outbox.room();
-        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        far.read_exact(&mut vec![0; line.len()]).await.unwrap();
-        waiting.await;
-    }
-
-    #[tokio::test]
     async fn a_far_end_that_is_gone_closes_it() {
         let (far, near) = tokio::io::duplex(64);
-        let outbox = Outbox::new(near);
+        let outbox = Outbox::new(near, Arc::default());
         drop(far);
         assert!(outbox.push(b"line\n", Pace::Now).is_err());
         assert!(*outbox.closed().borrow());
         assert!(outbox.send(b"line\n").await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_stream_does_not_take_in_is_given_up_and_not_written_later() {
+        let (mut far, near) = tokio::io::duplex(64);
+        let calls: Arc<Calls> = Arc::default();
+        let outbox = Outbox::new(near, calls.clone());
+        let begun = Instant::now();
+        let push = |size: usize| {
+            let (id, _, answer) = calls.open(None).unwrap();
+            let line = format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"m\",\"x\":\"{}\"}}\n",
+                "x".repeat(size)
+            );
+            outbox.push(line.as_bytes(), Pace::Now).unwrap();
+            (line, answer)
+        };
+        let (whole, mut waiting) = push(0);
+        let (half, part) = push(100);
+        let (_, nothing) = push(10);
+        outbox.push(b"{\"note\":1}\n", Pace::Together).unwrap();
+        // It reads a little: that is no standstill.
+        tokio::time::sleep(STALL / 2).await;
+        far.read_exact(&mut vec![0; whole.len()]).await.unwrap();
+        for (answer, is_begun) in [(part, true), (nothing, false)] {
+            let Err(Failure::Unwritten(Unwritten { begun, limit })) = answer.await.unwrap() else { panic!() };
+            assert_eq!((begun, limit), (is_begun, STALL));
+        }
+        let took = begun.elapsed();
+        assert!(took >= STALL + STALL / 2 && took <= STALL * 2, "{took:?}");
+        // What was begun is written to its end, what was written waits, and what was not is not there.
+        let rest = format!("{half}{{\"note\":1}}\n");
+        let mut got = vec![0; rest.len()];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(String::from_utf8(got).unwrap(), rest);
+        assert!(waiting.try_recv().is_err() && calls.only().is_some());
+        outbox.close();
+        assert_eq!(far.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     }
 }

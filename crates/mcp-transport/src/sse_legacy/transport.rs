@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 use super::{Stream, send};
 use crate::decoder::Decoder;
+use crate::http::TooLarge;
+use crate::raw::{self, Failure};
 
 /// A session over HTTP with SSE.
 pub(crate) struct SseTransport {
@@ -65,9 +67,13 @@ impl Transport<RoleClient> for SseTransport {
                 return Some(message);
             }
             match self.stream.next().await {
-                Some(event) if event.is_message() => self.decoder.message(&event.data),
+                Some(Ok(event)) if event.is_message() => self.decoder.message(&event.data),
                 // Kinds of its own are nobody's here.
-                Some(_) => {}
+                Some(Ok(_)) => {}
+                Some(Err(TooLarge(limit))) => {
+                    let too_large = raw::TooLarge { limit, what: "an event of its stream".to_owned() };
+                    self.decoder.fail(None, Failure::TooLarge(too_large));
+                }
                 None => {
                     self.decoder.end();
                     return None;

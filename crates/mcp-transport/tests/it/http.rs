@@ -206,7 +206,7 @@ async fn the_status_says_what_went_wrong() {
     let web = web(legacy).await;
     let session = dial(&web).await.unwrap();
     let cases = [
-        ("limit", "server scripted answered with HTTP status 429 and asks to wait 7 s"),
+        ("limit", "server scripted asks to be left alone (HTTP status 429); try again in 7 s"),
         ("broken", "server scripted answered with HTTP status 502"),
         ("login", "server scripted requires authentication"),
         ("challenge", "server scripted requires authentication"),
@@ -380,7 +380,7 @@ async fn an_answer_too_long_costs_its_own_call_only() {
     let guard = Arc::new(Gatekeeper::default());
     let session = soon(Session::http(name(), remote(&web, "127.0.0.1", &[]), guard, options)).await.unwrap();
     let error = soon(session.call_tool(&tool("huge"), JsonObject::new(), None)).await.unwrap_err();
-    assert!(matches!(error, ToolError::Malformed { .. }), "{error:?}");
+    assert!(matches!(error, ToolError::TooLarge { limit: 100_000, .. }), "{error:?}");
     soon(session.call_tool(&tool("echo"), JsonObject::new(), None)).await.unwrap();
 }
 
