@@ -20,7 +20,7 @@ Usage: cargo xtask tools [--list] [SET...]
 
 Sets: npm (server-everything, -filesystem, -memory, -sequential-thinking), mcp2 (mcp-server-time, -git, -fetch),
 mcp1 (mcp-server-sqlite), discord, twitter and papers (the servers of the examples of those names), conformance
-(MCP's conformance suite and a Node for it), llama (llama.cpp's server and SmolLM2-135M-Instruct).
+(MCP's conformance suite and a Node for it), schemas (of SARIF and OCSF), llama (llama.cpp's server and SmolLM2-135M-Instruct).
 
   --list   say what is there, install nothing
 
@@ -54,6 +54,7 @@ const SETS: &[Set] = &[
     python::MCP1,
     python::TWITTER,
     python::PAPERS,
+    python::SCHEMAS,
     llama::SET,
 ];
 

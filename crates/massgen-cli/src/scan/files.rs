@@ -11,9 +11,9 @@ use massgen::security::Trust;
 
 use crate::args::ScanArgs;
 use crate::failure::{Failure, Kind};
-use crate::output;
 use crate::session::Session;
 use crate::style::safe;
+use crate::{output, run};
 
 /// One thing to scan.
 pub(super) struct Target {
@@ -92,21 +92,25 @@ fn text(path: &Path) -> Result<String, Failure> {
     Disk.read(path).map_err(|error| Failure::config(format!("{}: {error}", path.display())))
 }
 
-/// Everything that the command line asks for.
+/// Everything that the command line asks for. Where it names nothing: the folder's own configuration, or, where there is
+/// none, what other programs have.
 pub(super) fn targets(args: &ScanArgs, environment: &Environment) -> Result<Vec<Target>, Failure> {
-    let own = PathBuf::from("massgen.yaml");
+    let own = run::default_file();
     let mut targets = Vec::new();
-    for path in &args.config {
+    for path in args.config.iter().chain(&args.named) {
         targets.push(Target { what: kind(path)?, trust: Trust::User });
     }
     if !args.server.is_empty() {
         let servers = args.server.iter().enumerate().map(|(at, text)| given(at, text));
         targets.push(Target { what: What::Given(servers.collect::<Result<_, _>>()?), trust: Trust::User });
     }
-    if args.all {
-        if own.is_file() && !targets.iter().any(|known| known.is_file(&own)) {
-            targets.push(Target { what: What::Team(own.clone()), trust: Trust::Project });
-        }
+    let names_nothing = targets.is_empty();
+    if let Some(own) = own.as_ref().filter(|_| args.all || names_nothing)
+        && !targets.iter().any(|known| known.is_file(own))
+    {
+        targets.push(Target { what: What::Team(own.clone()), trust: Trust::Project });
+    }
+    if args.all || names_nothing && own.is_none() {
         for (path, trust) in usual_places(environment) {
             // A file that holds no servers, or cannot be read as what it should be, is not about servers.
             let is_one = Disk.read(&path).is_ok_and(|text| is_server_file(&text, &path));
@@ -114,15 +118,17 @@ pub(super) fn targets(args: &ScanArgs, environment: &Environment) -> Result<Vec<
                 targets.push(Target { what: What::Foreign(path), trust });
             }
         }
-        if targets.is_empty() {
-            output::note("no program has servers in its usual place");
+    }
+    match (targets.is_empty(), args.all) {
+        (true, true) => output::note("no program has servers in its usual place"),
+        (true, false) => {
+            let nothing =
+                "there is no massgen.yaml here, and no other program has servers in its usual place";
+            return Err(
+                Failure::config(nothing).with_hint("name a file: massgen mcp scan FILE, or --server URL")
+            );
         }
-    } else if targets.is_empty() {
-        if !own.is_file() {
-            return Err(Failure::config("there is no massgen.yaml here")
-                .with_hint("name a file, or massgen mcp scan --all, or --server URL"));
-        }
-        targets.push(Target { what: What::Team(own), trust: Trust::Project });
+        _ => {}
     }
     Ok(targets)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use massgen_testkit::{ServerScript, ToolScript};
 use serde_json::{Value, json};
 
+use crate::schemas;
 use crate::support::Place;
 
 /// A run with a refused call and a poisoned tool, and its log.
@@ -111,6 +112,12 @@ async fn a_log_is_exported_for_those_who_collect_events() {
     let path = log.to_str().unwrap();
     let ocsf = place.run(&["mcp", "audit", "export", path, "--format", "ocsf"]).expect_code(0).stdout;
     let events: Vec<Value> = ocsf.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for class in [2004, 6002, 6003] {
+        if let Some(schema) = schemas::schema(&class.to_string()) {
+            let of_it = events.iter().filter(|event| event["class_uid"] == class);
+            of_it.for_each(|event| schemas::assert_fits(&schema, event));
+        }
+    }
     let of = |class: i64| events.iter().filter(move |event| event["class_uid"] == class);
     let call = of(6003).next().unwrap();
     assert_eq!((&call["action_id"], &call["policy"]["name"]), (&json!(2), &json!("permission-denied")));
@@ -121,6 +128,9 @@ async fn a_log_is_exported_for_those_who_collect_events() {
     assert_eq!(place.run(&args).expect_code(0).stdout, "");
     let text = std::fs::read_to_string(place.path().join("audit.sarif")).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
+    if let Some(schema) = schemas::schema("sarif") {
+        schemas::assert_fits(&schema, &document);
+    }
     let results = document["runs"][0]["results"].as_array().unwrap();
     let refused = results.iter().find(|result| result["ruleId"] == "permission-denied").unwrap();
     let line = refused["locations"][0]["physicalLocation"]["region"]["startLine"].as_u64().unwrap();

@@ -24,6 +24,7 @@ mod questions;
 mod real_model;
 mod recovery;
 mod scan;
+mod schemas;
 #[cfg(unix)]
 mod seat;
 mod secrets;

@@ -3,6 +3,7 @@
 use massgen_testkit::{ServerScript, ToolScript};
 use serde_json::{Value, json};
 
+use crate::schemas;
 use crate::support::Place;
 
 const POISON: &str =
@@ -86,69 +87,42 @@ fn sarif_has_what_code_scanning_asks_for() {
     assert!(result["partialFingerprints"].is_object());
 }
 
-/// What the SARIF 2.1.0 schema requires of the members that are used: nothing else is there, and all that must be is.
+/// The document is what the schema of SARIF 2.1.0 has, and each result leads to the rule that it names.
 fn sarif_holds(document: &Value) {
-    #[track_caller]
-    fn members(value: &Value, required: &[&str], optional: &[&str]) {
-        let fields = value.as_object().unwrap_or_else(|| panic!("no object: {value}"));
-        for key in required {
-            assert!(fields.contains_key(*key), "{key} is missing: {value}");
-        }
-        for key in fields.keys() {
-            assert!(required.contains(&key.as_str()) || optional.contains(&key.as_str()), "{key}: {value}");
-        }
+    if let Some(schema) = schemas::schema("sarif") {
+        schemas::assert_fits(&schema, document);
     }
-    let level = |value: &Value| {
-        assert!(["none", "note", "warning", "error"].contains(&value.as_str().unwrap()), "{value}")
-    };
-    members(document, &["version", "runs"], &["$schema"]);
-    for run in document["runs"].as_array().unwrap() {
-        members(run, &["tool", "results"], &["columnKind"]);
-        assert!(["utf16CodeUnits", "unicodeCodePoints"].contains(&run["columnKind"].as_str().unwrap()));
-        members(&run["tool"], &["driver"], &[]);
-        let driver = &run["tool"]["driver"];
-        members(driver, &["name"], &["semanticVersion", "rules"]);
-        let rules = driver["rules"].as_array().unwrap();
-        let mut ids: Vec<_> = rules.iter().map(|rule| rule["id"].as_str().unwrap()).collect();
-        for rule in rules {
-            let optional =
-                ["shortDescription", "fullDescription", "help", "defaultConfiguration", "properties"];
-            members(rule, &["id"], &optional);
-            for text in ["shortDescription", "fullDescription", "help"] {
-                members(&rule[text], &["text"], &[]);
-            }
-            members(&rule["defaultConfiguration"], &["level"], &[]);
-            level(&rule["defaultConfiguration"]["level"]);
-            assert!(rule["properties"]["tags"].as_array().unwrap().iter().all(Value::is_string));
-        }
-        ids.dedup();
-        assert_eq!(ids.len(), rules.len(), "rules are unique");
-        for result in run["results"].as_array().unwrap() {
-            members(
-                result,
-                &["message", "ruleId", "ruleIndex", "level", "locations"],
-                &["partialFingerprints"],
-            );
-            members(&result["message"], &["text"], &[]);
-            level(&result["level"]);
-            assert_eq!(
-                ids[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()],
-                result["ruleId"]
-            );
-            assert!(result["partialFingerprints"].as_object().unwrap().values().all(Value::is_string));
-            for location in result["locations"].as_array().unwrap() {
-                members(location, &["logicalLocations"], &["physicalLocation"]);
-                if let Some(place) = location.get("physicalLocation") {
-                    members(place, &["artifactLocation", "region"], &[]);
-                    members(&place["artifactLocation"], &["uri"], &[]);
-                    assert!(place["region"]["startLine"].as_u64().unwrap() >= 1);
-                }
-                for place in location["logicalLocations"].as_array().unwrap() {
-                    members(place, &["fullyQualifiedName", "kind"], &[]);
-                }
-            }
-        }
+    let run = &document["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    for result in run["results"].as_array().unwrap() {
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules[index]["id"], result["ruleId"]);
     }
+}
+
+#[test]
+fn files_are_named_either_way_and_what_others_have_is_found_where_nothing_is() {
+    let place = Place::new();
+    let shell = json!({"sh": {"command": "sh", "args": ["-c", "x"]}});
+    let told = place.run(&["mcp", "scan"]).expect_code(1).stderr;
+    assert!(told.contains("no other program has servers"), "{told}");
+    place.write(".mcp.json", json!({"mcpServers": shell}).to_string());
+    let by_itself = place.run(&["mcp", "scan", "--json"]).expect_code(5).json();
+    assert_eq!(by_itself["files"][0]["file"], ".mcp.json");
+    let named = place.run(&["mcp", "scan", ".mcp.json", "--json"]).expect_code(5).json();
+    assert_eq!(place.run(&["mcp", "scan", "--config", ".mcp.json", "--json"]).expect_code(5).json(), named);
+    place.write("clean.yaml", "agent: { backend: { model: gpt-5 } }\n");
+    let both =
+        place.run(&["mcp", "scan", "clean.yaml", "--config", ".mcp.json", "--json"]).expect_code(5).json();
+    assert_eq!(both["files"].as_array().unwrap().len(), 2, "{both}");
+    // The folder's own configuration comes first, and the others are looked at when they are asked for.
+    place.write("massgen.yml", "agent: { backend: { model: gpt-5 } }\n");
+    let own = place.run(&["mcp", "scan", "--json"]).expect_code(0).json();
+    assert_eq!(
+        (own["files"].as_array().unwrap().len(), &own["files"][0]["file"]),
+        (1, &json!("massgen.yml"))
+    );
+    place.run(&["mcp", "scan", "--all"]).expect_code(5);
 }
 
 #[test]
