@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use massgen::client::metrics::Observer;
@@ -173,33 +174,58 @@ impl StderrSink for ServerLogs {
 /// Appends lines to files of the current log folder, on a thread of its own; without a folder lines are dropped.
 #[derive(Default)]
 struct LineWriter {
-    current: Mutex<Option<mpsc::Sender<(String, String)>>>,
+    current: Mutex<Option<Lines>>,
 }
 
 impl LineWriter {
     fn write_to(&self, log: Option<LogDirectory>) {
-        let sender = log.map(|log| {
-            let (sender, lines) = mpsc::channel();
-            std::thread::spawn(move || append_lines(&log, &lines));
-            sender
+        let lines = log.map(|log| {
+            let (lines, inbox) = Lines::new();
+            let waiting = lines.waiting.clone();
+            std::thread::spawn(move || append_lines(&log, &inbox, &waiting));
+            lines
         });
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = sender;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = lines;
     }
 
     fn write(&self, file: String, line: String) {
-        if let Some(sender) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = sender.send((file, line));
+        if let Some(lines) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
+            lines.write(file, line);
         }
     }
 }
 
-fn append_lines(log: &LogDirectory, lines: &mpsc::Receiver<(String, String)>) {
+/// The most that waits for a disk that does not keep up, bytes; lines on top of it are left out.
+const MOST_WAITING: usize = 16 << 20;
+
+/// Lines on their way to the disk, and how many bytes they are.
+struct Lines {
+    sender: mpsc::Sender<(String, String)>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Lines {
+    fn new() -> (Self, mpsc::Receiver<(String, String)>) {
+        let (sender, inbox) = mpsc::channel();
+        (Self { sender, waiting: Arc::default() }, inbox)
+    }
+
+    fn write(&self, file: String, line: String) {
+        let room = |waiting: usize| waiting.checked_add(line.len()).filter(|sum| *sum <= MOST_WAITING);
+        if self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok() {
+            let _ = self.sender.send((file, line));
+        }
+    }
+}
+
+fn append_lines(log: &LogDirectory, lines: &mpsc::Receiver<(String, String)>, waiting: &AtomicUsize) {
     let mut files = HashMap::new();
     while let Ok((name, line)) = lines.recv() {
         let file = files.entry(name).or_insert_with_key(|name| log.append(name).ok());
         if let Some(file) = file {
             let _ = writeln!(file, "{line}");
         }
+        waiting.fetch_sub(line.len(), Ordering::Relaxed);
     }
 }
 
@@ -209,6 +235,16 @@ mod tests {
 
     use super::*;
     use crate::telemetry::registry::{Registry, Value};
+
+    #[test]
+    fn a_disk_that_does_not_keep_up_fills_no_memory() {
+        let (lines, inbox) = Lines::new();
+        for _ in 0..100 {
+            lines.write("srv".to_owned(), "x".repeat(MOST_WAITING / 16));
+        }
+        drop(lines);
+        assert_eq!(inbox.iter().count(), 16);
+    }
 
     #[test]
     fn what_a_server_says_to_its_log_is_kept_without_secrets() {
