@@ -187,7 +187,17 @@ pub(crate) fn follow_up(request: &Request, turn: Turn) -> Request {
     request
 }
 
-/// The body of a request, indented.
+/// The body of a request, indented. The schema of [`weather`] is named where it stands whole.
 pub(crate) fn pretty(encoded: &Encoded) -> String {
-    serde_json::to_string_pretty(&encoded.body).unwrap() + "\n"
+    fn named(value: &mut Value, schema: &Value) {
+        match value {
+            _ if value == schema => *value = "the schema of get_weather".into(),
+            Value::Array(items) => items.iter_mut().for_each(|item| named(item, schema)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| named(field, schema)),
+            _ => {}
+        }
+    }
+    let mut body = encoded.body.clone();
+    named(&mut body, &weather().schema);
+    serde_json::to_string_pretty(&body).unwrap() + "\n"
 }

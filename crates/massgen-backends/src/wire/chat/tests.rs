@@ -97,18 +97,7 @@ fn a_second_turn_answers_every_call_with_a_message_of_its_own() {
               "function": {
                 "name": "get_weather",
                 "description": "Current weather of a city.",
-                "parameters": {
-                  "type": "object",
-                  "properties": {
-                    "city": {
-                      "type": "string"
-                    }
-                  },
-                  "required": [
-                    "city"
-                  ],
-                  "additionalProperties": false
-                }
+                "parameters": "the schema of get_weather"
               }
             }
           ]
@@ -287,18 +276,7 @@ fn in_schema_mode_the_answer_is_bound_to_the_union_of_the_tools() {
                         "type": "string",
                         "const": "get_weather"
                       },
-                      "arguments": {
-                        "type": "object",
-                        "properties": {
-                          "city": {
-                            "type": "string"
-                          }
-                        },
-                        "required": [
-                          "city"
-                        ],
-                        "additionalProperties": false
-                      }
+                      "arguments": "the schema of get_weather"
                     },
                     "required": [
                       "tool",

@@ -129,18 +129,7 @@ fn a_second_turn_replays_signatures_and_names_only_ids_that_were_given() {
                 {
                   "name": "get_weather",
                   "description": "Current weather of a city.",
-                  "parametersJsonSchema": {
-                    "type": "object",
-                    "properties": {
-                      "city": {
-                        "type": "string"
-                      }
-                    },
-                    "required": [
-                      "city"
-                    ],
-                    "additionalProperties": false
-                  }
+                  "parametersJsonSchema": "the schema of get_weather"
                 }
               ]
             }
