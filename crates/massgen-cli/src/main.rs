@@ -72,10 +72,9 @@ fn main() -> ExitCode {
     // One thread: what a team does is wait, and a message that need not wake another thread costs half. Files and other
     // things that block have threads of their own.
     let ended = tokio::runtime::Builder::new_current_thread()
-        // Before the thread sleeps, whoever waits for this processor goes first. Servers that answer many calls write their
-        // answers meanwhile, and they are read together: a thread that sleeps is woken for each of them, which costs both
-        // sides more than the answer. Where nobody waits, it is one question to the system.
-        .on_thread_park(std::thread::yield_now)
+        // Before the thread sleeps, whoever waits for this processor goes first, and answers that come one by one are let come
+        // together: a thread that sleeps is woken for each of them, which costs both sides more than the answer.
+        .on_thread_park(massgen::transport::pause)
         .enable_all()
         .build()
         .map_err(|error| Failure::config(format!("the runtime could not start: {error}")))

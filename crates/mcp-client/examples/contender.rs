@@ -43,7 +43,7 @@ fn main() -> Result<(), Failure> {
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     // As in `massgen`.
-    runtime.on_thread_park(std::thread::yield_now);
+    runtime.on_thread_park(mcp_transport::pause);
     let runtime = runtime.enable_all().build()?;
     let scenario = options.text("scenario", "seq").to_owned();
     let mut fields = Fields::new();

@@ -9,6 +9,7 @@ use mcp_core::{ExposedName, Refusal, ServerName, ToolError, ToolName};
 use mcp_security::scan::{self, Around};
 use mcp_security::{Finding, Verdict};
 
+use crate::examine::Clean;
 use crate::judged::{Judgement, Subject};
 use crate::server::Tools;
 
@@ -25,6 +26,7 @@ struct Shared {
     /// Counts the changes of what is withheld.
     version: AtomicU64,
     seats: AtomicU64,
+    clean: Clean,
 }
 
 /// Where one client's servers sit: two clients may have servers of one name.
@@ -67,6 +69,11 @@ impl std::fmt::Debug for Neighbours {
 impl Neighbours {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was listed and is without a flaw.
+    pub(crate) fn clean(&self) -> &Clean {
+        &self.0.clean
     }
 
     pub(crate) fn seat(&self) -> Seat {

@@ -479,7 +479,8 @@ impl Shared {
             return Ok(tools);
         }
         let instructions = session.peer().instructions.as_deref();
-        let examined = examine::tools(&self.config.name, instructions, tools).await;
+        let examined =
+            examine::tools(&self.config.name, instructions, tools, self.options.neighbours.clean()).await;
         examined.notices.into_iter().for_each(|notice| self.tell(notice));
         for judgement in &examined.judgements {
             self.observer.judged(&self.config.name, judgement);

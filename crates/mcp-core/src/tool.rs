@@ -85,6 +85,18 @@ impl ToolSpec {
         }
     }
 
+    /// Whether another tool is the same but for its server.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        // A new field has to be named here.
+        let Self { server: _, name, title, description, input_schema, output_schema, annotations } = self;
+        *name == other.name
+            && *title == other.title
+            && *description == other.description
+            && *input_schema == other.input_schema
+            && *output_schema == other.output_schema
+            && *annotations == other.annotations
+    }
+
     /// The same tool with a description.
     #[must_use]
     pub fn with_description(mut self, description: impl Into<String>) -> Self {

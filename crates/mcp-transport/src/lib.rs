@@ -54,6 +54,7 @@ mod link;
 pub mod oauth;
 mod offers;
 mod options;
+mod pause;
 mod process;
 mod program;
 mod raw;
@@ -73,5 +74,6 @@ pub use options::{
     DroppedTool, EraPolicy, Launcher, PeerInfo, Progress, ProgressSender, ProgressSink, Proxies,
     SessionOptions, StderrSink, ToolList, TraceContext, TraceSource, TransportKind,
 };
+pub use pause::pause;
 pub use program::{Program, ProgramFile, ProgramPipes};
 pub use session::{ResourceWatch, Session};

@@ -131,7 +131,7 @@ impl Way {
         let mut request = reqwest::Request::new(method, self.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(Into::into);
-        Ok(self.client.execute(request, token).await?.into())
+        Ok(Box::pin(self.client.execute(request, token)).await?.into())
     }
 }
 
@@ -308,7 +308,8 @@ impl Posts {
             }
             headers
         };
-        let post = |token| self.post(headers(), line.clone(), token, session.is_some());
+        // Boxed, and what a usual request does not come to as well: a future is copied whole into each one that waits for it.
+        let post = |token| Box::pin(self.post(headers(), line.clone(), token, session.is_some()));
         let body = self.way.client.with_token(post).await?;
         match body {
             Body::Error(error) => Ok(error),
@@ -337,7 +338,7 @@ impl Posts {
             return Err(Error::SessionExpired);
         }
         if !status.is_success() {
-            return self.refused(response).await;
+            return Box::pin(self.refused(response)).await;
         }
         match response.kind() {
             Some(Kind::Json) => Ok(Body::Whole(response.unpacked()?)),
@@ -411,7 +412,7 @@ impl Posts {
             if events.last_id() != before.as_deref() {
                 attempts = 0;
             }
-            response = self.resume(&mut events, &mut attempts, session.as_ref()).await?;
+            response = Box::pin(self.resume(&mut events, &mut attempts, session.as_ref())).await?;
         }
     }
 
@@ -435,8 +436,8 @@ impl Posts {
             let grown = BACKOFF.0.saturating_mul(1 << *attempts).min(BACKOFF.1);
             *attempts += 1;
             tokio::time::sleep(events.retry().unwrap_or(grown).clamp(RETRY.0, RETRY.1)).await;
-            match self.way.client.with_token(|token| self.open(headers.clone(), token)).await {
             self.session.reconnects.turn().await;
+            match self.way.client.with_token(|token| self.open(headers.clone(), token)).await {
                 Ok(response) => {
                     events.restart();
                     return Ok(response);
@@ -532,7 +533,6 @@ async fn read(mut response: Response, limits: Limits) -> Result<Bytes, Error> {
     Ok(if more.is_empty() { first } else { more.freeze() })
 }
 
-fn nonsense(body: &[u8]) -> Error {
 /// Whether a response is there and cannot be used: there is no point in taking it up again.
 fn is_nonsense(error: &Error) -> bool {
     match error {
@@ -542,6 +542,7 @@ fn is_nonsense(error: &Error) -> bool {
     }
 }
 
+fn nonsense(body: &[u8]) -> Error {
     let start: String = String::from_utf8_lossy(body).chars().take(80).collect();
     Error::UnexpectedServerResponse(
         format!("a response that does not answer what was asked: {start:?}").into(),
