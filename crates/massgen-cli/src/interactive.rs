@@ -6,7 +6,7 @@ use massgen::orchestrator::{Exchange, Task};
 use tokio_util::sync::CancellationToken;
 
 use crate::consent::Settled;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::output;
 use crate::prompt::{Line, Prompt};
 use crate::run::{self, Desk};
@@ -58,7 +58,12 @@ async fn converse(session: &Session, desk: &mut Desk<'_>) -> Result<(), Failure>
     let prompt = Prompt::new(output::is_interactive(), history_file(session));
     let mut history: Vec<Exchange> = Vec::new();
     loop {
-        let Line::Text(line) = prompt.line("\nyou › ").await else { break };
+        let line = tokio::select! {
+            line = prompt.line("\nyou › ") => line,
+            // Once a run has listened for signals, none of them ends the program by itself any more.
+            () = signals::first_signal() => return Err(Failure::silent(Kind::Interrupted)),
+        };
+        let Line::Text(line) = line else { break };
         match parse(&line) {
             Command::Nothing => session.say("Type a question, or /quit to leave."),
             Command::Quit => break,

@@ -18,11 +18,13 @@ pub(crate) enum Line {
 /// Reads lines, with history where standard input is a terminal.
 pub(crate) struct Prompt {
     requests: mpsc::Sender<(String, oneshot::Sender<Line>)>,
+    _terminal: terminal::Before,
 }
 
 impl Prompt {
     /// Starts the reading thread. `history`: where lines are remembered; `None`: only while it runs.
     pub(crate) fn new(is_terminal: bool, history: Option<PathBuf>) -> Self {
+        let before = terminal::Before::of(is_terminal);
         let (requests, mut inbox) = mpsc::channel::<(String, oneshot::Sender<Line>)>(1);
         std::thread::spawn(move || {
             let mut source = Source::new(is_terminal, history);
@@ -34,7 +36,7 @@ impl Prompt {
                 }
             }
         });
-        Self { requests }
+        Self { requests, _terminal: before }
     }
 
     /// The next line.
@@ -44,6 +46,42 @@ impl Prompt {
             return Line::End;
         }
         answer.await.unwrap_or(Line::End)
+    }
+}
+
+#[cfg(unix)]
+mod terminal {
+    use rustix::stdio::stdin;
+    use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+    /// How the terminal was. It is so again when this is dropped: a line that is still being read would leave it as an
+    /// editor needs it.
+    pub(super) struct Before(Option<Termios>);
+
+    impl Before {
+        pub(super) fn of(is_terminal: bool) -> Self {
+            Self(is_terminal.then(|| tcgetattr(stdin()).ok()).flatten())
+        }
+    }
+
+    impl Drop for Before {
+        fn drop(&mut self) {
+            if let Some(before) = &self.0 {
+                // A terminal that went away needs nothing.
+                let _ = tcsetattr(stdin(), OptionalActions::Now, before);
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod terminal {
+    pub(super) struct Before;
+
+    impl Before {
+        pub(super) fn of(_: bool) -> Self {
+            Self
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use massgen_testkit::PATIENCE;
+use massgen_testkit::{PATIENCE, process};
 use pty_process::blocking::{Command, Pty, open};
 
 use crate::support::Place;
@@ -27,13 +27,18 @@ struct Screen {
 
 impl Seat {
     pub(crate) fn take(place: &Place, args: &[&str]) -> Self {
+        Self::take_at(place, args, "dumb")
+    }
+
+    /// The same, at a terminal of this kind.
+    pub(crate) fn take_at(place: &Place, args: &[&str], kind: &str) -> Self {
         let (pty, pts) = open().unwrap();
         let command = Command::new(env!("CARGO_BIN_EXE_massgen"))
             .args(args)
             .current_dir(place.path())
             .env_clear()
             .envs(place.environment())
-            .env("TERM", "dumb");
+            .env("TERM", kind);
         let child = command.spawn(pts).unwrap();
         let (pty, screen) = (Arc::new(pty), Arc::<(Mutex<Screen>, Condvar)>::default());
         std::thread::spawn({
@@ -80,6 +85,11 @@ impl Seat {
     /// Presses Ctrl-C.
     pub(crate) fn interrupt(&self) {
         (&*self.pty).write_all(b"\x03").unwrap();
+    }
+
+    /// Sends the program a signal.
+    pub(crate) fn signal(&self, signal: process::Signal) {
+        process::signal(self.child.id(), signal);
     }
 
     /// Answers a prompt.

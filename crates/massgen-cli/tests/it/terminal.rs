@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use massgen_testkit::http::{HttpReply, HttpRequest, HttpServer};
+use massgen_testkit::process::{self, Signal};
 use massgen_testkit::{
     CallReply, ModelEndpoint, ModelScript, Outcome, PATIENCE, ScriptedServer, ServerScript, ToolScript, Turn,
 };
@@ -218,6 +219,23 @@ fn ctrl_c_at_a_secret_leaves_a_terminal_that_shows_what_is_typed() {
     let (code, screen) = seat.end();
     assert_eq!(code, Some(130), "{screen}");
     assert!(shows());
+}
+
+#[test]
+fn a_signal_at_the_prompt_ends_the_conversation_and_leaves_the_terminal_as_it_was() {
+    let place = place(ServerScript::new().launch().config("s"));
+    let mut seat = Seat::take_at(&place, &["--config", "team.yaml", "--no-logs"], "xterm");
+    let pty = seat.pty.clone();
+    let edits = || !rustix::termios::tcgetattr(&*pty).unwrap().local_modes.contains(LocalModes::ICANON);
+    seat.answer("you ›", "Why?");
+    // A run has listened for signals by now.
+    seat.see("done");
+    seat.see("you ›");
+    assert!(process::until_blocking(PATIENCE, edits));
+    seat.signal(Signal::Terminate);
+    let (code, screen) = seat.end();
+    assert_eq!(code, Some(130), "{screen}");
+    assert!(!edits());
 }
 
 /// A team of one that calls `wipe` so often.
