@@ -9,11 +9,11 @@ use std::time::Duration;
 use mcp_core::{Class, ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName, ToolSpec};
 use mcp_resilience::health::{Health, HealthOptions};
 use mcp_security::lock::ServerPins;
-use mcp_transport::{DroppedTool, EraPolicy, Launcher, Session, TransportKind};
+use mcp_transport::{DroppedTool, EraPolicy, Session, TransportKind};
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::asked::{Questions, Screened};
+use crate::asked::Questions;
 use crate::circuit::Circuits;
 use crate::classify;
 use crate::clock::Drift;
@@ -31,10 +31,13 @@ use crate::state::{Failure, Known, Life, Login};
 use crate::validate::Validators;
 use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target, audit, metrics};
 
+mod open;
+mod task;
+
+pub(crate) use task::Task;
+
 /// The first revision of the protocol in which HTTP has no sessions.
 const WITHOUT_SESSIONS: &str = "2026-07-28";
-/// How often a start that takes long says so.
-const STILL: Duration = Duration::from_secs(15);
 
 /// What happens when the tools of a server change; called before anyone hears of the new state. Answers with what is
 /// worth telling about the tools.
@@ -358,108 +361,6 @@ impl Shared {
         }
     }
 
-    /// Opens it, and says from time to time that this takes long.
-    async fn open_telling(&self) -> Result<(Session, Vec<Arc<ToolSpec>>, watch::Receiver<u64>), ToolError> {
-        let (begun, mut opening) = (Instant::now(), std::pin::pin!(self.open()));
-        loop {
-            match timeout(STILL, &mut opening).await {
-                Ok(opened) => return opened,
-                Err(_) => tracing::info!(
-                    server = %self.config.name,
-                    seconds = begun.elapsed().as_secs(),
-                    at_most = self.config.startup_timeout.as_secs(),
-                    "still starting"
-                ),
-            }
-        }
-    }
-
-    async fn open(&self) -> Result<(Session, Vec<Arc<ToolSpec>>, watch::Receiver<u64>), ToolError> {
-        let name = self.config.name.clone();
-        let mut options = self.options.session.clone();
-        options.startup_timeout = self.config.startup_timeout;
-        options.read_timeout = self.config.read_timeout;
-        if let Some(limit) = self.config.max_processes {
-            options.max_processes = limit;
-        }
-        options.ca_file.clone_from(&self.config.ca_file);
-        options.breaches = Some(metrics::counted(self.integrity.clone(), &self.options));
-        options.era = self.era();
-        if let Some(missing) = &self.config.missing_credential {
-            return Err(ToolError::CredentialUnavailable { server: name, missing: missing.clone() });
-        }
-        if let Some(host) = options.host.take() {
-            let (observer, scopes) = (self.observer.clone(), self.options.scopes.clone());
-            let open = self.questions.clone();
-            options.host = Some(Arc::new(Screened { host, observer, scopes, open }));
-        }
-        let refused = |refusal| ToolError::Refused { server: name.clone(), refusal };
-        let session = match &self.config.target {
-            Target::Stdio(spec) => {
-                // Judged again at each start: a restart is when a swapped program would be started.
-                options.launcher = self.launcher(options.launcher.take()).map_err(refused)?;
-                let concerns = self.guard.concerns(&name, spec);
-                let spec = self.guard.admit_command(&name, spec.clone()).map_err(refused)?;
-                self.launches.admit(&self.config.target, &self.config.consent).await.map_err(refused)?;
-                concerns.into_iter().for_each(|concern| self.tell(concern));
-                Session::stdio(name, spec, options).await?
-            }
-            Target::Http(spec) => {
-                let spec = self.guard.admit_url(&name, spec.clone()).map_err(refused)?;
-                self.launches.admit(&self.config.target, &self.config.consent).await.map_err(refused)?;
-                Session::http(name, spec, self.guard.clone(), options).await?
-            }
-            Target::Sse(spec) => {
-                let spec = self.guard.admit_url(&name, spec.clone()).map_err(refused)?;
-                self.launches.admit(&self.config.target, &self.config.consent).await.map_err(refused)?;
-                Session::sse(name, spec, self.guard.clone(), options).await?
-            }
-            Target::InMemory(service) => Session::in_memory(service.clone(), name, options).await?,
-        };
-        let changed = session.tools_changed();
-        let tools = self.list(&session).await?;
-        Ok((session, tools, changed))
-    }
-
-    /// What starts its program: what starts all of them, told what this one may touch.
-    fn launcher(&self, launcher: Option<Launcher>) -> Result<Option<Launcher>, Refusal> {
-        let Some(sandbox) = &self.config.sandbox else { return Ok(launcher) };
-        let Some(mut launcher) = launcher else {
-            return Err(Refusal {
-                rule: "sandbox",
-                reason: format!("nothing here can keep its program to sandbox: {}", sandbox.level),
-                hint: "start it through massgen on Linux, or set sandbox: off".to_owned(),
-            });
-        };
-        launcher.args.extend(["--sandbox".to_owned(), sandbox.to_argument()]);
-        Ok(Some(launcher))
-    }
-
-    /// Which generation of the protocol to speak: the one found out before, unless the configuration says.
-    fn era(&self) -> EraPolicy {
-        match self.config.era {
-            EraPolicy::Auto => self.remembered().unwrap_or_default(),
-            era => era,
-        }
-    }
-
-    fn remembered(&self) -> std::sync::MutexGuard<'_, Option<EraPolicy>> {
-        self.era.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Learns how a start ended. One that failed may have failed because the server was replaced by another version.
-    fn remember(&self, opened: Option<&Session>) {
-        let program = |session: &&Session| session.peer().transport == TransportKind::Stdio;
-        *self.remembered() = opened.filter(program).map(|session| {
-            // Revisions are dates, and sort as such.
-            if session.peer().protocol_version.as_str() < WITHOUT_SESSIONS {
-                EraPolicy::Legacy
-            } else {
-                EraPolicy::Modern
-            }
-        });
-    }
-
     /// The tools that the filter lets through.
     async fn list(&self, session: &Session) -> Result<Vec<Arc<ToolSpec>>, ToolError> {
         let begun = Instant::now();
@@ -767,26 +668,4 @@ fn died(server: &ServerName, reason: &str, stderr: &[String]) -> String {
         text.push_str(&stderr.join("\n    "));
     }
     text
-}
-
-/// Ends a task when it is dropped.
-pub(crate) struct Task(tokio::task::JoinHandle<()>);
-
-impl Task {
-    pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(future))
-    }
-
-    /// Waits for its end, at most so long.
-    pub(crate) async fn end(&mut self, at_most: Duration) {
-        if !self.0.is_finished() && timeout(at_most, &mut self.0).await.is_err() {
-            self.0.abort();
-        }
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
