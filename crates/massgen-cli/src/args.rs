@@ -4,13 +4,21 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::failure::{Failure, Kind};
+use crate::output;
+
 /// A team of language-model agents answers one question together, with tools from any number of MCP servers.
 #[derive(Debug, Parser)]
 #[command(
     name = "massgen",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Without a QUESTION a conversation starts. `massgen demo` shows a team at work without any account.\n\
+    after_help = "Examples:\n  \
+                    massgen demo                                   a team at work, without any account\n  \
+                    massgen --config team.yaml \"QUESTION\"           one question; without it, a conversation\n  \
+                    massgen --backend claude \"QUESTION\"             one agent, without a configuration\n  \
+                    echo \"QUESTION\" | massgen --output json         the answer as a document\n  \
+                    massgen mcp doctor --config team.yaml          what is wrong with its servers\n\n\
                   Exit codes: 0 answered, 1 configuration, 2 usage, 3 no answer, 4 timed out with the best answer printed, 130 interrupted."
 )]
 pub(crate) struct Cli {
@@ -236,6 +244,8 @@ pub(crate) enum McpCommand {
     Tools {
         /// Only this server's
         server: Option<String>,
+        /// This tool alone, with its arguments and everything the server says of it
+        tool: Option<String>,
         #[command(flatten)]
         servers: ServersArgs,
     },
@@ -536,6 +546,27 @@ pub(crate) struct ChaosArgs {
     /// The server: a program and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+}
+
+/// Tells what is wrong with the command line. Several words that are no command are, mostly, a question without quotes.
+pub(crate) fn refuse(error: &clap::Error) -> std::process::ExitCode {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let beside = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.contains("QUESTION"),
+        Some(ContextValue::Strings(texts)) => texts.iter().any(|text| text.contains("QUESTION")),
+        _ => false,
+    };
+    if error.kind() == ErrorKind::ArgumentConflict
+        && (beside(ContextKind::PriorArg) || beside(ContextKind::InvalidArg))
+    {
+        let failure = Failure::new(Kind::Usage, "a question of several words stands in quotes")
+            .with_hint("massgen \"Why is the sky blue?\"; massgen --help shows the commands");
+        output::failure(&failure);
+        return std::process::ExitCode::from(failure.exit_code());
+    }
+    // A reader that went away is no error.
+    let _ = error.print();
+    std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn probability(text: &str) -> Result<f64, String> {

@@ -67,9 +67,14 @@ async fn perform(session: &Session, args: &DemoArgs, own_question: Option<String
         Some(question) => question,
         None => massgen::rehearsal_question(REHEARSAL).map_err(Failure::config)?,
     };
-    let next = "massgen demo \"a question of your own\"   or: massgen --config examples/quickstart/team.yaml";
+    let next = match Path::new("examples/quickstart/team.yaml") {
+        team if team.is_file() => {
+            format!("massgen demo \"a question of your own\"   or read {}", team.display())
+        }
+        _ => "massgen demo \"a question of your own\"".to_owned(),
+    };
     let scripts = [(PathBuf::from("rehearsal.yaml"), REHEARSAL.to_owned())].into();
-    run::once(session, config, question, scripts, next).await
+    run::once(session, config, question, scripts, &next).await
 }
 
 /// Gives the team's parts to the players: the configuration reads these variables.
@@ -105,7 +110,7 @@ fn built_in(session: &Session) -> Result<Config, Failure> {
     let desk = folder.join(format!("desk{}", std::env::consts::EXE_SUFFIX));
     if !desk.is_file() {
         return Err(Failure::config(format!("the demo's own servers are not beside the program: {} is missing", desk.display()))
-            .with_hint("in a clone, cargo xtask demo builds them; or set MASSGEN_EXAMPLES_BIN to the folder that holds desk and library"));
+            .with_hint("in a clone, cargo xtask demo builds them; cargo install --path examples/servers/desk, and library, put them beside it"));
     }
     let loaded = config::load_str(TEAM, Path::new("team.yaml"), Format::Yaml, &session.load_options(), &Disk);
     match loaded.config {

@@ -157,10 +157,13 @@ fn checks(report: &ServerReport, config: &Config, surveyed: &[Surveyed], seen: &
     }
     match &report.status.state {
         state if !state.is_usable() => {
-            checks.push(
-                Check::new("start", Status::Failed, state.to_string())
-                    .with_remedy(state.hint().unwrap_or_default()),
-            );
+            let (reason, hint) = match (state.reason(), seen.failures.get(name)) {
+                (None, Some((reason, hint))) => (reason.clone(), hint.as_deref()),
+                _ => (state.to_string(), state.hint()),
+            };
+            checks.push(Check::new("start", Status::Failed, reason).with_remedy(hint.unwrap_or_default()));
+            // What it printed where messages belong may be the very reason.
+            told(name, seen, &mut checks);
             return checks;
         }
         _ => checks.push(Check::new("start", Status::Ok, started(report, seen))),

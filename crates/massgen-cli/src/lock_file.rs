@@ -87,7 +87,11 @@ pub(crate) fn update(path: &Path, now: BTreeMap<String, ServerPins>, accept: boo
         let grants = read(path)?.unwrap_or_default().grants;
         let count = now.len();
         write(path, &Lock { servers: now, grants }).map_err(failed)?;
-        output::line(format!("{}: {tools} tools of {count} servers are locked", path.display()));
+        let servers = if count == 1 { "1 server" } else { &format!("{count} servers") };
+        output::line(format!(
+            "{}: {tools} tools of {servers} are locked; --locked offers these and no other",
+            path.display()
+        ));
         return Ok(());
     };
     let differences = differences(&lock, &now);

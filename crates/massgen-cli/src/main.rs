@@ -26,6 +26,7 @@ mod login_store;
 mod mcp_auth;
 mod mcp_command;
 mod mcp_offers;
+mod mcp_tool;
 mod observed;
 mod output;
 mod page;
@@ -64,7 +65,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == launcher::COMMAND) {
         std::process::exit(launcher::run(std::env::args_os().skip(2)));
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return args::refuse(&error),
+    };
     if let Some(Command::Completions { shell }) = &cli.command {
         clap_complete::generate(*shell, &mut Cli::command(), "massgen", &mut std::io::stdout());
         return ExitCode::SUCCESS;

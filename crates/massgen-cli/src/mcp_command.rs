@@ -19,13 +19,17 @@ use crate::person::AtTerminal;
 use crate::session::{Session, launcher};
 use crate::style::{one_line, safe};
 use crate::{
-    audit_command, chaos, doctor, environment, lock_file, mcp_auth, mcp_offers, output, run, scan, stats,
+    audit_command, chaos, doctor, environment, lock_file, mcp_auth, mcp_offers, mcp_tool, output, run, scan,
+    stats,
 };
 
 pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
     match command {
         McpCommand::List { servers } => list(&servers).await,
-        McpCommand::Tools { server, servers } => tools(&servers, server.as_deref()).await,
+        McpCommand::Tools { server, tool: None, servers } => tools(&servers, server.as_deref()).await,
+        McpCommand::Tools { server, tool: Some(tool), servers } => {
+            mcp_tool::show(&servers, &server.unwrap_or_default(), &tool).await
+        }
         McpCommand::Call { server, tool, arguments, arguments_json, servers } => {
             let arguments = parse_arguments(&arguments, arguments_json.as_deref())?;
             call(&servers, &server, &tool, arguments).await
@@ -79,11 +83,14 @@ pub(crate) async fn start_for(
 }
 
 pub(crate) fn load(args: &ServersArgs, session: &Session) -> Result<massgen::config::Config, Failure> {
-    let path = match &args.config {
-        Some(path) => path.clone(),
-        None => PathBuf::from("massgen.yaml"),
-    };
-    run::load(&path, session)
+    if let Some(path) = &args.config {
+        return run::load(path, session);
+    }
+    match run::default_file() {
+        Some(path) => run::load(&path, session),
+        None => Err(Failure::config("there is no massgen.yaml here")
+            .with_hint("name the configuration: --config FILE")),
+    }
 }
 
 /// The session, with what was accepted of the configuration's servers.
@@ -233,30 +240,10 @@ async fn tools(args: &ServersArgs, server: Option<&str>) -> Result<(), Failure> 
     let failed: Vec<ServerReport> =
         servers.reports().into_iter().filter(|status| status.error.is_some()).collect();
     if args.json {
-        let tools: Vec<_> = catalogue
-            .iter()
-            .map(|entry| {
-                json!({
-                    "server": entry.spec.server,
-                    "name": entry.spec.name,
-                    "exposed": entry.exposed,
-                    "title": entry.spec.title,
-                    "description": entry.spec.description,
-                    "inputSchema": entry.spec.input_schema,
-                    "outputSchema": entry.spec.output_schema,
-                    "annotations": entry.spec.annotations,
-                })
-            })
-            .collect();
-        output::json(&tools);
+        output::json(&catalogue.iter().map(|entry| mcp_tool::document(entry)).collect::<Vec<_>>());
     } else {
         let rows = catalogue.iter().map(|entry| {
-            let hints = &entry.spec.annotations;
-            let nature = match (hints.is_read_only(), hints.is_destructive()) {
-                (true, _) => "reads",
-                (false, true) => "changes",
-                (false, false) => "adds",
-            };
+            let nature = mcp_tool::nature(&entry.spec.annotations);
             let description = one_line(entry.spec.description.as_deref().unwrap_or_default(), 70);
             [entry.exposed.to_string(), nature.to_owned(), description]
         });
@@ -283,7 +270,13 @@ async fn call(args: &ServersArgs, server: &str, tool: &str, arguments: JsonObjec
     let answer = match servers.reports().into_iter().find_map(|status| status.error) {
         Some(error) => Err(Failure::new(Kind::NoAnswer, error)),
         None => {
-            servers.call(ToolCall::new(CallId::new("cli"), exposed, arguments)).await.map_err(tool_failure)
+            let answer = servers.call(ToolCall::new(CallId::new("cli"), exposed, arguments)).await;
+            answer.map_err(|error| match error {
+                ToolError::UnknownTool { .. } => mcp_tool::unknown(&catalogue, server, tool),
+                ToolError::InvalidArguments { .. } => tool_failure(error)
+                    .with_hint(format!("massgen mcp tools {server} {tool} shows what it takes")),
+                error => tool_failure(error),
+            })
         }
     };
     let took = began.elapsed();

@@ -104,7 +104,7 @@ pub(crate) async fn prompts(args: &ServersArgs, only: Option<&str>) -> Result<()
 pub(crate) async fn read(args: &ServersArgs, server: &str, uri: &str) -> Result<(), Failure> {
     let servers = start(args, Some(server)).await?;
     let contents = match client(&servers, server) {
-        Ok(client) => client.read_resource(uri).await.map_err(tool_failure),
+        Ok(client) => client.read_resource(uri).await.map_err(|error| refused(error, "resources")),
         Err(failure) => Err(failure),
     };
     servers.close().await;
@@ -144,7 +144,8 @@ pub(crate) async fn prompt(
     let outcome = async {
         let client = client(&servers, server)?;
         let Some(argument) = complete else {
-            return client.prompt(prompt, arguments).await.map_err(tool_failure).map(Filled::Text);
+            let filled = client.prompt(prompt, arguments).await;
+            return filled.map_err(|error| refused(error, "prompts")).map(Filled::Text);
         };
         let typed = arguments.remove(argument).unwrap_or_default();
         let target = CompletionTarget::Prompt(prompt.to_owned());
@@ -216,8 +217,21 @@ fn failures(servers: &Servers) -> Vec<String> {
 fn show<const N: usize>(as_json: bool, head: [&str; N], rows: Vec<[String; N]>, found: &[Value]) {
     if as_json {
         output::json(&found);
+    } else if rows.is_empty() {
+        output::note("none of the servers offers any");
     } else {
         table(head, rows);
+    }
+}
+
+/// Why a server did not give what was asked for by name.
+fn refused(error: ToolError, what: &str) -> Failure {
+    match &error {
+        ToolError::Server { server, code: NO_SUCH_METHOD, .. } => {
+            Failure::config(format!("server {server} offers no {what}"))
+                .with_hint(format!("massgen mcp {what} shows which server has any"))
+        }
+        _ => tool_failure(error),
     }
 }
 

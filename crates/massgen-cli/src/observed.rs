@@ -20,6 +20,8 @@ pub(crate) struct Seen {
     /// How long each took from its start to its list of tools.
     pub(crate) starts: BTreeMap<ServerName, Duration>,
     begun: BTreeMap<ServerName, Instant>,
+    /// Why each could not be used, and what to do about it: one that is tried again says nothing of it any more.
+    pub(crate) failures: BTreeMap<ServerName, (String, Option<String>)>,
 }
 
 impl Observed {
@@ -45,8 +47,15 @@ impl Observer for Observed {
                 seen.begun.insert(server.clone(), Instant::now());
             }
             ServerState::Ready { .. } => {
+                seen.failures.remove(server);
                 if let Some(begun) = seen.begun.remove(server) {
                     seen.starts.insert(server.clone(), begun.elapsed());
+                }
+            }
+            state if !state.is_usable() => {
+                if let Some(reason) = state.reason() {
+                    let why = (reason.to_owned(), state.hint().map(str::to_owned));
+                    seen.failures.insert(server.clone(), why);
                 }
             }
             _ => {}

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
     let question = question(args.question.as_deref())?;
     match question {
         Some(question) => {
-            let next = next_steps(settled.config().file.as_deref());
+            let next = next_steps(settled.config().file.as_deref(), &args);
             once(&session, &settled, question, BTreeMap::new(), &next).await
         }
         None => interactive::run(&session, &settled).await,
@@ -239,10 +239,31 @@ pub(crate) fn conclude(session: &Session, summary: &Summary, next: &str) -> Resu
             if let Some(log) = &summary.log {
                 output::line(format!("log      {log}"));
             }
+            // Where nothing came of it the error says what to do.
+            if summary.outcome == Some(RunOutcome::NoAnswer) {
+                return Err(no_answer(summary, Reasons::Told));
+            }
             output::line(format!("next     {next}"));
         }
     }
     outcome(summary)
+}
+
+/// Whether the agents' reasons stand on the screen already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reasons {
+    Told,
+    Untold,
+}
+
+fn no_answer(summary: &Summary, reasons: Reasons) -> Failure {
+    let failed = summary.agents.iter().filter_map(|agent| Some((&agent.id, agent.failure.as_deref()?)));
+    let told: String = match reasons {
+        Reasons::Told => String::new(),
+        Reasons::Untold => failed.map(|(agent, why)| format!("\n  {agent}: {why}")).collect(),
+    };
+    let colon = if told.is_empty() { "" } else { ":" };
+    Failure::new(Kind::NoAnswer, format!("no agent has an answer{colon}{told}"))
 }
 
 /// The outcome as the command's end.
@@ -251,27 +272,21 @@ pub(crate) fn outcome(summary: &Summary) -> Result<(), Failure> {
         Some(RunOutcome::Answered) => Ok(()),
         Some(RunOutcome::TimedOut) => Err(Failure::silent(Kind::TimedOut)),
         Some(RunOutcome::Interrupted) => Err(Failure::silent(Kind::Interrupted)),
-        _ => {
-            let reasons: Vec<_> = summary
-                .agents
-                .iter()
-                .filter_map(|agent| Some(format!("\n  {}: {}", agent.id, agent.failure.as_deref()?)))
-                .collect();
-            let message = format!(
-                "no agent has an answer{}{}",
-                if reasons.is_empty() { "" } else { ":" },
-                reasons.concat()
-            );
-            Err(Failure::new(Kind::NoAnswer, message))
-        }
+        _ => Err(no_answer(summary, Reasons::Untold)),
     }
 }
 
-fn next_steps(file: Option<&Path>) -> String {
-    match file {
-        Some(file) => format!("massgen --config {}   (without a question: a conversation)", file.display()),
-        None => "massgen   (without a question: a conversation)".to_owned(),
-    }
+/// The same team again.
+fn next_steps(file: Option<&Path>, args: &RunArgs) -> String {
+    let flags = [("backend", &args.backend), ("model", &args.model), ("base-url", &args.base_url)];
+    let again = match (file, &args.config) {
+        (Some(file), Some(_)) => format!(" --config {}", file.display()),
+        _ => flags
+            .iter()
+            .filter_map(|(flag, value)| Some(format!(" --{flag} {}", value.as_deref()?)))
+            .collect(),
+    };
+    format!("massgen{again}   (without a question: a conversation)")
 }
 
 /// The exchange that a conversation remembers.
@@ -326,11 +341,15 @@ async fn configuration(args: &RunArgs, session: &Session) -> Result<Config, Fail
             Failure::silent(Kind::Config)
         });
     }
-    for name in ["massgen.yaml", "massgen.yml"] {
-        let path = PathBuf::from(name);
-        if path.is_file() {
-            return load(&path, session);
+    if args.base_url.is_some() {
+        return Err(Failure::new(Kind::Usage, "--base-url needs to know who answers there")
+            .with_hint("add --model NAME, or --backend NAME"));
+    }
+    if let Some(path) = default_file() {
+        if args.system_message.is_some() {
+            output::note(format!("warning: --system-message says nothing beside {}", path.display()));
         }
+        return load(&path, session);
     }
     let found = players::find(&session.environment).await.ok_or_else(players::nobody)?;
     session.say(format!("models   {found}"));
@@ -339,6 +358,11 @@ async fn configuration(args: &RunArgs, session: &Session) -> Result<Config, Fail
         agent.system_message = Some(message.clone());
     }
     Ok(config)
+}
+
+/// The configuration that is meant where none is named.
+pub(crate) fn default_file() -> Option<PathBuf> {
+    ["massgen.yaml", "massgen.yml"].map(PathBuf::from).into_iter().find(|path| path.is_file())
 }
 
 /// Loads a file; every problem is told at once.

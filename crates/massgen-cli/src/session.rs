@@ -44,9 +44,12 @@ impl Session {
     /// Reads the environment and starts tracing: warnings (with `--debug`: everything of ours) on standard error.
     pub(crate) fn start(output: OutputArgs, environment: Environment) -> Self {
         let style = Style::of(output::is_terminal(), &environment);
-        // rmcp logs each notification with its payload.
-        let level =
-            if output.debug { "info,massgen=debug,mcp=debug,rmcp=warn" } else { "error,massgen=warn" };
+        // rmcp logs each notification with its payload. What libraries call an error is told in our own words.
+        let level = if output.debug {
+            "info,massgen=debug,mcp=debug,rmcp=warn"
+        } else {
+            "off,massgen=warn,mcp=error"
+        };
         let filter = environment
             .non_empty("MASSGEN_LOG")
             .and_then(|filter| EnvFilter::try_new(filter).ok())

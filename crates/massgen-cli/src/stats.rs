@@ -120,8 +120,12 @@ fn folders(args: &StatsArgs) -> Result<Vec<PathBuf>, Failure> {
         };
     }
     let entries = std::fs::read_dir(LOGS).map_err(|error| {
-        Failure::config(format!("there are no runs in {LOGS}: {error}"))
-            .with_hint("name the log folder of a run")
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => String::new(),
+            _ => format!(": {error}"),
+        };
+        Failure::config(format!("there are no runs in ./{LOGS}{why}"))
+            .with_hint("name the log folder of a run, or go to the folder it was made in")
     })?;
     let mut folders: Vec<_> = entries
         .flatten()

@@ -357,9 +357,71 @@ impl ToolError {
             Self::OutcomeUnknown { .. } => {
                 Some("check the state with a read-only tool before repeating the call".into())
             }
+            Self::Start { reason, stderr, .. } => start_remedy(reason, stderr).map(str::to_owned),
+            Self::Connection { phase, stderr, .. } if stderr.is_empty() => match phase {
+                Phase::Resolve | Phase::NoHost => {
+                    Some("look at the name in its url, and whether this computer is online".into())
+                }
+                Phase::Connect => Some("is it running, and is its url right?".into()),
+                _ => None,
+            },
+            Self::Http { status: 404 | 405 | 406 | 415, .. } => Some(ADDRESS.into()),
+            Self::Http { status: 500..=599, .. } => {
+                Some("the trouble is the server's own: try later, or ask whoever runs it".into())
+            }
+            Self::Malformed { reason, .. } if reason.to_ascii_lowercase().contains("content type") => {
+                Some(ADDRESS.into())
+            }
+            Self::Forbidden { server, .. } => Some(format!(
+                "its credentials are not enough: give it others under headers:, or run: massgen mcp auth {server}"
+            )),
             _ => None,
         }
     }
+}
+
+/// For an address at which something else than a server of MCP answers.
+const ADDRESS: &str =
+    "is it the address of an MCP server? Many answer at /mcp, and older ones at /sse with type: sse";
+
+/// What helps where a program ended before it spoke: the mistakes that are made most, by its last words.
+fn start_remedy(reason: &str, stderr: &[String]) -> Option<&'static str> {
+    const REMEDIES: [(&[&str], &str); 6] = [
+        (
+            &[
+                "npm error code E404",
+                "was not found in the package registry",
+                "No matching distribution found",
+            ],
+            "there is no such package: look up its name, and the registry it is in",
+        ),
+        (
+            &["npm error code ETARGET", "No matching version found", "there is no version of"],
+            "the package has no such version: look up which ones there are",
+        ),
+        (
+            &["could not determine executable to run", "does not provide any executables"],
+            "the package holds no program: is it the server's?",
+        ),
+        (
+            &["can't open file", "Cannot find module"],
+            "a path in args is wrong; paths lead from the folder massgen runs in, or from the server's cwd",
+        ),
+        (
+            &["No module named", "ModuleNotFoundError", "ImportError"],
+            "a Python module is missing, or is of another version than the server was written for: name it by --with, \
+             such as --with 'mcp<2'",
+        ),
+        (
+            &["Missing required environment variable", "environment variable is required"],
+            "give it the variable under env:",
+        ),
+    ];
+    let says = |marks: &[&str]| stderr.iter().any(|line| marks.iter().any(|mark| line.contains(mark)));
+    REMEDIES.iter().find(|(marks, _)| says(marks)).map(|(_, remedy)| *remedy).or_else(|| {
+        let ended = reason.starts_with("it exited with code 0");
+        ended.then_some("an MCP server stays and waits for input; is this the command that starts it?")
+    })
 }
 
 /// Levenshtein distance in characters; names are short, so the quadratic way will do.
@@ -395,7 +457,10 @@ mod tests {
         );
         assert_eq!(ToolError::unknown_tool("rm", &catalogue).to_string(), r#"there is no tool "rm""#);
         let book = "mcp__time__".repeat(1_000_000);
-        assert!(matches!(ToolError::unknown_tool(book, &catalogue), ToolError::UnknownTool { nearest: None, .. }));
+        assert!(matches!(
+            ToolError::unknown_tool(book, &catalogue),
+            ToolError::UnknownTool { nearest: None, .. }
+        ));
     }
 
     #[test]
@@ -407,5 +472,39 @@ mod tests {
         };
         assert!(error.to_string().contains("ModuleNotFoundError"));
         assert_eq!(error.kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn what_most_people_trip_over_has_a_remedy() {
+        let server = || ServerName::new("s").unwrap();
+        let start = |reason: &str, words: &str| ToolError::Start {
+            server: server(),
+            reason: reason.into(),
+            stderr: vec!["first".into(), words.into()],
+        };
+        let connection = |phase| ToolError::Connection {
+            server: server(),
+            phase,
+            reason: "it broke".into(),
+            stderr: Vec::new(),
+            source: None,
+        };
+        for (error, words) in [
+            (start("it exited with code 1", "npm error code E404"), "no such package"),
+            (start("it exited with code 1", "npm error code ETARGET"), "no such version"),
+            (start("it exited with code 1", "npm error could not determine executable to run"), "no program"),
+            (start("it exited with code 2", "python3: can't open file 'x.py'"), "a path in args"),
+            (start("it exited with code 1", "/usr/bin/python3: No module named x"), "--with"),
+            (start("it exited with code 0 before it answered", ""), "waits for input"),
+            (connection(Phase::Connect), "is it running"),
+            (connection(Phase::NoHost), "the name in its url"),
+            (ToolError::Malformed { server: server(), reason: "Unexpected content type: x".into() }, "/mcp"),
+            (ToolError::Forbidden { server: server(), scope: None }, "massgen mcp auth s"),
+        ] {
+            let hint = error.hint().unwrap_or_default();
+            assert!(hint.contains(words), "{error}: {hint}");
+        }
+        assert_eq!(start("it exited with code 1", "boom").hint(), None);
+        assert_eq!(connection(Phase::Call).hint(), None);
     }
 }

@@ -14,6 +14,8 @@ fn usage_is_2_and_configuration_is_1() {
     for (args, code, words) in [
         (&["--no-such-flag"][..], 2, "--no-such-flag"),
         (&["--config", "a.yaml", "--backend", "claude", "q"], 2, "cannot be used with"),
+        (&["What", "is", "2+2?"], 2, "a question of several words stands in quotes"),
+        (&["--base-url", "http://localhost:1", "q"], 2, "add --model NAME"),
         (&["--backend", "cloude", "q"], 2, "known are: openai, claude"),
         (&["--config", "gone.yaml", "q"], 1, "there is no such file"),
         (&["--config", "broken.yaml", "q"], 1, "broken.yaml:3:"),
@@ -23,7 +25,8 @@ fn usage_is_2_and_configuration_is_1() {
         (&["--model", "no-such-model", "q"], 1, "Unknown model"),
         (&["--backend", "openai", " "], 1, "the question is empty"),
         (&["demo", "a question of my own"], 1, "--local-model"),
-        (&["mcp", "list"], 1, "massgen.yaml"),
+        (&["mcp", "list"], 1, "--config FILE"),
+        (&["mcp", "stats"], 1, "there are no runs in ./massgen_logs\n"),
     ] {
         let ended = place.run(args).expect_code(code);
         assert!(ended.stderr.contains(words), "{args:?} should say {words:?}:\n{}", ended.stderr);
@@ -53,6 +56,35 @@ fn every_problem_of_a_file_is_told_at_once() {
         ]
     "#]]
     .assert_debug_eq(&places);
+}
+
+#[test]
+fn what_a_team_lacks_is_told_once_and_before_anything_starts() {
+    let place = Place::new();
+    place.config(&json!({
+        "mcp_servers": {"s": {"command": "a-program-that-is-not-there"}},
+        "agents": [
+            {"id": "a", "backend": {"type": "openai"}},
+            {"id": "b", "backend": {"type": "grok", "model": "grok-4"}},
+            {"id": "c", "backend": {"type": "openai"}},
+        ],
+    }));
+    let told = "API keys are missing:
+  OpenAI: OPENAI_API_KEY is not set (agents a, c)
+  Grok: XAI_API_KEY is not set (agent b)
+";
+    let remedy = "set OPENAI_API_KEY and XAI_API_KEY in the environment or in .env";
+    let ended = place.run(&["--config", "team.yaml", "q"]).expect_code(1);
+    assert!(ended.stderr.contains(told) && ended.stderr.contains(remedy), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "", "no run has begun");
+    let checked = place.run(&["config", "check", "team.yaml"]).expect_code(0);
+    assert!(checked.stderr.contains(told) && checked.stderr.contains(remedy), "{}", checked.stderr);
+    let document = place.run(&["config", "check", "team.yaml", "--json"]).expect_code(0).json();
+    assert!(document["lacks"][0]["help"].as_str().unwrap().contains(remedy), "{document}");
+
+    place.config(&json!({"agent": {"backend": {"type": "claude_code"}}}));
+    let ended = place.run(&["--config", "team.yaml", "q"]).expect_code(1);
+    assert!(ended.stderr.contains("type: claude_code is not supported yet"), "{}", ended.stderr);
 }
 
 #[test]

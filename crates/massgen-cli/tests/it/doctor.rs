@@ -23,6 +23,7 @@ async fn each_step_of_each_server_is_told_with_its_remedy() {
             good,
             {"name": "gone", "command": "a-program-that-is-not-there"},
             {"name": "shell", "command": "bash", "args": ["-c", "x"]},
+            {"name": "refused", "url": "http://127.0.0.1:1/mcp"},
         ],
         "agent": {"backend": {"model": "gpt-5"}},
     }));
@@ -41,6 +42,9 @@ async fn each_step_of_each_server_is_told_with_its_remedy() {
     assert_eq!(tools[0], ("ok".to_owned(), "1 tool".to_owned()));
     assert!(tools[1].0 == "warning" && tools[1].1.starts_with("tool \"steal\", left out"), "{tools:?}");
     assert_eq!(of("gone", "start")[0].0, "failed");
+    assert!(of("refused", "start")[0].1.contains("failed while connecting"), "{document}");
+    // What a library logs is no message of ours.
+    assert!(!ended.stderr.contains("ERROR"), "{}", ended.stderr);
     assert_eq!(of("shell", "command")[0].0, "failed");
     assert!(!ended.stdout.contains("tok-very-secret-value"));
 

@@ -34,6 +34,10 @@ async fn list_tools_and_call() {
     assert_eq!(listed[0]["state"], "ready");
     assert_eq!(listed[0]["tools"], 2);
     assert_eq!(listed[0]["name"], "the scripted one");
+    let none = place.run(&["mcp", "resources", "--config", "team.yaml"]).expect_code(0);
+    assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "none of the servers offers any\n"));
+    let ended = place.run(&["mcp", "read", "s", "x:y", "--config", "team.yaml"]).expect_code(1);
+    assert!(ended.stderr.contains("server s offers no resources"), "{}", ended.stderr);
 
     let tools = place.run(&["mcp", "tools", "--config", "team.yaml", "--json"]).expect_code(0).json();
     assert_eq!(tools[0]["exposed"], "mcp__s__echo");
@@ -42,6 +46,12 @@ async fn list_tools_and_call() {
     assert!(odd.starts_with("mcp__s__drop_table_") && odd.len() <= 64, "{odd}");
     let table = place.run(&["mcp", "tools", "s", "--config", "team.yaml"]).expect_code(0);
     assert!(table.stdout.starts_with("TOOL"), "{}", table.stdout);
+    let one = place.run(&["mcp", "tools", "s", "echo", "--config", "team.yaml"]).expect_code(0);
+    assert!(one.stdout.starts_with("mcp__s__echo, echo of server s\nit reads\n"), "{}", one.stdout);
+    assert!(one.stdout.ends_with("massgen mcp call s echo n=…\n"), "{}", one.stdout);
+    let one =
+        place.run(&["mcp", "tools", "s", "drop.table", "--json", "--config", "team.yaml"]).expect_code(0);
+    assert_eq!(one.json()["exposed"], odd);
 
     let answer =
         place.run(&["mcp", "call", "s", "echo", "n=7", "--json", "--config", "team.yaml"]).expect_code(0);
@@ -56,8 +66,10 @@ async fn a_bad_call_never_reaches_the_server() {
     let (place, server) = place();
     let ended = place.run(&["mcp", "call", "s", "echo", "n=seven", "--config", "team.yaml"]).expect_code(1);
     assert!(ended.stderr.contains("n") && ended.stderr.contains("integer"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("massgen mcp tools s echo"), "{}", ended.stderr);
     let ended = place.run(&["mcp", "call", "s", "eco", "--config", "team.yaml"]).expect_code(1);
-    assert!(ended.stderr.contains("there is no tool"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("there is no tool \"eco\" on server s"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("it has: echo, drop.table"), "{}", ended.stderr);
     let ended = place.run(&["mcp", "call", "nobody", "echo", "--config", "team.yaml"]).expect_code(1);
     assert!(ended.stderr.contains("it has: s"), "{}", ended.stderr);
     assert_eq!(server.journal().method("tools/call").len(), 0);
