@@ -165,5 +165,14 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The cause behind all others, alone.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(further) = cause.source() {
+        cause = further;
+    }
+    cause.to_string()
+}
+
 #[cfg(test)]
 mod tests;

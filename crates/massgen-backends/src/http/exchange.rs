@@ -127,7 +127,13 @@ impl Exchange {
                 }
                 // A refused connection on this machine is a server that is not running; asking again is no use.
                 let hopeless = error.is_builder() || (error.is_connect() && super::is_loopback(&url));
-                return Err(failed(format!("{host}: {}", causes(&error.without_url())), !hopeless));
+                let reason = match error.is_connect() {
+                    // What is around it says three times that it was a connection.
+                    true => super::innermost(&error),
+                    false => causes(&error.without_url()),
+                };
+                let doubt = if hopeless { "; is a model server running there?" } else { "" };
+                return Err(failed(format!("{host}: {reason}{doubt}"), !hopeless));
             }
             Err(_) => {
                 let error =

@@ -27,6 +27,13 @@ async fn all(mut body: Body) -> Vec<Result<Event, BackendError>> {
     events
 }
 
+#[test]
+fn of_a_connection_that_failed_only_the_reason_is_told() {
+    let refused = std::io::Error::other("connection refused");
+    let error = std::io::Error::other(std::io::Error::other(refused));
+    assert_eq!(innermost(&error), "connection refused");
+}
+
 #[tokio::test(start_paused = true)]
 async fn silence_between_two_pieces_ends_the_answer() {
     let start = tokio::time::Instant::now();

@@ -60,7 +60,7 @@ timeout: 5
             conf/team.yaml:10:74: error: the environment variable NOPE is not set
               10 |   - backend: { type: claude, model: m, reasoning: { effort: low }, cwd: "${NOPE}" }
                  |                                                                          ^^^^^^^
-              help: set it, or give a default: ${NOPE:-default}
+              help: set it in the environment or in .env, or give a default: ${NOPE:-default}
             conf/team.yaml:11:21: error: ui.display_type cannot be "fancy"
               11 | ui: { display_type: fancy }
                  |                     ^^^^^

@@ -353,8 +353,7 @@ fn a_script_is_read_into_its_own_type() {
     expect_test::expect![[r#"
         s.yaml:1:12: error: invalid u8
           1 | turns: [1, x]
-            |            ^
-          help: remove the comma before it: JSON has none before a } or a ]"#]]
+            |            ^"#]]
     .assert_eq(&error.to_string());
     let error = massgen_config::from_yaml_str::<Script>("turns: [1]\nturn: 2\n", "s.yaml").unwrap_err();
     expect_test::expect![[r#"

@@ -221,11 +221,13 @@ fn head<'a>(
                 package(value, ecosystem, case)?;
                 // `uv run` has no other way to name what a script needs.
                 if means == Further && name != "uv run" {
-                    case.tell(
-                        "further-package",
-                        format!("{name} {option} puts {value:?} beside the server's own packages"),
-                        "remove it unless the server's documentation asks for it",
-                    );
+                    if !is_bound_of_sdk(value) {
+                        case.tell(
+                            "further-package",
+                            format!("{name} {option} puts {value:?} beside the server's own packages"),
+                            "remove it unless the server's documentation asks for it",
+                        );
+                    }
                 } else {
                     head.package.get_or_insert(value);
                 }
@@ -239,6 +241,18 @@ fn head<'a>(
         head.at += if takes_next { 2 } else { 1 };
     }
     Ok(head)
+}
+
+/// Whether nothing is put beside the server, and only the version of what every server in Python is built on is bound:
+/// `mcp<2`.
+fn is_bound_of_sdk(value: &str) -> bool {
+    let end =
+        value.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).unwrap_or(value.len());
+    let (name, bound) = value.split_at(end);
+    let version = |c: char| c.is_ascii_alphanumeric() || "<>=!~.,* ".contains(c);
+    ["mcp", "fastmcp"].contains(&name)
+        && bound.starts_with(['<', '>', '=', '~'])
+        && bound.chars().all(version)
 }
 
 fn unknown(name: &str, option: &str) -> Refusal {
@@ -496,5 +510,22 @@ pub(super) fn pipx(args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
         }
         Some((word, _)) => Err(not_a_server(&format!("pipx {word}"))),
         None => Err(not_a_server("pipx")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_on_the_sdk_puts_nothing_beside_the_server() {
+        for value in ["mcp<2", "fastmcp<5", "mcp>=1.2,<2", "mcp==1.9.*"] {
+            assert!(is_bound_of_sdk(value), "{value}");
+        }
+        for value in
+            ["mcp", "mcp[cli]", "mcp-more<2", "mcp@https://h.example/x", "mcp<2 @ https://h", "<2", ""]
+        {
+            assert!(!is_bound_of_sdk(value), "{value}");
+        }
     }
 }

@@ -85,7 +85,7 @@ fn references_must_lead_somewhere() {
             conf/team.yaml:2:23: warning: the environment variable name is not set; the text is left as it is
               2 |   system_message: Use ${name} and ${user.name} and ${
                 |                       ^^^^^^^
-              help: set it, or give a default: ${name:-default}
+              help: set it in the environment or in .env, or give a default: ${name:-default}
             conf/team.yaml:2:23: warning: "${" has no "}"; the text is left as it is
               2 |   system_message: Use ${name} and ${user.name} and ${
                 |                       ^^
@@ -97,11 +97,11 @@ fn references_must_lead_somewhere() {
             conf/team.yaml:4:12: error: the environment variable NOPE is not set
               4 |     model: ${NOPE}
                 |            ^^^^^^^
-              help: set it, or give a default: ${NOPE:-default}
+              help: set it in the environment or in .env, or give a default: ${NOPE:-default}
             conf/team.yaml:5:38: error: the environment variable EMPTY is empty
               5 |     base_url: https://${SET}.example/${EMPTY}
                 |                                      ^^^^^^^^
-              help: set it, or give a default: ${EMPTY:-default}
+              help: set it in the environment or in .env, or give a default: ${EMPTY:-default}
             conf/team.yaml:6:14: error: ${keyring:...} cannot be looked up here
               6 |     api_key: ${keyring:x}
                 |              ^^^^^^^^^^^^
