@@ -71,37 +71,9 @@ impl Outcome {
                     ToolError::Refused { refusal, .. } => Some(refusal.rule),
                     _ => None,
                 };
-                Self::Failed { kind: error.kind(), class: class(error), rule }
+                Self::Failed { kind: error.kind(), class: error.name(), rule }
             }
         }
-    }
-}
-
-/// The stable name of an error.
-pub(crate) fn class(error: &ToolError) -> &'static str {
-    match error {
-        ToolError::UnknownTool { .. } => "unknown_tool",
-        ToolError::InvalidArguments { .. } => "invalid_arguments",
-        ToolError::Refused { .. } => "refused",
-        ToolError::Spawn { .. } => "spawn",
-        ToolError::Start { .. } => "start",
-        ToolError::Connection { .. } => "connection",
-        ToolError::Server { .. } => "server",
-        ToolError::Http { .. } => "http",
-        ToolError::Throttled { .. } => "throttled",
-        ToolError::Malformed { .. } => "malformed",
-        ToolError::TooLarge { .. } => "too_large",
-        ToolError::Timeout { .. } => "timeout",
-        ToolError::AuthRequired { .. } => "auth_required",
-        ToolError::CredentialUnavailable { .. } => "credential_unavailable",
-        ToolError::Forbidden { .. } => "forbidden",
-        ToolError::Unavailable { .. } => "unavailable",
-        ToolError::OutcomeUnknown { .. } => "outcome_unknown",
-        ToolError::Version { .. } => "version",
-        ToolError::Repeated { error, .. } => class(error),
-        ToolError::Cancelled => "cancelled",
-        ToolError::Internal(_) => "internal",
-        _ => "other",
     }
 }
 

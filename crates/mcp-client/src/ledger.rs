@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use mcp_core::{Phase, Refusal, ToolError};
 
-use crate::audit;
 use crate::pipeline::Request;
 use crate::step::{Ended, Further, Stack, Step};
 
@@ -164,7 +163,7 @@ impl Step for Recorded {
         match &result {
             Ok(output) if output.is_error => entry.end("tool_failed", false),
             Ok(_) => entry.end("answered", false),
-            Err(error) => entry.end(audit::class(error), may_have_happened(error)),
+            Err(error) => entry.end(error.name(), may_have_happened(error)),
         }
         result
     }

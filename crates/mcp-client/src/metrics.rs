@@ -18,7 +18,6 @@ use tokio::time::{Instant, sleep};
 
 pub use mcp_resilience::observe::{Label, Observer};
 
-use crate::audit;
 use crate::{AuditRecord, ClientOptions, Drift, Integrity, Judgement, Outcome, ServerState, Subject};
 
 pub mod names;
@@ -391,6 +390,6 @@ pub(crate) fn error_type<'a>(result: &Result<ToolOutput, ToolError>, text: &'a m
             *text = status.to_string();
             text
         }
-        Err(error) => audit::class(error),
+        Err(error) => error.name(),
     }
 }

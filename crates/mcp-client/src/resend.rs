@@ -9,7 +9,7 @@ use crate::classify::{Resend, is_ambiguous, meaning};
 use crate::pipeline::Request;
 use crate::server::Shared;
 use crate::step::{Ended, Further, Stack, Step};
-use crate::{ServerConfig, audit, metrics, spans};
+use crate::{ServerConfig, metrics, spans};
 
 impl HasAttempt for Request {
     fn attempt(&self) -> u32 {
@@ -69,7 +69,7 @@ impl Policy<Request, ToolOutput, ToolError> for Resends {
     fn class(&self, result: &Result<ToolOutput, ToolError>) -> &'static str {
         match result {
             Ok(_) => "answered",
-            Err(error) => audit::class(error),
+            Err(error) => error.name(),
         }
     }
 }

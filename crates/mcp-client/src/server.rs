@@ -29,7 +29,7 @@ use crate::renewals;
 use crate::rest::Rest;
 use crate::state::{Failure, Known, Life, Login};
 use crate::validate::Validators;
-use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target, audit, metrics};
+use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target, metrics};
 
 mod open;
 mod task;
@@ -365,7 +365,7 @@ impl Shared {
     async fn list(&self, session: &Session) -> Result<Vec<Arc<ToolSpec>>, ToolError> {
         let begun = Instant::now();
         let list = session.list_tools().await;
-        let error = list.as_ref().map_or_else(audit::class, |_| "");
+        let error = list.as_ref().map_or_else(ToolError::name, |_| "");
         metrics::request(&self.options, (&self.config.name, "tools/list", None), begun.elapsed(), error);
         let list = list?;
         for DroppedTool { name, reason, .. } in &list.dropped {

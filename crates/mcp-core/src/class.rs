@@ -168,4 +168,35 @@ impl ToolError {
             Self::Internal(_) => Class::Internal,
         }
     }
+
+    /// The stable name of this error, in one word: what audit logs, spans and metrics call it.
+    ///
+    /// ```
+    /// assert_eq!(mcp_core::ToolError::Cancelled.name(), "cancelled");
+    /// ```
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::UnknownTool { .. } => "unknown_tool",
+            Self::InvalidArguments { .. } => "invalid_arguments",
+            Self::Refused { .. } => "refused",
+            Self::Spawn { .. } => "spawn",
+            Self::Start { .. } => "start",
+            Self::Connection { .. } => "connection",
+            Self::Server { .. } => "server",
+            Self::Http { .. } => "http",
+            Self::Throttled { .. } => "throttled",
+            Self::Malformed { .. } => "malformed",
+            Self::TooLarge { .. } => "too_large",
+            Self::Timeout { .. } => "timeout",
+            Self::AuthRequired { .. } => "auth_required",
+            Self::CredentialUnavailable { .. } => "credential_unavailable",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Unavailable { .. } => "unavailable",
+            Self::OutcomeUnknown { .. } => "outcome_unknown",
+            Self::Version { .. } => "version",
+            Self::Repeated { error, .. } => error.name(),
+            Self::Cancelled => "cancelled",
+            Self::Internal(_) => "internal",
+        }
+    }
 }

@@ -573,33 +573,6 @@ pub(crate) fn named(result: &Result<ToolOutput, ToolError>) -> (String, String) 
     match result {
         Ok(output) if output.is_error => ("tool_failed".into(), output.to_text()),
         Ok(output) => ("answered".into(), output.to_text()),
-        Err(error) => (class(error).to_owned(), error.to_string()),
-    }
-}
-
-fn class(error: &ToolError) -> &'static str {
-    match error {
-        ToolError::UnknownTool { .. } => "unknown_tool",
-        ToolError::InvalidArguments { .. } => "invalid_arguments",
-        ToolError::Refused { .. } => "refused",
-        ToolError::Spawn { .. } => "spawn",
-        ToolError::Start { .. } => "start",
-        ToolError::Connection { .. } => "connection",
-        ToolError::Server { .. } => "server",
-        ToolError::Http { .. } => "http",
-        ToolError::Throttled { .. } => "throttled",
-        ToolError::Malformed { .. } => "malformed",
-        ToolError::TooLarge { .. } => "too_large",
-        ToolError::Timeout { .. } => "timeout",
-        ToolError::AuthRequired { .. } => "auth_required",
-        ToolError::CredentialUnavailable { .. } => "credential_unavailable",
-        ToolError::Version { .. } => "version",
-        ToolError::Repeated { error, .. } => class(error),
-        ToolError::Forbidden { .. } => "forbidden",
-        ToolError::Unavailable { .. } => "unavailable",
-        ToolError::OutcomeUnknown { .. } => "outcome_unknown",
-        ToolError::Cancelled => "cancelled",
-        ToolError::Internal(_) => "internal",
-        _ => "other",
+        Err(error) => (error.name().to_owned(), error.to_string()),
     }
 }
