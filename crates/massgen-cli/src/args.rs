@@ -14,11 +14,11 @@ use crate::output;
     version,
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  \
-                    massgen demo                                   a team at work, without any account\n  \
-                    massgen --config team.yaml \"QUESTION\"           one question; without it, a conversation\n  \
-                    massgen --backend claude \"QUESTION\"             one agent, without a configuration\n  \
-                    echo \"QUESTION\" | massgen --output json         the answer as a document\n  \
-                    massgen mcp doctor --config team.yaml          what is wrong with its servers\n\n\
+                    massgen demo                             a team at work, without any account\n  \
+                    massgen --config team.yaml \"QUESTION\"    one question; without it, a conversation\n  \
+                    massgen --backend claude \"QUESTION\"      one agent, without a configuration\n  \
+                    echo \"QUESTION\" | massgen --output json  the answer as one document\n  \
+                    massgen mcp doctor --config team.yaml    what is wrong with its servers\n\n\
                   Exit codes: 0 answered, 1 configuration, 2 usage, 3 no answer, 4 timed out with the best answer printed, 130 interrupted."
 )]
 pub(crate) struct Cli {
@@ -359,7 +359,8 @@ pub(crate) struct DoctorArgs {
     after_help = "Exit codes: 0 nothing of --fail-on or worse, 1 a file cannot be read, 3 a server could not be looked at, 5 something was found."
 )]
 pub(crate) struct ScanArgs {
-    /// Configurations: massgen's own, or files with servers of Claude Desktop, Cursor, VS Code and their like [default: ./massgen.yaml]
+    /// Configurations: massgen's own, or files with servers of Claude Desktop, Cursor, VS Code and their like
+    /// [default: ./massgen.yaml; where there is none, as --all]
     #[arg(value_name = "CONFIG")]
     pub(crate) config: Vec<PathBuf>,
 
