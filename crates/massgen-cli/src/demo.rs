@@ -74,7 +74,7 @@ async fn perform(session: &Session, args: &DemoArgs, own_question: Option<String
         _ => "massgen demo \"a question of your own\"".to_owned(),
     };
     let scripts = [(PathBuf::from("rehearsal.yaml"), REHEARSAL.to_owned())].into();
-    run::once(session, config, question, scripts, &next).await
+    run::once(session, &settled, question, scripts, &next).await
 }
 
 /// Gives the team's parts to the players: the configuration reads these variables.

@@ -16,7 +16,7 @@ use crate::console::{Console, Pause};
 use crate::failure::{Failure, Kind};
 use crate::login_store::Logins;
 use crate::person::AtTerminal;
-use crate::session::{Session, launcher};
+use crate::session::Session;
 use crate::style::{one_line, safe};
 use crate::{
     audit_command, chaos, doctor, environment, lock_file, mcp_auth, mcp_offers, mcp_tool, output, run, scan,
@@ -93,17 +93,16 @@ pub(crate) fn load(args: &ServersArgs, session: &Session) -> Result<massgen::con
     }
 }
 
-/// The session, with what was accepted of the configuration's servers.
+/// The configuration, with what was accepted of its servers.
 pub(crate) async fn settled(
-    session: Session,
+    session: &Session,
     args: &ServersArgs,
-    config: &massgen::config::Config,
+    config: massgen::config::Config,
     given: Given,
     only: Option<&str>,
-) -> Result<Session, Failure> {
-    let trust = consent::trust(config, args.config.as_deref());
-    let consent = consent::settle(&session, config, trust, given, only).await?;
-    Ok(session.with_consent(consent))
+) -> Result<Settled, Failure> {
+    let trust = consent::trust(&config, args.config.as_deref());
+    consent::settle(session, config, trust, given, only).await
 }
 
 async fn begin(
@@ -240,7 +239,7 @@ async fn tools(args: &ServersArgs, server: Option<&str>) -> Result<(), Failure> 
     let failed: Vec<ServerReport> =
         servers.reports().into_iter().filter(|status| status.error.is_some()).collect();
     if args.json {
-        output::json(&catalogue.iter().map(|entry| mcp_tool::document(entry)).collect::<Vec<_>>());
+        output::json(&catalogue.iter().map(mcp_tool::document).collect::<Vec<_>>());
     } else {
         let rows = catalogue.iter().map(|entry| {
             let nature = mcp_tool::nature(&entry.spec.annotations);
