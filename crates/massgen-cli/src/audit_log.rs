@@ -147,7 +147,7 @@ fn write(path: PathBuf, key: Option<&Path>, records: &mpsc::Receiver<Value>, gat
             None
         }
     });
-    let mut log = AuditFile::new(path).keyed(key);
+    let mut log = AuditFile::new(path).keyed(key).guarding(gate.clone());
     let mut suspended = false;
     let (mut lag, mut dropped) = (0, 0);
     figures.lag(lag);
@@ -166,12 +166,10 @@ fn write(path: PathBuf, key: Option<&Path>, records: &mpsc::Receiver<Value>, gat
         match appended {
             Ok(()) if suspended => {
                 tracing::info!("the audit log can be written again");
-                gate.suspend_changes(None);
                 suspended = false;
             }
             Err(error) if !suspended => {
                 tracing::warn!(%error, "the audit log cannot be written; tools that change the world are refused");
-                gate.suspend_changes(Some(format!("the audit log cannot be written ({error})")));
                 suspended = true;
             }
             Ok(()) | Err(_) => {}
@@ -306,7 +304,7 @@ mod tests {
         let gate = Gate::default();
         let registry = Arc::new(Registry::default());
         write("/dev/full".into(), None, &records(1_003), &gate, &figures(registry.clone(), 1_003));
-        assert!(gate.suspended().is_some_and(|reason| reason.contains("audit log")));
+        assert!(gate.suspended().is_some_and(|why| why.rule == "audit-unavailable"));
         let metrics = registry.metrics();
         let value = |name: &str| metrics[name].series[0].value.clone();
         assert_eq!(value(names::AUDIT_DROPPED), Number { value: 3.0 });

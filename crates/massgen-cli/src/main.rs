@@ -30,6 +30,7 @@ mod mcp_tool;
 mod observed;
 mod output;
 mod page;
+mod panics;
 mod person;
 mod players;
 mod prompt;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == launcher::COMMAND) {
         std::process::exit(launcher::run(std::env::args_os().skip(2)));
     }
+    panics::tell();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return args::refuse(&error),

@@ -26,7 +26,7 @@ use crate::recorder::{Outlets, Recorder};
 use crate::run_record::RunRecord;
 use crate::session::{ServerLogs, Session};
 use crate::summary::Summary;
-use crate::{audit_key, environment, interactive, lock_file, output, players, signals, telemetry};
+use crate::{audit_key, environment, interactive, lock_file, output, panics, players, signals, telemetry};
 
 /// The most that is read as a question from standard input, in bytes.
 const QUESTION_LIMIT: u64 = 16 * 1024 * 1024;
@@ -97,6 +97,7 @@ impl<'a> Desk<'a> {
         for secret in config.secrets() {
             redactor.register(secret.expose());
         }
+        panics::without(&redactor);
         let logging = config.ui.logging_enabled;
         let server_logs = ServerLogs::new(redactor.clone(), session.telemetry.observer());
         let audit = AuditLog::new(

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use mcp_core::{ToolError, ToolOutput};
 use mcp_resilience::timeout::Pulse;
-use mcp_transport::{Breach, Progress, ProgressSink};
+use mcp_transport::{Breach, PeerInfo, Progress, ProgressSink, TransportKind};
 use tokio::time::Instant;
 use tower::Service;
 use tracing::Instrument;
@@ -15,6 +15,9 @@ use tracing::Instrument;
 use crate::pipeline::Request;
 use crate::server::Shared;
 use crate::{metrics, spans};
+
+/// JSON-RPC's code for a fault of the server's own program.
+const INTERNAL: i64 = -32603;
 
 /// Takes every report that says more than the one before for a sign of life.
 #[derive(Debug)]
@@ -46,6 +49,16 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A server in this process that fails as a program does has a fault of ours, and says nothing about any server.
+fn whose(error: ToolError, peer: &PeerInfo) -> ToolError {
+    match error {
+        ToolError::Server { code: INTERNAL, message, .. } if peer.transport == TransportKind::Memory => {
+            ToolError::Internal(message)
+        }
+        error => error,
     }
 }
 
@@ -83,7 +96,7 @@ impl Service<Request> for SessionService {
             let (span, begun) = (spans::request(&server, &request, session.peer()), Instant::now());
             let call =
                 session.call_tool(&request.spec.name, &request.call.arguments, Some(Arc::new(reports)));
-            let result = call.instrument(span.clone()).await;
+            let result = call.instrument(span.clone()).await.map_err(|error| whose(error, session.peer()));
             if let Err(ToolError::Refused { refusal, .. }) = &result {
                 // The call was let out; it is the server that led it where nothing may go.
                 server.integrity.note(Breach::Misled { where_to: refusal.reason.clone() });

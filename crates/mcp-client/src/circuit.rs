@@ -300,7 +300,16 @@ pub(crate) async fn attend(server: Arc<Shared>) {
             find_out(&server, suspects).await;
         }
     };
-    tokio::join!(breaker::probe(server.circuits.server.clone(), limit, probe), suspected, recovers(&server));
+    let probing = breaker::probe(server.circuits.server.clone(), limit, probe);
+    tokio::join!(probing, suspected, recovers(&server), follows_suspensions(&server));
+}
+
+/// Notices that calls which may change the world are refused for now, and that they are not any more.
+async fn follows_suspensions(server: &Shared) {
+    let mut suspensions = server.options.permissions.suspensions();
+    while suspensions.changed().await.is_ok() {
+        server.assess();
+    }
 }
 
 /// Notices that a server is not degraded any more: slow answers are forgotten as time passes, and nothing else tells.
@@ -314,7 +323,7 @@ async fn recovers(server: &Shared) {
 
 async fn answered(server: &Shared, limit: Duration) -> Outcome {
     let Some(session) = server.session() else { return Outcome::Failure(Failure::Connect) };
-    match timeout(limit, session.ping()).await {
+    match timeout(limit, server.ping(&session)).await {
         Ok(Ok(())) => {
             server.health.seen();
             *lock(&server.circuits.answered) = Some(Instant::now());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use mcp_core::{Class, ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName, ToolSpec};
 use mcp_resilience::health::{Health, HealthOptions};
 use mcp_security::lock::ServerPins;
+use mcp_security::permission::Nature;
 use mcp_transport::{DroppedTool, EraPolicy, Session, TransportKind};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -24,8 +25,8 @@ use crate::judged::{Judgement, Subject};
 use crate::launch::Launches;
 use crate::pins;
 use crate::redact;
-use crate::repeats::Repeats;
 use crate::renewals;
+use crate::repeats::Repeats;
 use crate::rest::Rest;
 use crate::state::{Failure, Known, Life, Login};
 use crate::validate::Validators;
@@ -347,7 +348,13 @@ impl Shared {
         let (integrity, slow) = (self.integrity.state(now), circuit.is_degraded(now));
         let circuit = circuit.state();
         let live = self.read();
-        Known { life: &live.life, login: live.login.as_ref(), integrity, circuit, slow }.state()
+        let suspended = self.options.permissions.suspended().filter(|_| {
+            let offered =
+                live.tools.iter().filter(|tool| self.config.filter.permits(&tool.server, &tool.name));
+            offered.into_iter().any(|tool| Nature::of(&tool.annotations) != Nature::Reads)
+        });
+        let suspended = suspended.map(|refusal| refusal.reason);
+        Known { life: &live.life, login: live.login.as_ref(), integrity, circuit, suspended, slow }.state()
     }
 
     /// Tells a problem that stops nothing, once.
@@ -363,15 +370,17 @@ impl Shared {
 
     /// The tools that the filter lets through.
     async fn list(&self, session: &Session) -> Result<Vec<Arc<ToolSpec>>, ToolError> {
-        let begun = Instant::now();
-        let list = session.list_tools().await;
-        let error = list.as_ref().map_or_else(ToolError::name, |_| "");
-        metrics::request(&self.options, (&self.config.name, "tools/list", None), begun.elapsed(), error);
-        let list = list?;
+        let list = self.measured("tools/list", session.list_tools()).await?;
         for DroppedTool { name, reason, .. } in &list.dropped {
             self.tell(format!("its tool {name:?} is not valid and is left out: {reason}"));
         }
         if let Some(reason) = &list.truncated {
+            self.circuits.charge(Instant::now());
+            if !self.tools().is_empty() {
+                // What was listed before is more than a beginning of what may never end.
+                let reason = format!("its list of tools does not end: {reason}");
+                return Err(ToolError::Malformed { server: self.config.name.clone(), reason });
+            }
             self.tell(format!("its list of tools ends early: {reason}"));
         }
         // Against what was accepted first, as the server said it; then what it says is judged and made presentable.
@@ -453,6 +462,26 @@ impl Shared {
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 
+    /// Asks the server for a sign of life.
+    pub(crate) async fn ping(&self, session: &Session) -> Result<(), ToolError> {
+        // Revisions are dates, and sort as such.
+        let has_ping = session.peer().protocol_version.as_str() < WITHOUT_SESSIONS;
+        self.measured(if has_ping { "ping" } else { "server/discover" }, session.ping()).await
+    }
+
+    /// Makes a request other than a call, and tells how long it took.
+    pub(crate) async fn measured<T>(
+        &self,
+        method: &'static str,
+        request: impl Future<Output = Result<T, ToolError>>,
+    ) -> Result<T, ToolError> {
+        let begun = Instant::now();
+        let result = request.await;
+        let error = result.as_ref().map_or_else(ToolError::name, |_| "");
+        metrics::request(&self.options, (&self.config.name, method, None), begun.elapsed(), error);
+        result
+    }
+
     /// Resolves when the server answers nothing any more, asked about it several times while nothing else was going on. A
     /// server of the revision without sessions is a stranger between two calls: nobody asks it.
     async fn falls_silent(&self, session: &Session) {
@@ -469,7 +498,7 @@ impl Shared {
         self.health.seen();
         let ask = || async {
             // One that is busy need not answer; the limits of its calls say when that takes too long.
-            self.in_flight.load(Ordering::Relaxed) > 0 || session.ping().await.is_ok()
+            self.in_flight.load(Ordering::Relaxed) > 0 || self.ping(session).await.is_ok()
         };
         self.health.watch(ask).await;
     }
@@ -573,6 +602,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                     biased;
                     next = shared.follow(&session, changed) => next,
                     never = metrics::watch_memory(&shared.options, &session) => match never {},
+                    never = renewals::count(shared, &session) => match never {},
                 };
                 if let (Next::Died(_), Some(opened)) = (&next, opened) {
                     opened.broke();
@@ -597,7 +627,6 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                             retry_in: delay,
                             login: false,
                         });
-                    never = renewals::count(shared, &session) => match never {},
                         match delay {
                             None if overgrown => giving_up::overgrown(shared, &reason),
                             None => giving_up::crash_loop(shared, &stderr),

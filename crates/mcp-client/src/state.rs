@@ -21,7 +21,8 @@ pub enum ServerState {
         /// How many tools it offers, those that the filter hides left out.
         tools: usize,
     },
-    /// It is there, but it answers mostly too slowly, or it fails so often that it is left alone now and then.
+    /// It is there, but it answers mostly too slowly, or it fails so often that it is left alone now and then, or nothing may
+    /// change the world for now, as where the audit log cannot be written.
     Degraded {
         /// How many tools it offers.
         tools: usize,
@@ -206,13 +207,15 @@ pub(crate) struct Known<'a> {
     pub(crate) login: Option<&'a Login>,
     pub(crate) integrity: Integrity,
     pub(crate) circuit: CircuitState,
+    /// Why its tools that may change the world are refused for now.
+    pub(crate) suspended: Option<String>,
     /// It answers mostly too slowly.
     pub(crate) slow: bool,
 }
 
 impl Known<'_> {
     pub(crate) fn state(self) -> ServerState {
-        let Self { life, login, integrity, circuit, slow } = self;
+        let Self { life, login, integrity, circuit, suspended, slow } = self;
         if *life == Life::Stopped {
             return ServerState::Stopped;
         }
@@ -238,8 +241,11 @@ impl Known<'_> {
             CircuitState::Open { reason, .. } => format!("it is left alone for a while: {reason}"),
             CircuitState::ForcedOpen { reason } => format!("it is not called any more: {reason}"),
             CircuitState::HalfOpen { .. } => "it was left alone, and is asked whether it is back".to_owned(),
-            _ if slow => "it answers mostly too slowly".to_owned(),
-            _ => return ServerState::Ready { tools },
+            _ => match suspended {
+                Some(reason) => format!("its tools that may change the world are refused: {reason}"),
+                None if slow => "it answers mostly too slowly".to_owned(),
+                None => return ServerState::Ready { tools },
+            },
         };
         ServerState::Degraded { tools, reason }
     }
@@ -273,9 +279,15 @@ mod tests {
             (failed(true), bad.clone(), None, &forced, true, "quarantined"),
             (Life::Stopped, bad, None, &forced, true, "stopped"),
         ] {
-            let known = Known { life: &life, login, integrity, circuit: circuit.clone(), slow };
+            let suspended = None;
+            let known = Known { life: &life, login, integrity, circuit: circuit.clone(), suspended, slow };
             assert_eq!(known.state().name(), word);
         }
+        let suspended = Some("the disk is full".to_owned());
+        let (life, integrity) = (Life::Open { tools: 1 }, Integrity::Clean);
+        let known = Known { life: &life, login: None, integrity, circuit: closed, suspended, slow: true };
+        let ServerState::Degraded { reason, .. } = known.state() else { unreachable!("it is degraded") };
+        assert_eq!(reason, "its tools that may change the world are refused: the disk is full");
     }
 
     #[test]

@@ -125,6 +125,9 @@ pub struct SessionOptions {
     /// The most processes that a child and all it started may be at a time: one that runs more is ended. They are counted every
     /// 2 s, on Linux. Those that left the process group are counted where there is a launcher. Default 256.
     pub max_processes: usize,
+    /// The file `memory.events` (cgroup v2) of the control group that children run in: it says whether one that was killed was
+    /// killed because memory was short. Default: this process's own, where it has one.
+    pub memory_events: Option<PathBuf>,
     /// Idle HTTP connections kept per session, for 4 s; 0 dials for each request, which helps with servers that answer
     /// slowly on a connection used before. Default 128.
     pub idle_connections: usize,
@@ -165,6 +168,7 @@ impl Default for SessionOptions {
             probe_timeout: Duration::from_secs(5),
             max_message_bytes: 16 * 1024 * 1024,
             max_processes: 256,
+            memory_events: None,
             idle_connections: 128,
             proxies: Proxies::default(),
             read_timeout: None,

@@ -27,7 +27,7 @@ use crate::stderr::{Drain, Tail};
 
 mod crowd;
 mod memory;
-#[cfg(unix)]
+#[cfg_attr(not(unix), allow(dead_code, reason = "no other system ends processes so"))]
 mod oom;
 mod tree;
 
@@ -127,8 +127,10 @@ pub(crate) async fn start(
             return Err(failed(format!("{} cannot be run: {error}", head.display()), Vec::new()));
         }
     };
-    #[cfg(unix)]
-    oom::begin();
+    let memory_events = options.memory_events.clone().or_else(oom::own);
+    if let Some(events) = &memory_events {
+        oom::begin(events);
+    }
     let tree = Arc::new(Tree::new(child.id(), options.launcher.is_some()));
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin().take(), child.stdout().take(), child.stderr().take())
@@ -145,17 +147,13 @@ pub(crate) async fn start(
 
     let tail = Arc::new(Tail::new(secrets(spec)));
     let (done, drained) = watch::channel(false);
-    let drain = Drain {
-        server: server.clone(),
-        tail: tail.clone(),
-        sink: options.stderr.clone(),
-    };
+    let drain = Drain { server: server.clone(), tail: tail.clone(), sink: options.stderr.clone() };
     tokio::spawn(drain.run(stderr, done));
 
     let (exited, exit) = watch::channel(None);
     let (stop, stopped) = watch::channel(false);
     let crowd = Arc::new(Crowd::new(options.max_processes));
-    let watched = Watched { child, tree: KillTree(tree.clone()), crowd: crowd.clone() };
+    let watched = Watched { child, tree: KillTree(tree.clone()), crowd: crowd.clone(), memory_events };
     tokio::spawn(supervise(watched, stopped, options.close_grace, exited));
     Ok((Child { tree, crowd, tail, drained, exit, stop }, Pipes { stdin, stdout }))
 }
@@ -231,6 +229,8 @@ impl Child {
         }
     }
 
+    /// Waits a moment for the child's end and its last words, which explain a stream that broke.
+    pub(crate) async fn last_words(&self) -> Option<String> {
         self.words_within(LAST_WORDS).await
     }
 
@@ -243,8 +243,6 @@ impl Child {
     }
 
     async fn words_within(&self, patience: Duration) -> Option<String> {
-    /// Waits a moment for the child's end and its last words, which explain a stream that broke.
-    pub(crate) async fn last_words(&self) -> Option<String> {
         let mut drained = self.drained.clone();
         let _ = timeout(patience, async {
             self.ended().await;
@@ -283,11 +281,13 @@ struct Watched {
     child: Box<dyn ChildWrapper>,
     tree: KillTree,
     crowd: Arc<Crowd>,
+    /// Where the system says that it ended a process because memory was short.
+    memory_events: Option<PathBuf>,
 }
 
 /// Waits for the child, ends it when asked to or when it overgrows, reaps it, and clears away what is left of its tree.
 async fn supervise(
-    Watched { mut child, tree, crowd }: Watched,
+    Watched { mut child, tree, crowd, memory_events }: Watched,
     mut stopped: watch::Receiver<bool>,
     grace: Duration,
     exited: watch::Sender<Option<String>>,
@@ -326,7 +326,7 @@ async fn supervise(
     tree.0.forget();
     let how = match status {
         _ if crowd.is_overgrown() => crowd.reason(),
-        Some(Ok(status)) => describe(status),
+        Some(Ok(status)) => describe(status, memory_events.as_deref()),
         Some(Err(error)) => format!("its end could not be seen: {error}"),
         None => "it did not end when it was killed".to_owned(),
     };
@@ -376,12 +376,13 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| known.as_raw() == signal).map(|(_, name)| *name)
 }
 
-fn describe(status: ExitStatus) -> String {
+#[cfg_attr(not(unix), allow(unused_variables, reason = "no other system has such a counter"))]
+fn describe(status: ExitStatus, memory_events: Option<&Path>) -> String {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         let name = signal_name(signal).map(|name| format!(" ({name})")).unwrap_or_default();
         let why = match signal {
-            9 if oom::is_one_more() => ", by the system, because memory was short",
+            9 if memory_events.is_some_and(oom::is_one_more) => ", by the system, because memory was short",
             9 => ", as the system does when memory is short",
             _ => "",
         };

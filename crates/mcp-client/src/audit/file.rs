@@ -6,11 +6,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use mcp_core::Refusal;
 use mcp_security::audit::{Chain, Key};
 use serde_json::{Value, json};
 
+use crate::Gate;
+
 /// Records that wait for a disk that takes none; beyond that the oldest are lost, and counted.
 const WAITING: usize = 1000;
+/// The rule by which calls are refused while the log cannot be written.
+const UNAVAILABLE: &str = "audit-unavailable";
 
 /// An audit log in a file. Each record is one write. A file that was moved away, removed or cut is made anew, and what is
 /// in it names the last hash of what was before ([`Chain::continued`]). Records that cannot be written wait for the next
@@ -21,6 +26,7 @@ const WAITING: usize = 1000;
 pub struct AuditFile {
     path: PathBuf,
     key: Option<Key>,
+    gate: Option<Gate>,
     open: Option<Open>,
     waiting: VecDeque<Value>,
     /// Of these, those that the log does not say yet.
@@ -39,13 +45,28 @@ struct Open {
 impl AuditFile {
     /// A log at this path. The file is made by the first record.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), key: None, open: None, waiting: VecDeque::new(), lost: 0, dropped: 0 }
+        Self {
+            path: path.into(),
+            key: None,
+            gate: None,
+            open: None,
+            waiting: VecDeque::new(),
+            lost: 0,
+            dropped: 0,
+        }
     }
 
     /// The same log, keyed: nobody without this key can make it anew.
     #[must_use]
     pub fn keyed(self, key: Option<Key>) -> Self {
         Self { key, ..self }
+    }
+
+    /// The same log, without which nothing changes the world: while it cannot be written, this gate refuses what may
+    /// (`audit-unavailable`).
+    #[must_use]
+    pub fn guarding(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// Writes a record, and those that wait before it.
@@ -60,7 +81,17 @@ impl AuditFile {
             self.lost += 1;
             self.dropped += 1;
         }
-        self.write_waiting()
+        let written = self.write_waiting();
+        if let Some(gate) = &self.gate {
+            // A log before this one may have suspended them.
+            let suspended = gate.suspended().is_some_and(|why| why.rule == UNAVAILABLE);
+            match &written {
+                Ok(()) if suspended => gate.suspend_changes(None),
+                Err(error) if !suspended => gate.suspend_changes(Some(unavailable(error))),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        written
     }
 
     /// Records that wait for a disk that takes none.
@@ -162,6 +193,15 @@ impl Open {
             }
         }
         ours.len() >= self.written && there.len() >= self.written
+    }
+}
+
+/// Why nothing may change the world without this log.
+fn unavailable(error: &io::Error) -> Refusal {
+    Refusal {
+        rule: UNAVAILABLE,
+        reason: format!("the audit log cannot be written ({error})"),
+        hint: "make room where the log folder is; tools that only read still work".to_owned(),
     }
 }
 

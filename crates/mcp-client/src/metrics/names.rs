@@ -1,6 +1,6 @@
 //! The names of what is measured, with their labels. A label in brackets is there where it applies.
 
-/// Histogram in seconds, one value per request that went to a server; labels `mcp.method.name`, `server`,
+/// Histogram in seconds, one value per request that went to a server, calls of tools and all others; labels `mcp.method.name`, `server`,
 /// \[`gen_ai.tool.name`\], and \[`error.type`\] where it failed.
 pub const OPERATION_DURATION: &str = "mcp.client.operation.duration";
 /// Histogram in seconds, one value per session, from its opening to its end; labels `server`, `network.transport` (`pipe`,

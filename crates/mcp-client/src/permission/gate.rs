@@ -8,6 +8,7 @@ use std::time::Duration;
 use mcp_core::{AgentId, BoxFuture, JsonObject, Refusal, ServerName, ToolCall, ToolName, ToolSpec};
 use mcp_security::lock::Grant;
 use mcp_security::permission::{Decision, Nature, Permissions, Verdict};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::taint::Taint;
@@ -81,7 +82,7 @@ struct Inner {
     /// Held while a question is open.
     turn: tokio::sync::Mutex<()>,
     /// Why nothing may change the world for now.
-    suspended: Mutex<Option<String>>,
+    suspended: watch::Sender<Option<Refusal>>,
     /// What was read so far.
     taint: Mutex<Taint>,
 }
@@ -116,14 +117,19 @@ impl Gate {
     }
 
     /// From now on calls that may change the world are refused for this reason, such as an audit log that cannot be
-    /// written; `None` ends that.
-    pub fn suspend_changes(&self, reason: Option<String>) {
-        *self.shared.suspended.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    /// written, and servers that have such tools are degraded; `None` ends that.
+    pub fn suspend_changes(&self, why: Option<Refusal>) {
+        self.shared.suspended.send_replace(why);
     }
 
     /// Why calls that may change the world are refused for now, where they are.
-    pub fn suspended(&self) -> Option<String> {
-        self.shared.suspended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn suspended(&self) -> Option<Refusal> {
+        self.shared.suspended.borrow().clone()
+    }
+
+    /// Changes of [`Gate::suspended`].
+    pub(crate) fn suspensions(&self) -> watch::Receiver<Option<Refusal>> {
+        self.shared.suspended.subscribe()
     }
 
     /// Lets a tool through where a rule asks, as if somebody had answered so for the run, as long as it is what it was. What
@@ -167,13 +173,10 @@ impl Gate {
     pub(crate) async fn admit(&self, call: &ToolCall, spec: &ToolSpec) -> Result<(), Refusal> {
         let verdict = self.verdict(call.caller.as_ref(), spec, &call.arguments);
         if verdict.nature != Nature::Reads
-            && let Some(reason) = &*self.shared.suspended.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Some(Refusal { rule, reason, hint }) = &*self.shared.suspended.borrow()
         {
-            return Err(refusal(
-                "changes-suspended",
-                format!("{} may change the world, and that is suspended: {reason}", spec.name),
-                "mend the cause and start again; tools that only read still work",
-            ));
+            let reason = format!("{} may change the world, and that is suspended: {reason}", spec.name);
+            return Err(refusal(rule, reason, hint));
         }
         if let Some(concern) = self.concern(call, spec, &verdict) {
             return self.asked(call, spec, verdict, Some(concern)).await;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use massgen_testkit::{Outcome, PATIENCE, ScriptedServer};
-use mcp_client::{AuditFile, AuditRecord, MultiMcpClient, Observer};
+use massgen_testkit::{Outcome, PATIENCE};
+use mcp_client::{AuditFile, AuditRecord, Ledger, MultiMcpClient, Observer, ServerConfig};
 use mcp_core::{MissingCredential, ToolService};
 use mcp_security::audit::{Broken, verify};
 use serde_json::json;
@@ -51,19 +51,25 @@ impl Observer for Auditor {
     }
 }
 
-/// A server whose calls are audited in this file.
-pub(crate) fn audited(path: &Path) -> (MultiMcpClient, ScriptedServer, Arc<Auditor>) {
-    let scripted = script(Outcome::Echo).launch();
-    let auditor = Arc::new(Auditor(Mutex::new(AuditFile::new(path))));
-    let client = MultiMcpClient::start([child("faulty", &scripted)], policy(), auditor.clone(), restarts(1));
-    (client, scripted, auditor)
+/// A server whose calls are audited in this file, without which nothing may change the world.
+pub(crate) fn audited(
+    path: &Path,
+    config: ServerConfig,
+    ledger: Option<Ledger>,
+) -> (MultiMcpClient, Arc<Auditor>) {
+    let mut options = restarts(1);
+    options.ledger = ledger;
+    let file = AuditFile::new(path).guarding(options.permissions.clone());
+    let auditor = Arc::new(Auditor(Mutex::new(file)));
+    (MultiMcpClient::start([config], policy(), auditor.clone(), options), auditor)
 }
 
 async fn moved_audit() -> Measured {
     let mut measured = Measured::default();
     let folder = tempfile::tempdir().unwrap();
     let (path, aside) = (folder.path().join("audit.jsonl"), folder.path().join("audit.1.jsonl"));
-    let (client, scripted, _) = audited(&path);
+    let scripted = script(Outcome::Echo).launch();
+    let (client, _) = audited(&path, child("faulty", &scripted), None);
     client.ready(PATIENCE).await;
     let make_call = async || {
         client.call(call("mcp__faulty__do", json!({}))).await.unwrap();
@@ -98,7 +104,8 @@ async fn altered_audit() -> Measured {
     let mut measured = Measured::default();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let (client, scripted, _) = audited(&path);
+    let scripted = script(Outcome::Echo).launch();
+    let (client, _) = audited(&path, child("faulty", &scripted), None);
     client.ready(PATIENCE).await;
     for number in 0..5 {
         client.call(call("mcp__faulty__do", json!({"number": number}))).await.unwrap();
@@ -131,6 +138,8 @@ async fn altered_audit() -> Measured {
     measured
 }
 
+/// What the client makes of it. That a keyring is locked, does not answer or is not there is found out, within 2 s and in which order
+/// of places, by massgen-cli; its tests `secrets::bus` play the three on a bus of their own.
 async fn locked_store() -> Measured {
     let mut measured = Measured::default();
     let (scripted, innocent) = (script(Outcome::Echo).launch(), innocent());

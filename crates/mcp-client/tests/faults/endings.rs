@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use massgen_testkit::{Outcome, PATIENCE, process};
 use mcp_client::{CircuitState, ClientOptions, McpClient, ServerConfig, ServerState, Target};
@@ -25,7 +25,7 @@ pub(crate) fn faults() -> Vec<Fault> {
         },
         Fault {
             id: "F54",
-            what: "killed as the kernel does when memory is short, or out of memory by itself: outcome unknown, hint memory",
+            what: "killed at its limit of memory as the kernel does, counted or not, or out of it by itself: outcome unknown, hint memory",
             long: false,
             play: Play::Own(|| Box::pin(short_of_memory())),
         },
@@ -163,35 +163,42 @@ fn story(state: &ServerState) -> String {
     format!("{state} ({})", state.hint().unwrap_or_default())
 }
 
+/// The kernel's part is played: the process holds 192 MiB and is killed by SIGKILL then, and whoever keeps the counter of its
+/// control group counts that, or has none. One that asks for more than it may have ends by itself.
 async fn short_of_memory() -> Measured {
+    const MIB: u64 = 192;
     let mut measured = Measured::default();
-    for (outcome, end) in
-        [(Outcome::Hang, "signal 9 (SIGKILL)"), (Outcome::OutOfMemory, "signal 6 (SIGABRT)")]
-    {
-        let from_outside = outcome == Outcome::Hang;
+    let killed = Outcome::OutOfMemoryKilled(MIB);
+    let folder = tempfile::tempdir().unwrap();
+    let events = folder.path().join("memory.events");
+    for (outcome, counts, words) in [
+        (killed.clone(), true, ["signal 9 (SIGKILL), by the system, because memory was short", DOUBT]),
+        (killed.clone(), false, ["signal 9 (SIGKILL), as the system does when memory is short", DOUBT]),
+        (Outcome::OutOfMemory, false, ["signal 6 (SIGABRT)", "its last words"]),
+    ] {
+        let end = words[0];
+        let is_killed = outcome == killed;
+        std::fs::write(&events, "low 0\nmax 0\noom 0\noom_kill 3\n").unwrap();
         let (scripted, innocent) = (script(outcome).launch(), innocent());
-        let (client, recorder) =
-            start([child("faulty", &scripted), child("innocent", &innocent)], restarts(50));
+        let mut options = restarts(50);
+        options.session.memory_events = Some(events.clone());
+        let (client, recorder) = start([child("faulty", &scripted), child("innocent", &innocent)], options);
         client.ready(PATIENCE).await;
-        let calling = client.clone();
-        let waiting = tokio::spawn(async move { calling.call(call("mcp__faulty__do", json!({}))).await });
-        let journal = scripted.journal();
-        journal.await_method("tools/call").await;
-        let began = Instant::now();
-        if from_outside {
-            for pid in journal.pids() {
-                process::signal(pid, process::Signal::Kill);
-            }
+        if counts {
+            std::fs::write(&events, "low 0\nmax 9\noom 1\noom_kill 4\n").unwrap();
         }
-        let (class, text) = named(&waiting.await.unwrap());
-        measured.in_time(
-            !from_outside || began.elapsed() < Duration::from_millis(100),
-            format!("{end}: it took {:?}", began.elapsed()),
-        );
+        let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+        let told = SystemTime::now();
+        let journal = scripted.journal();
+        if let Some(at) = journal.kind("killed").last().and_then(|entry| entry["at_us"].as_u64()) {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_micros(at);
+            let took = told.duration_since(at).unwrap_or_default();
+            measured.in_time(took < Duration::from_millis(100), format!("{end}: it took {took:?}"));
+        } else {
+            measured.expect(!is_killed, format!("{end}: it did not get as far as that"));
+        }
         measured.expect(LOST.contains(&class.as_str()), format!("{end}: the caller got {class} ({text})"));
         // What ended it says so by its last words, which the state quotes whole.
-        let words =
-            if from_outside { [end, DOUBT, "memory is short"] } else { [end, DOUBT, "its last words"] };
         for word in words {
             measured.expect(text.contains(word), format!("{word:?} is not told: {text}"));
         }

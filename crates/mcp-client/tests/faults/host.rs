@@ -12,6 +12,7 @@ use mcp_core::{LaunchSpec, ToolService};
 use serde_json::{Value, json};
 
 use crate::floods;
+use crate::full;
 use crate::heard::Heard;
 use crate::lab::{Measured, Playing, innocent, named};
 use crate::names;
@@ -69,6 +70,7 @@ pub(crate) fn play_part() -> Option<ExitCode> {
         let problems = match part.as_str() {
             "stderr" => return floods::of_stderr().await,
             "dies" => dies().await,
+            "disk" => full::on_its_own().await,
             "descriptors" => without_descriptors().await,
             "names" => names::with_a_resolver().await,
             "signals" => with_written_signals().await,

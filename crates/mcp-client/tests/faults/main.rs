@@ -17,15 +17,17 @@ mod disk;
 #[cfg(unix)]
 mod endings;
 mod floods;
+#[cfg(unix)]
+mod full;
 mod heard;
 mod host;
 mod lab;
 mod local;
 mod names;
 mod others;
+mod pipes;
 mod stdio;
 mod time;
-mod pipes;
 mod trust;
 mod web;
 mod wire;
@@ -64,9 +66,9 @@ pub(crate) enum Play {
 fn faults() -> Vec<Fault> {
     let all = [
         stdio::faults(),
+        pipes::faults(),
         floods::faults(),
         #[cfg(unix)]
-        pipes::faults(),
         endings::faults(),
         web::faults(),
         wire::faults(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use massgen_testkit::{Quirk, ServerScript, ToolScript};
 use mcp_client::{Answer, Ask, ClientOptions, Gate, MultiMcpClient, NewTools, Pins, Question, Scopes};
-use mcp_core::{AgentId, BoxFuture, ToolCall, ToolError, ToolService};
+use mcp_core::{AgentId, BoxFuture, Refusal, ToolCall, ToolError, ToolService};
 use mcp_security::lock::ServerPins;
 use mcp_security::permission::{Decision, Defaults, Label, Permissions, Rule};
 use serde_json::json;
@@ -132,9 +132,11 @@ async fn while_nothing_may_change_the_world_reading_goes_on() {
     let service = Memory::new(&[("echo", Does::Echo)]);
     let gate = Gate::default();
     let (client, _) = fleet(&service, gate.clone()).await;
-    gate.suspend_changes(Some("the disk is full".into()));
+    let why =
+        Refusal { rule: "audit-unavailable", reason: "the disk is full".into(), hint: "make room".into() };
+    gate.suspend_changes(Some(why));
     let error = client.call(echo("a")).await.unwrap_err();
-    assert_eq!(rule_of(&error), "changes-suspended");
+    assert_eq!(rule_of(&error), "audit-unavailable");
     assert!(error.to_string().contains("the disk is full"), "{error}");
     gate.suspend_changes(None);
     client.call(echo("a")).await.unwrap();

@@ -2,33 +2,41 @@
 //! `memory.events`), where there is one that we may read; the signal alone could have come from anybody. The kernel answers
 //! such a read from its memory: nobody waits.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// What the counter said last; the deaths until then are known.
-static SEEN: Mutex<Option<u64>> = Mutex::new(None);
+/// What the counter in each of these files said last; the deaths until then are known.
+static SEEN: Mutex<BTreeMap<PathBuf, u64>> = Mutex::new(BTreeMap::new());
+
+/// The file of the control group of this process, which is its children's too unless somebody moves them.
+pub(super) fn own() -> Option<PathBuf> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    Some(format!("/sys/fs/cgroup{own}/memory.events").into())
+}
 
 /// Remembers what the counter says before there is anything to count. It is read once.
-pub(super) fn begin() {
+pub(super) fn begin(events: &Path) {
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if seen.is_none() {
-        *seen = kills();
+    if !seen.contains_key(events)
+        && let Some(kills) = kills(events)
+    {
+        seen.insert(events.to_owned(), kills);
     }
 }
 
 /// Whether the counter says that one more process was ended than was known.
-pub(super) fn is_one_more() -> bool {
+pub(super) fn is_one_more(events: &Path) -> bool {
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = kills();
-    let more = matches!((*seen, now), (Some(before), Some(now)) if now > before);
-    *seen = now;
-    more
+    let Some(now) = kills(events) else { return false };
+    // One that was not there when the process started says nothing of it.
+    let before = seen.insert(events.to_owned(), now);
+    before.is_some_and(|before| now > before)
 }
 
-/// The counter of the control group of this process, which is its children's too unless somebody moves them.
-fn kills() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    counter(&std::fs::read_to_string(format!("/sys/fs/cgroup{own}/memory.events")).ok()?)
+fn kills(events: &Path) -> Option<u64> {
+    counter(&std::fs::read_to_string(events).ok()?)
 }
 
 /// The line `oom_kill 3`.
