@@ -184,11 +184,6 @@ pub(crate) fn faults() -> Vec<Fault> {
                     measured.expect(listings <= 10, format!("it was listed {listings} times"));
                 })
         }),
-        scene("F51", "a list without end: cut off, and what there is works", || {
-            Scene::child(script(Outcome::Echo).cursor_loop())
-                .expect(&["answered", "unavailable", "unknown_tool"])
-                .within_ms(5000)
-        }),
         scene("F53", "a tool that disappears: unknown from then on", || {
             let script = script(Outcome::Echo).quirk(Quirk::RemoveToolAfter { calls: 1, tool: "do".into() });
             Scene::child(script)

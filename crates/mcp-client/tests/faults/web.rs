@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::lab::{Account, Measured, Scene, ask_innocent, innocent, named, remote};
 use crate::stdio::{LOST, says, script};
-use crate::support::{call, child, restarts, start};
+use crate::support::{call, child, restarts, start, tools};
 use crate::time::on_a_moved_clock;
 use crate::{Fault, Play};
 
@@ -94,6 +94,11 @@ pub(crate) fn faults() -> Vec<Fault> {
         own("F45", "a megabyte of gzip that is a gigabyte, as a body and as events: given up early", || {
             Box::pin(bombed())
         }),
+        own(
+            "F51",
+            "a list without end: the one before stays; at the first time its beginning is what there is",
+            || Box::pin(endless_list()),
+        ),
         own("F68", "100 callers of a server that always fails: no storm of retries", || Box::pin(storm())),
         own(
             "F69",
@@ -303,6 +308,66 @@ async fn bombed() -> Measured {
             measured.in_time(more <= 32, format!("{kind}: {more} MiB more"));
         }
         measured.got = class;
+        client.close().await;
+    }
+    measured
+}
+
+async fn endless_list() -> Measured {
+    let mut measured = Measured::default();
+    for is_known in [true, false] {
+        let ends = Arc::new(AtomicBool::new(is_known));
+        let (seen, engine) = (ends.clone(), Mutex::new(Engine::stateless(sound().cursor_loop())));
+        let server = HttpServer::start(Arc::new(move |request| {
+            if request.method != "POST" {
+                return HttpReply::empty(405);
+            }
+            let message = request.json();
+            let ends = seen.load(Ordering::SeqCst);
+            if message["method"] == "tools/call" && message["params"]["name"] == "do" && !ends {
+                // It makes its tools be listed again.
+                let error = json!({"code": -32602, "message": "Unknown tool: do"});
+                return HttpReply::json(200, &json!({"jsonrpc": "2.0", "id": message["id"], "error": error}));
+            }
+            let steps = engine.lock().unwrap().receive(&message);
+            let answer = steps.into_iter().find_map(|step| match step {
+                Step::Send(message) => Some(message),
+                _ => None,
+            });
+            let Some(mut answer) = answer else { return HttpReply::empty(202) };
+            if message["method"] == "tools/list" && ends {
+                answer["result"].as_object_mut().unwrap().remove("nextCursor");
+            }
+            HttpReply::json(200, &answer)
+        }));
+        let mut config = remote("faulty", &server.url("/mcp"));
+        config.breaker.failures_in_a_row = 1;
+        (config.breaker.open_base, config.breaker.open_cap) =
+            (Duration::from_millis(50), Duration::from_millis(50));
+        let mut options = restarts(50);
+        options.relist_interval = Duration::from_millis(1);
+        let (client, recorder) = start([config], options);
+        let began = std::time::Instant::now();
+        client.ready(PATIENCE).await;
+        let told = |words: &str| recorder.notices.lock().unwrap().iter().any(|notice| notice.contains(words));
+        if is_known {
+            ends.store(false, Ordering::SeqCst);
+            let _ = client.call(call("mcp__faulty__do", json!({}))).await;
+            let noticed = process::until(PATIENCE, || told("could not be listed again")).await;
+            measured.expect(noticed && told("does not end"), "nobody is told");
+        } else {
+            measured.expect(told("ends early"), "at first, nobody is told");
+        }
+        measured
+            .in_time(began.elapsed() <= Duration::from_secs(30), format!("it took {:?}", began.elapsed()));
+        let opened = || recorder.circuits.lock().unwrap().iter().any(|line| line == "faulty closed>open");
+        measured.expect(process::until(PATIENCE, opened).await, "it was not charged to the server");
+        let names = tools(&client);
+        measured
+            .expect(names == ["mcp__faulty__do", "mcp__faulty__look"], format!("its tools are {names:?}"));
+        let works = tokio::time::timeout(PATIENCE, crate::lab::until_answered(&client, "look")).await;
+        measured.expect(works.is_ok(), "what there is does not work");
+        measured.got = "answered".into();
         client.close().await;
     }
     measured
