@@ -154,7 +154,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     (Approve, r"\bignore \w+ \w+ and approve\b"),
     (
         HiddenTag,
-        r"</\s*secret>|<\s*/?(hidden|system|sys|override|jailbreak|invisible|admin|instructions?|assistant|internal_instructions?|system_prompt|system-prompt|confidential|im_start|(assistant|agent|ai|llm|model|bot)[_-](instructions?|only|note|directive|rules?))\b[^>]{0,40}>|<\|(im_start|system|assistant|endoftext)\|>|\[/?inst\]|\[+ ?system( (override|prompt|note|message|instructions?))? ?\]+|#{2,} ?system ?#{2,}",
+        r"</\s*secret>|<\s*/?(hidden|system|sys|override|jailbreak|invisible|admin|instructions?|assistant|internal_instructions?|system_prompt|system-prompt|confidential|im_start|(assistant|agent|ai|llm|model|bot)[_-](instructions?|only|note|directive|rules?))( [^>]{0,40})?/?>|</(tool_result|tool_response|function_results?)> ?<(user|human|system|assistant)>|<\|(im_start|system|assistant|endoftext)\|>|\[/?inst\]|\[+ ?system( (override|prompt|note|message|instructions?))? ?\]+|#{2,} ?system ?#{2,}",
     ),
     (
         HiddenTag,
@@ -179,7 +179,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         KeyFile,
-        r"\.ssh/(id_|\*|identity|known|authorized|[a-z_]*key)|\bid[_ -](rsa|ed25519|ecdsa|dsa)\b|\.aws/|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bcookies (sqlite|database|db|file)\b|\bseed phrase|\.env(\.\w+)? (file|content)|\b(read|open|cat|load|dump|take|print|collect) (the |your |a )?\.env\b|\bcontents? of (the |your |a )?\.env\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)\b",
+        r"\.ssh/(id_\w*($|[^.\w]|\.($|[^p\w]|p[^u]))|\*|identity|known|authorized|[a-z_]*key)|\bid[_ -](rsa|ed25519|ecdsa|dsa)($|[^.\w]|\.($|[^p\w]|p[^u]))|\.aws/|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bcookies (sqlite|database|db|file)\b|\bseed phrase|\.env(\.\w+)? (file|content)|\b(read|open|cat|load|dump|take|print|collect) (the |your |a )?\.env\b|\bcontents? of (the |your |a )?\.env\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)\b",
     ),
     (
         Secrets,

@@ -261,6 +261,14 @@ fn overrides(sentence: &Sentence<'_>) -> bool {
             return sentence.near(at, 8, RULES).is_some()
                 && sentence.near(at, 9, PRIOR | YOUR | WHOLE).is_some();
         }
+        let wish = |at: usize| {
+            ["request", "question", "instruction", "wish", "choice"]
+                .iter()
+                .any(|wish| sentence.word(at).starts_with(wish))
+        };
+        if sentence.after(at, 3, USER | THEIRS).is_some_and(|user| wish(user + 1)) {
+            return true;
+        }
         let Some(what) = sentence.after(at, 8, RULES | NORMS | TOLD | PROMPT) else { return false };
         sentence.tokens[what].is(TOLD | PROMPT)
             || (at + 1..(what + 4).min(sentence.tokens.len())).any(|at| sentence.tokens[at].is(PRIOR | YOUR))
@@ -314,7 +322,10 @@ fn approves(sentence: &Sentence<'_>, place: Place) -> bool {
     });
     let disables = !place.first
         && !sentence.has(ONLY)
-        && sentence.orders(DISABLE).any(|at| sentence.after(at, 4, SAFEGUARD).is_some());
+        && sentence.orders(DISABLE).any(|at| {
+            // One rule of a firewall is not the firewall.
+            sentence.after(at, 4, SAFEGUARD).is_some_and(|what| !sentence.word(what + 1).starts_with("rule"))
+        });
     let clicks =
         sentence.has(APPROVES) && (sentence.has(ASK | WHENEVER) || sentence.word(0).starts_with("run"));
     let unasked = !place.first
@@ -537,7 +548,21 @@ fn diverts(sentence: &Sentence<'_>) -> bool {
         sentence.orders(CHANGE | MOVE).any(|at| sentence.after(at, 4, TARGET).is_some())
             || sentence.at(TARGET).any(|at| (at.saturating_sub(3)..at).any(|at| sentence.word(at) == "use"))
     };
-    mailbox || page || others || (despite && other())
+    // An account that the text itself names.
+    let account = sentence.tokens.iter().any(|token| is_account(token.word))
+        && sentence.orders(CHANGE | MOVE).any(|at| sentence.after(at, 4, TARGET).is_some());
+    mailbox || page || others || account || (despite && other())
+}
+
+/// The number of a bank account (IBAN), or the address of a wallet.
+fn is_account(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    let iban = (15..=34).contains(&bytes.len())
+        && bytes[..2].iter().all(u8::is_ascii_lowercase)
+        && bytes[2..4].iter().all(u8::is_ascii_digit)
+        && bytes[4..].iter().filter(|byte| byte.is_ascii_digit()).count() >= 8;
+    let wallet = bytes.len() == 42 && word.starts_with("0x") && bytes[2..].iter().all(u8::is_ascii_hexdigit);
+    iban || wallet
 }
 
 fn obeys_page(sentence: &Sentence<'_>, place: Place) -> bool {
@@ -632,13 +657,22 @@ fn speaks(sentence: &Sentence<'_>) -> bool {
                 .iter()
                 .any(|begin| word.starts_with(begin));
         let Some(model) = sentence.after(at, 3, MODEL) else { return false };
-        (is_greeting && !sentence.word(model).starts_with("agent"))
+        // "To the AI that reads this", "for any bot".
+        let is_reader = matches!(word, "to the" | "for the" | "to any" | "for any")
+            && (["reading", "that", "which", "who", "processing", "handling", "summar"]
+                .iter()
+                .any(|reads| sentence.word(model + 1).starts_with(reads))
+                || (word.ends_with("any")
+                    && sentence.tokens.get(model + 1).is_some_and(|token| token.is(MARK))));
+        is_reader
+            || (is_greeting && !sentence.word(model).starts_with("agent"))
             || ((is_greeting || is_note) && ordered(model + 1))
     });
     // "AI reviewers: ..."
     let called = sentence.at(MODEL).any(|at| {
         (at == 0 || sentence.tokens[at - 1].is(MARK | ADDRESSED))
             && !sentence.tokens[at].is(FOREIGN)
+            && !sentence.word(at + 1).starts_with("news")
             && (sentence.word(at).starts_with("ai")
                 || sentence.word(at).contains("llm")
                 || sentence.word(at).contains("language"))
@@ -659,12 +693,22 @@ fn speaks(sentence: &Sentence<'_>) -> bool {
         // Some scripts put no blank behind the mark.
         token.is(MODEL) && (set_apart() || (token.word.chars().any(is_unspaced) && sentence.has(IGNORE)))
     });
+    // "If you are a language model".
+    let supposed = sentence.at(BECOME).any(|at| {
+        sentence.word(at).starts_with("you")
+            && sentence.before(at, 1, CONDITION).is_some()
+            && sentence.after(at, 3, MODEL).is_some()
+    });
     // "As the assistant that reads this, ..."
     let cast = sentence.word(0) == "as"
         && sentence
             .after(0, 3, MODEL)
             .is_some_and(|model| sentence.after(model, 6, MARK).is_some() && ordered(model + 1));
-    greeted || (called && (ordered(1) || sentence.has(AGREED | THIS))) || (first && strong()) || cast
+    greeted
+        || (called && (ordered(1) || sentence.has(AGREED | THIS)))
+        || (first && strong())
+        || cast
+        || supposed
 }
 
 fn prefers(sentence: &Sentence<'_>) -> bool {

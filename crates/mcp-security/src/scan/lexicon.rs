@@ -311,7 +311,7 @@ const ENGLISH: &[(Senses, &str)] = &[
     (MODEL, "llm|language model|assistant|ai|ai agent|agent|model|gpt|claude|gemini|copilot|chatbot|bot"),
     (
         ADDRESSED,
-        "note for|note to|message for|message to|instructions for|instructions to|attention|dear|for the|to the|hey|hello|\
+        "note for|note to|message for|message to|instructions for|instructions to|attention|dear|for the|to the|for any|to any|hey|hello|\
          addressed to|only for|intended for|directive for|reminder for|memo to",
     ),
     (TOOL, "tool|function|server|plugin|integration|service"),
@@ -456,7 +456,7 @@ const OTHERS: &[(Senses, &str)] = &[
     ),
     (
         MODEL,
-        "asistente|agente|modelo|assistente|assistent|sprachmodell|ki assistent|ki agent|assistant ia|agent ia|modele|asystent|\
+        "asistente*|agente|modelo|assistente|assistent*|sprachmodell*|ki assistent*|ki agent*|assistant ia|agent ia|modele|asystent|\
          asistan|ассистент*|помощник*|агент*|модел*|助手|智能体|模型|アシスタント|エージェント|モデル|어시스턴트|에이전트|المساعد|सहायक|העוזר",
     ),
     (

@@ -70,7 +70,8 @@ fn with_names(text: &str) -> String {
     while let Some((before, after)) = rest.split_once('`') {
         quoted.push_str(before);
         let name = after.split('`').next().filter(|name| {
-            let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+            let is_name =
+                |b: u8| b.is_ascii_alphanumeric() || !b.is_ascii() || matches!(b, b'_' | b'-' | b'.');
             (1..=40).contains(&name.len()) && name.len() < after.len() && name.bytes().all(is_name)
         });
         // Inside a word it hides something.

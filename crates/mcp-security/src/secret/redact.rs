@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde_json::Value;
@@ -31,8 +31,21 @@ pub struct Redactor(Arc<RwLock<Registered>>);
 struct Registered {
     values: BTreeSet<String>,
     spellings: BTreeSet<String>,
-    /// `None`: nothing is registered.
-    finder: Option<AhoCorasick>,
+    /// Made when the first text comes: many values are registered one by one before. `None`: nothing can be found.
+    finder: OnceLock<Option<AhoCorasick>>,
+}
+
+impl Registered {
+    fn finder(&self) -> Option<&AhoCorasick> {
+        let make = || {
+            // Without a finder nothing is found; it fails beyond gigabytes of spellings only.
+            let kind = Some(AhoCorasickKind::ContiguousNFA);
+            (!self.spellings.is_empty())
+                .then(|| AhoCorasick::builder().kind(kind).build(&self.spellings).ok())
+                .flatten()
+        };
+        self.finder.get_or_init(make).as_ref()
+    }
 }
 
 impl Redactor {
@@ -48,17 +61,13 @@ impl Redactor {
         }
         let spellings = encodings(secret).into_iter().filter(|spelling| spelling.len() >= SHORTEST);
         registered.spellings.extend(spellings);
-        // Without a finder nothing is found; it fails beyond gigabytes of spellings only.
-        registered.finder = AhoCorasick::builder()
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(&registered.spellings)
-            .ok();
+        registered.finder = OnceLock::new();
     }
 
     /// The text without the registered values; borrowed where there was none in it.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let registered = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(finder) = registered.finder.as_ref().filter(|finder| finder.is_match(text)) else {
+        let Some(finder) = registered.finder().filter(|finder| finder.is_match(text)) else {
             return Cow::Borrowed(text);
         };
         // Values may overlap: whatever any of them covers goes.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use aho_corasick::AhoCorasick;
 use mcp_core::{JsonObject, ServerName};
@@ -40,7 +40,8 @@ struct Table {
     secrets: Vec<Scoped>,
     /// Every spelling of every secret, and the place of that secret in `secrets`.
     spellings: Vec<(String, usize)>,
-    finder: Option<AhoCorasick>,
+    /// Made when the first value comes: many secrets are registered one by one before.
+    finder: OnceLock<Option<AhoCorasick>>,
 }
 
 struct Scoped {
@@ -91,8 +92,7 @@ impl Scopes {
             owners: BTreeSet::from([owner.clone()]),
         });
         table.spellings.extend(spellings(secret).into_iter().map(|spelling| (spelling, at)));
-        // Without a finder nothing is found; it fails beyond gigabytes of spellings only.
-        table.finder = AhoCorasick::new(table.spellings.iter().map(|(spelling, _)| spelling)).ok();
+        table.finder = OnceLock::new();
     }
 
     /// The first secret in a value that does not belong to this server.
@@ -145,7 +145,9 @@ impl Table {
     }
 
     fn find(&self, server: &ServerName, text: &str) -> Option<Foreign> {
-        let finder = self.finder.as_ref()?;
+        // Without a finder nothing is found; it fails beyond gigabytes of spellings only.
+        let make = || AhoCorasick::new(self.spellings.iter().map(|(spelling, _)| spelling)).ok();
+        let finder = self.finder.get_or_init(make).as_ref()?;
         finder.find_overlapping_iter(text).find_map(|found| {
             let (_, at) = self.spellings.get(found.pattern().as_usize())?;
             let secret = self.secrets.get(*at)?;
