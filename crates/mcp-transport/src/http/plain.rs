@@ -99,7 +99,7 @@ impl Plain {
         loop {
             let (mut connection, is_new) = match self.idle.take() {
                 Some(connection) => (connection, false),
-                None => (Box::pin(self.dial()).await?, true),
+                None => (self.dial().await?, true),
             };
             let mut error = match connection.send(request).await {
                 Ok(response) => {

@@ -131,7 +131,7 @@ impl Way {
         let mut request = reqwest::Request::new(method, self.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(Into::into);
-        Ok(Box::pin(self.client.execute(request, token)).await?.into())
+        Ok(self.client.execute(request, token).await?.into())
     }
 }
 
@@ -308,8 +308,7 @@ impl Posts {
             }
             headers
         };
-        // Boxed, and what a usual request does not come to as well: a future is copied whole into each one that waits for it.
-        let post = |token| Box::pin(self.post(headers(), line.clone(), token, session.is_some()));
+        let post = |token| self.post(headers(), line.clone(), token, session.is_some());
         let body = self.way.client.with_token(post).await?;
         match body {
             Body::Error(error) => Ok(error),
@@ -338,7 +337,7 @@ impl Posts {
             return Err(Error::SessionExpired);
         }
         if !status.is_success() {
-            return Box::pin(self.refused(response)).await;
+            return self.refused(response).await;
         }
         match response.kind() {
             Some(Kind::Json) => Ok(Body::Whole(response.unpacked()?)),
@@ -412,7 +411,7 @@ impl Posts {
             if events.last_id() != before.as_deref() {
                 attempts = 0;
             }
-            response = Box::pin(self.resume(&mut events, &mut attempts, session.as_ref())).await?;
+            response = self.resume(&mut events, &mut attempts, session.as_ref()).await?;
         }
     }
 
