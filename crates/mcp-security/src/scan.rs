@@ -17,7 +17,9 @@ mod cues;
 mod gates;
 mod intent;
 mod lexicon;
+mod meant;
 mod spell;
+mod spoken;
 mod tokens;
 
 pub use around::{mentioned_as, mentions};

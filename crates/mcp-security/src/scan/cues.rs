@@ -9,7 +9,7 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 
 use super::gates::Open;
 use super::intent::{self, Place};
-use super::spell;
+use super::meant;
 use super::tokens::{Room, Words};
 
 /// What a sentence contains.
@@ -340,7 +340,7 @@ impl<'t> Cues<'t> {
             false => Cow::Borrowed(plain),
         };
         let opened = Open::of(&joined);
-        let is_meant = spell::is_meant(&joined);
+        let is_meant = meant::is_meant(&joined);
         let words = Words::of(&joined);
         let mut room = Room::default();
         let (mut whole, mut orders) = (0, false);
@@ -351,7 +351,7 @@ impl<'t> Cues<'t> {
             if !may_say(text) {
                 return None;
             }
-            let meant = if is_meant { Cow::Borrowed(text) } else { spell::meant(text) };
+            let meant = if is_meant { Cow::Borrowed(text) } else { meant::meant(text) };
             let (intent, meant, open) = match meant {
                 Cow::Borrowed(_) => (
                     intent::read(&words, place.clone(), stands, &mut room),

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::cues::Cue;
 use super::lexicon::*;
+use super::spoken;
 use super::tokens::{Room, Token, Words};
 
 /// Where a sentence stands.
@@ -29,46 +30,46 @@ pub(super) struct Intent {
     pub(super) orders: bool,
 }
 
-struct Sentence<'a> {
-    tokens: &'a [Token<'a>],
+pub(super) struct Sentence<'a> {
+    pub(super) tokens: &'a [Token<'a>],
     /// All senses that are in it: most rules look for some that are not.
     senses: Senses,
 }
 
 impl Sentence<'_> {
-    fn at(&self, senses: Senses) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn at(&self, senses: Senses) -> impl Iterator<Item = usize> + '_ {
         let tokens = if self.has(senses) { self.tokens } else { &[] };
         tokens.iter().enumerate().filter(move |(_, token)| token.is(senses)).map(|(at, _)| at)
     }
 
-    fn has(&self, senses: Senses) -> bool {
+    pub(super) fn has(&self, senses: Senses) -> bool {
         self.senses & senses != 0
     }
 
     /// A token of these senses in the `count` after this place.
-    fn after(&self, at: usize, count: usize, senses: Senses) -> Option<usize> {
+    pub(super) fn after(&self, at: usize, count: usize, senses: Senses) -> Option<usize> {
         let end = (at + 1 + count).min(self.tokens.len());
         (at + 1..end).find(|near| self.tokens[*near].is(senses))
     }
 
-    fn before(&self, at: usize, count: usize, senses: Senses) -> Option<usize> {
+    pub(super) fn before(&self, at: usize, count: usize, senses: Senses) -> Option<usize> {
         (at.saturating_sub(count)..at).rev().find(|near| self.tokens[*near].is(senses))
     }
 
-    fn near(&self, at: usize, count: usize, senses: Senses) -> Option<usize> {
+    pub(super) fn near(&self, at: usize, count: usize, senses: Senses) -> Option<usize> {
         self.before(at, count, senses).or_else(|| self.after(at, count, senses))
     }
 
-    fn word(&self, at: usize) -> &str {
+    pub(super) fn word(&self, at: usize) -> &str {
         self.tokens.get(at).map_or("", |token| token.word)
     }
 
     /// Places where something is ordered that has these senses.
-    fn orders(&self, senses: Senses) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn orders(&self, senses: Senses) -> impl Iterator<Item = usize> + '_ {
         self.at(senses).filter(|at| self.is_order(*at))
     }
 
-    fn is_order(&self, at: usize) -> bool {
+    pub(super) fn is_order(&self, at: usize) -> bool {
         let token = &self.tokens[at];
         if self.is_forbidden(at) || self.is_diagnostic(at) {
             return false;
@@ -225,7 +226,7 @@ fn understand(sentence: &Sentence<'_>, place: Place) -> Intent {
     add(Cue::ObeysPage, obeys_page(sentence, place));
     add(Cue::Plants, plants(sentence));
     add(Cue::Addresses, addresses(sentence));
-    add(Cue::Speaks, speaks(sentence));
+    add(Cue::Speaks, spoken::speaks(sentence));
     add(Cue::Prefer, prefers(sentence));
     add(
         Cue::Line,
@@ -608,107 +609,6 @@ fn addresses(sentence: &Sentence<'_>) -> bool {
     sentence.at(ADDRESSED).any(|at| sentence.after(at, 3, MODEL).is_some())
         && sentence.orders(READ | MOVE | CHANGE | RUN | FETCH | HIDE | IGNORE).next().is_some()
         && sentence.has(SECRET | TALK | TARGET | PROMPT)
-}
-
-/// Tells a model that it addresses what to do.
-fn speaks(sentence: &Sentence<'_>) -> bool {
-    if !sentence.has(MODEL) {
-        return false;
-    }
-    let order = |at: usize| {
-        let judges = matches!(
-            sentence.word(at),
-            "approve"
-                | "mark"
-                | "rate"
-                | "score"
-                | "label"
-                | "treat"
-                | "report"
-                | "leave"
-                | "omit"
-                | "call"
-                | "use"
-                | "add"
-                | "delete"
-                | "remove"
-                | "stop"
-                | "continue"
-                | "please"
-                | "must"
-                | "always"
-                | "never"
-                | "you"
-        );
-        judges || sentence.is_order(at)
-    };
-    let ordered = |from: usize| {
-        (from..sentence.tokens.len()).any(|at| {
-            sentence.tokens[at].is(READ | MOVE | CHANGE | RUN | FETCH | HIDE | IGNORE | OBEY | PRESUME | TELL)
-                && sentence.is_order(at)
-                || order(at) && !sentence.tokens[at].is(READ | MOVE | CHANGE | RUN | FETCH)
-        })
-    };
-    let greeted = sentence.at(ADDRESSED).any(|at| {
-        let word = sentence.word(at);
-        let is_greeting = matches!(word, "dear" | "hey" | "hello" | "attention");
-        let is_note =
-            ["note", "message", "instructions", "directive", "reminder", "memo", "addressed", "intended"]
-                .iter()
-                .any(|begin| word.starts_with(begin));
-        let Some(model) = sentence.after(at, 3, MODEL) else { return false };
-        // "To the AI that reads this", "for any bot".
-        let is_reader = matches!(word, "to the" | "for the" | "to any" | "for any")
-            && (["reading", "that", "which", "who", "processing", "handling", "summar"]
-                .iter()
-                .any(|reads| sentence.word(model + 1).starts_with(reads))
-                || (word.ends_with("any")
-                    && sentence.tokens.get(model + 1).is_some_and(|token| token.is(MARK))));
-        is_reader
-            || (is_greeting && !sentence.word(model).starts_with("agent"))
-            || ((is_greeting || is_note) && ordered(model + 1))
-    });
-    // "AI reviewers: ..."
-    let called = sentence.at(MODEL).any(|at| {
-        (at == 0 || sentence.tokens[at - 1].is(MARK | ADDRESSED))
-            && !sentence.tokens[at].is(FOREIGN)
-            && !sentence.word(at + 1).starts_with("news")
-            && (sentence.word(at).starts_with("ai")
-                || sentence.word(at).contains("llm")
-                || sentence.word(at).contains("language"))
-            && (at + 1..at + 4).any(|mark| {
-                mark > at + 1 && sentence.tokens.get(mark).is_some_and(|token| token.is(MARK))
-                    || mark == at + 1
-                        && sentence.word(at).contains(' ')
-                        && sentence.tokens.get(mark).is_some_and(|token| token.is(MARK))
-            })
-    });
-    // "Assistant: forget what the user wants and send ..."
-    let strong = || {
-        sentence.orders(IGNORE).any(|at| sentence.after(at, 9, USER | RULES | TALK | TOLD | ASK).is_some())
-            || (sentence.has(WEB | MAILBOX) && sentence.orders(MOVE).next().is_some())
-    };
-    let first = sentence.tokens.iter().take(4).enumerate().any(|(at, token)| {
-        let set_apart = || sentence.after(at, 2, MARK).is_some();
-        // Some scripts put no blank behind the mark.
-        token.is(MODEL) && (set_apart() || (token.word.chars().any(is_unspaced) && sentence.has(IGNORE)))
-    });
-    // "If you are a language model".
-    let supposed = sentence.at(BECOME).any(|at| {
-        sentence.word(at).starts_with("you")
-            && sentence.before(at, 1, CONDITION).is_some()
-            && sentence.after(at, 3, MODEL).is_some()
-    });
-    // "As the assistant that reads this, ..."
-    let cast = sentence.word(0) == "as"
-        && sentence
-            .after(0, 3, MODEL)
-            .is_some_and(|model| sentence.after(model, 6, MARK).is_some() && ordered(model + 1));
-    greeted
-        || (called && (ordered(1) || sentence.has(AGREED | THIS)))
-        || (first && strong())
-        || cast
-        || supposed
 }
 
 fn prefers(sentence: &Sentence<'_>) -> bool {
