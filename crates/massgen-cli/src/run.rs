@@ -242,7 +242,9 @@ pub(crate) fn conclude(session: &Session, summary: &Summary, next: &str) -> Resu
             }
             // Where nothing came of it the error says what to do.
             if summary.outcome == Some(RunOutcome::NoAnswer) {
-                return Err(no_answer(summary, Reasons::Told));
+                // In a pipe or a file the reasons may not be where the error is.
+                let reasons = if output::is_terminal() { Reasons::Told } else { Reasons::Untold };
+                return Err(no_answer(summary, reasons));
             }
             output::line(format!("next     {next}"));
         }
