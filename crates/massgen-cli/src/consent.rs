@@ -159,8 +159,10 @@ async fn of_a_projects(
         let choice = match given {
             Given::ByCommand => Choice::Always,
             Given::Asked if is_attended() => tokio::select! {
-                choice = ask(key, pin, change.as_deref()) => choice,
+                // Listened to before the question is on the screen.
+                biased;
                 () = signals::first_signal() => return Err(Failure::silent(Kind::Interrupted)),
+                choice = ask(key, pin, change.as_deref()) => choice,
             },
             Given::Asked => Choice::No,
         };

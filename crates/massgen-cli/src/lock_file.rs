@@ -115,18 +115,41 @@ pub(crate) fn update(path: &Path, now: BTreeMap<String, ServerPins>, accept: boo
 /// One thing that is not as it was accepted. `Display` gives what differs, without the server.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Difference {
-    Launch { server: String, change: Change },
-    Instructions { server: String, change: Change },
-    Changed { server: String, tool: String, change: Change },
-    New { server: String, tool: String },
-    Gone { server: String, tool: String },
+    Launch {
+        server: String,
+        change: Change,
+    },
+    Instructions {
+        server: String,
+        change: Change,
+    },
+    Changed {
+        server: String,
+        tool: String,
+        change: Change,
+    },
+    New {
+        server: String,
+        tool: String,
+    },
+    /// The lock has nothing of the server.
+    NewServer {
+        server: String,
+        tools: Vec<String>,
+    },
+    Gone {
+        server: String,
+        tool: String,
+    },
 }
 
 impl Difference {
     /// The server by its name in the lock, and the tool where it is about one.
     pub(crate) fn subject(&self) -> (&str, Option<&str>) {
         match self {
-            Self::Launch { server, .. } | Self::Instructions { server, .. } => (server, None),
+            Self::Launch { server, .. }
+            | Self::Instructions { server, .. }
+            | Self::NewServer { server, .. } => (server, None),
             Self::Changed { server, tool, .. } | Self::New { server, tool } | Self::Gone { server, tool } => {
                 (server, Some(tool))
             }
@@ -147,6 +170,14 @@ impl fmt::Display for Difference {
                 write!(f, "changed {tool:?}\n{}", indented(&change.to_string()))
             }
             Self::New { tool, .. } => write!(f, "new {tool:?}"),
+            Self::NewServer { tools, .. } => {
+                let names: Vec<_> = tools.iter().map(|tool| format!("{tool:?}")).collect();
+                write!(
+                    f,
+                    "new, with {}",
+                    if names.is_empty() { "no tools".to_owned() } else { names.join(", ") }
+                )
+            }
             Self::Gone { tool, .. } => write!(f, "gone {tool:?}"),
         }
     }
@@ -156,10 +187,13 @@ impl fmt::Display for Difference {
 pub(crate) fn differences(lock: &Lock, now: &BTreeMap<String, ServerPins>) -> Vec<Difference> {
     let mut found = Vec::new();
     for (server, pins) in now {
-        let known = lock.servers.get(server).cloned().unwrap_or_default();
+        let Some(known) = lock.servers.get(server) else {
+            let tools = pins.tools.keys().map(ToString::to_string).collect();
+            found.push(Difference::NewServer { server: server.clone(), tools });
+            continue;
+        };
         let server = || server.clone();
         if let Some(now) = &pins.launch
-            && lock.servers.contains_key(&server())
             && let Some(change) = known.launch.clone().unwrap_or_default().judge(now)
         {
             found.push(Difference::Launch { server: server(), change });
@@ -188,4 +222,30 @@ pub(crate) fn differences(lock: &Lock, now: &BTreeMap<String, ServerPins>) -> Ve
 
 fn indented(text: &str) -> String {
     format!("  {}", text.replace('\n', "\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use massgen::core::{ServerName, ToolName, ToolSpec};
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_the_lock_does_not_know_is_one_difference() {
+        let spec = |tool: &str| {
+            let server = ServerName::new("s").unwrap();
+            ToolSpec::new(server, ToolName::new(tool).unwrap())
+        };
+        let pins = |tools: &[&str]| {
+            let specs: Vec<_> = tools.iter().map(|tool| spec(tool)).collect();
+            ServerPins::of(None, &specs)
+        };
+        let lock = Lock { servers: BTreeMap::from([("s".to_owned(), pins(&["a"]))]), ..Lock::default() };
+        let now = BTreeMap::from([("s".to_owned(), pins(&["a", "b"])), ("t".to_owned(), pins(&["a", "b"]))]);
+        let told: Vec<_> = differences(&lock, &now)
+            .iter()
+            .map(|difference| format!("{}: {difference}", difference.subject().0))
+            .collect();
+        assert_eq!(told, ["s: new \"b\"", "t: new, with \"a\", \"b\""]);
+    }
 }

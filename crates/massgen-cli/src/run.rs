@@ -205,7 +205,8 @@ impl<'a> Desk<'a> {
 }
 
 /// The lock beside the configuration, if there is one, and where further grants are written. Grants in a lock that came
-/// with a project are nobody's word; those that were given to it are kept elsewhere.
+/// with a project are nobody's word; those that were given to it are kept elsewhere. A configuration that is in no file has
+/// no lock: the one in the current folder is another's.
 fn accepted(
     settled: &Settled,
     session: &Session,
@@ -213,6 +214,9 @@ fn accepted(
     let path = lock_file::path(settled.config());
     let consent = settled.consent();
     let locked = session.guard.locked;
+    if settled.config().file.is_none() && !locked {
+        return Ok((None, None));
+    }
     let new_tools = if locked { NewTools::Hold } else { NewTools::Offer };
     let found = lock_file::read(&path)?;
     if locked && found.is_none() {

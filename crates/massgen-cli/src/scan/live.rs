@@ -128,6 +128,7 @@ fn differences(
             Difference::Launch { .. } => (Level::Error, "launch-changed"),
             Difference::Instructions { .. } => (Level::Error, "instructions-changed"),
             Difference::New { .. } => (Level::Warning, "tool-new"),
+            Difference::NewServer { .. } => (Level::Warning, "server-new"),
             Difference::Gone { .. } => (Level::Note, "tool-gone"),
         };
         let (server, tool) = difference.subject();

@@ -227,6 +227,12 @@ async fn a_program_that_is_swapped_in_the_middle_of_a_run_is_not_started_again()
     args.extend(config["args"].as_array().unwrap().iter().cloned());
     (config["command"], config["args"]) = (runner.to_str().unwrap().into(), args.into());
     let journal = server.journal();
+    let logs = place.path().join("massgen_logs");
+    let is_refused = move || {
+        let runs = std::fs::read_dir(&logs).unwrap().map(|run| run.unwrap().path().join("audit.jsonl"));
+        runs.map(|log| std::fs::read_to_string(log).unwrap_or_default())
+            .any(|log| log.contains("launch-changed"))
+    };
     let mut turn = 0;
     let endpoint = ModelEndpoint::start(ModelScript::from_fn(move |_| {
         turn += 1;
@@ -238,7 +244,10 @@ async fn a_program_that_is_swapped_in_the_middle_of_a_run_is_not_started_again()
                 assert!(process::until_blocking(PATIENCE, || journal.alive().is_empty()));
                 Reply::call("mcp__s__look", json!({}))
             }
-            3 => Reply::call("mcp__o__look", json!({})),
+            3 => {
+                assert!(process::until_blocking(PATIENCE, &is_refused), "it would be started again");
+                Reply::call("mcp__o__look", json!({}))
+            }
             _ => Reply::call("new_answer", json!({"content": "seen what there was"})),
         }
     }));
