@@ -85,9 +85,9 @@ pub(crate) fn run(args: &StatsArgs) -> Result<(), Failure> {
             Failure::config(format!("the audit in {} cannot be read: {error}", folder.display()))
         })?;
     }
-    let mut servers = BTreeMap::new();
+    let mut figures = servers::Figures::default();
     for folder in &folders {
-        servers::read(folder, &mut servers).map_err(|error| {
+        servers::read(folder, &mut figures).map_err(|error| {
             Failure::config(format!("the metrics in {} cannot be read: {error}", folder.display()))
         })?;
     }
@@ -96,7 +96,10 @@ pub(crate) fn run(args: &StatsArgs) -> Result<(), Failure> {
         output::note(format!("warning: {damaged} lines are no audit records and were left out"));
     }
     if args.json {
-        output::json(&serde_json::json!({"version": 1, "runs": folders, "tools": rows, "servers": servers}));
+        let servers::Figures { servers, audit, redactions } = figures;
+        output::json(&serde_json::json!({
+            "version": 1, "runs": folders, "tools": rows, "servers": servers, "audit": audit, "redactions": redactions,
+        }));
         return Ok(());
     }
     if rows.is_empty() {
@@ -104,9 +107,13 @@ pub(crate) fn run(args: &StatsArgs) -> Result<(), Failure> {
     } else {
         table(HEAD, rows.iter().map(cells).collect());
     }
+    let servers = &figures.servers;
     if !servers.is_empty() {
         output::line("");
         table(servers::HEAD, servers.iter().map(|(server, row)| row.cells(server)).collect());
+    }
+    if figures.audit.dropped > 0 {
+        output::note(format!("warning: {} records of the audit log were lost", figures.audit.dropped));
     }
     Ok(())
 }

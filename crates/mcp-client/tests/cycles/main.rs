@@ -8,9 +8,11 @@
     reason = "test code: a panic is how it reports"
 )]
 
+#[path = "../support/lets_pass.rs"]
+mod lets_pass;
+
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -20,9 +22,11 @@ use massgen_testkit::{PATIENCE, process};
 use mcp_client::{
     ClientOptions, EraPolicy, MultiMcpClient, Observer, RestartPolicy, ServerConfig, ServerState, Target,
 };
-use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName};
+use mcp_core::{Admitted, LaunchSpec, ServerName};
 use mcp_transport::{Session, SessionOptions};
 use tempfile::TempDir;
+
+use crate::lets_pass::LetsPass;
 
 /// A server that costs next to nothing. Told of a gate, it opens a session only once there is a line for it behind it.
 const SERVER: &str = r#"#!/bin/sh
@@ -37,22 +41,6 @@ while IFS= read -r line; do
   esac
 done
 "#;
-
-struct Anything;
-
-impl Guard for Anything {
-    fn admit_command(&self, _: &ServerName, spec: LaunchSpec) -> Result<Admitted<LaunchSpec>, Refusal> {
-        Ok(Admitted::by_guard(spec))
-    }
-
-    fn admit_url(&self, _: &ServerName, spec: RemoteSpec) -> Result<Admitted<RemoteSpec>, Refusal> {
-        Ok(Admitted::by_guard(spec))
-    }
-
-    fn admit_address(&self, _: &ServerName, _: &str, _: IpAddr) -> Result<(), Refusal> {
-        Ok(())
-    }
-}
 
 struct Nobody;
 
@@ -80,7 +68,7 @@ fn fleet(size: usize, launch: &LaunchSpec) -> MultiMcpClient {
     });
     let mut options = ClientOptions::default();
     options.restart = RestartPolicy::never();
-    MultiMcpClient::start(servers, Arc::new(Anything), Arc::new(Nobody), options)
+    MultiMcpClient::start(servers, Arc::new(LetsPass), Arc::new(Nobody), options)
 }
 
 async fn all_ready(client: &MultiMcpClient) {

@@ -32,6 +32,8 @@ mod trust;
 mod web;
 mod wire;
 // What the other tests of the crate use as well.
+#[path = "../support/lets_pass.rs"]
+mod lets_pass;
 #[allow(dead_code, reason = "each of the two binaries needs its part of it")]
 #[path = "../it/support.rs"]
 mod support;

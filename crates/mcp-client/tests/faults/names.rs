@@ -1,6 +1,6 @@
 //! Host names that cannot be looked up. The process that looks them up has a network and a resolver of its own.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,11 +8,12 @@ use std::time::Duration;
 use massgen_testkit::faults::TcpRelay;
 use massgen_testkit::{McpHttpOptions, McpHttpServer, Outcome, PATIENCE, process};
 use mcp_client::{MultiMcpClient, RuleOptions, ServerState};
-use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName, ToolService};
+use mcp_core::ToolService;
 use serde_json::json;
 
 use crate::host;
 use crate::lab::{Measured, Playing, named, remote};
+use crate::lets_pass::LetsPass;
 use crate::stdio::script;
 use crate::support::{call, restarts};
 use crate::time::on_a_moved_clock;
@@ -84,23 +85,6 @@ fn serve(socket: &UdpSocket, mode: &AtomicU8, asked: &AtomicUsize) {
     }
 }
 
-/// The question here is what is dialled, not whether it may be.
-struct LetsPass;
-
-impl Guard for LetsPass {
-    fn admit_command(&self, _: &ServerName, spec: LaunchSpec) -> Result<Admitted<LaunchSpec>, Refusal> {
-        Ok(Admitted::by_guard(spec))
-    }
-
-    fn admit_url(&self, _: &ServerName, spec: RemoteSpec) -> Result<Admitted<RemoteSpec>, Refusal> {
-        Ok(Admitted::by_guard(spec))
-    }
-
-    fn admit_address(&self, _: &ServerName, _: &str, _: IpAddr) -> Result<(), Refusal> {
-        Ok(())
-    }
-}
-
 /// In a network of its own: a server whose name is there, then not to be had, then nobody's.
 pub(crate) async fn with_a_resolver() -> Vec<String> {
     let Ok(socket) = UdpSocket::bind("127.0.0.1:53") else {
@@ -117,6 +101,7 @@ pub(crate) async fn with_a_resolver() -> Vec<String> {
     let mut config = remote("faulty", &relay.url("/mcp").replace("127.0.0.1", "server.example"));
     // Nor does a probe.
     config.breaker = RuleOptions::never();
+    // The question here is what is dialled, not whether it may be.
     let client = MultiMcpClient::start([config], Arc::new(LetsPass), Arc::new(()), restarts(50));
     client.ready(PATIENCE).await;
     let make_call = || client.call(call("mcp__faulty__do", json!({})));
@@ -156,6 +141,7 @@ async fn hanging(url: String, mode: Arc<AtomicU8>, asked: Arc<AtomicUsize>) -> M
     asked.store(0, Ordering::SeqCst);
     let began = tokio::time::Instant::now();
     let config = remote("faulty", &url);
+    // The question here is what is dialled, not whether it may be.
     let client = MultiMcpClient::start([config], Arc::new(LetsPass), Arc::new(()), restarts(0));
     client.ready(CONNECT * 60).await;
     let took = began.elapsed();
