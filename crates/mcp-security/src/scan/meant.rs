@@ -20,12 +20,15 @@ const INTRODUCTIONS: &[&str] = &[
     "phrase",
 ];
 
-/// Whether all sentences of a text are meant as they stand.
+/// Whether all sentences of a text are meant as they stand: most texts lack what it takes to mean something else.
 pub(super) fn is_meant(text: &str) -> bool {
+    let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let quotes = || text.contains(QUOTES);
+    let reports = || REPORTS.iter().any(|(word, _)| text.contains(word));
     !text.contains(TO_ASK)
-        && !text.contains(QUOTES)
-        && !REPORTS.iter().any(|(says, _)| text.contains(says))
         && !text.contains(REQUEST)
+        && !(quotes() && (any(INTRODUCTIONS) || any(ATTACKS)))
+        && !(reports() && (any(FINDS) || any(ATTACKS)))
 }
 
 /// Words that make somebody else say what follows, with what may stand between them and that.
