@@ -207,7 +207,9 @@ impl Interpolator<'_> {
                             if self.environment.get(name).is_some() { "is empty" } else { "is not set" };
                         Err(Problem::new(
                             format!("the environment variable {name} {state}"),
-                            format!("set it in the environment or in .env, or give a default: ${{{name}:-default}}"),
+                            format!(
+                                "set it in the environment or in .env, or give a default: ${{{name}:-default}}"
+                            ),
                         ))
                     }
                 }
