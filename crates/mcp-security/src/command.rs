@@ -217,7 +217,9 @@ fn judge_place(program: &str, private: &BTreeSet<String>) -> Result<(), Refusal>
             "write the program's name",
         ));
     }
-    if !program.is_ascii() && grammar::is_interpreter(&text::skeleton(program)) {
+    // A folder in other letters is another folder.
+    let name = program.rsplit(['/', '\\']).next().unwrap_or(program);
+    if !name.is_ascii() && grammar::is_interpreter(&text::skeleton(name)) {
         return Err(refusal(
             "lookalike",
             format!("the command {program:?} only looks like another"),

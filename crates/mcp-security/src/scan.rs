@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{Finding, Verdict, limits, refusal, schema, text, url};
 
 mod around;
+mod beyond;
 mod cues;
 mod gates;
 mod intent;
@@ -187,13 +188,23 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
         (Pipes, "pipes-to-shell", "runs what a page on the web holds"),
         (Plants, "plants-instruction", "tells a model to write instructions where they are read again"),
         (Addresses, "addresses-model", "speaks to a model about what is not the tool's"),
+        (Backdoors, "plants-backdoor", "tells a model what to hide in what it writes for the user"),
+        (Decodes, "encoded-instruction", "tells a model to decode a text and to obey it"),
         (ImageTemplate, "image-leak", "tells a model to put data into the address of an image"),
     ] {
         if cues.has(cue) {
             scan.hard(rule, reason);
         }
     }
-    scan.speaks |= cues.has(Speaks);
+    if cues.together(&[&[Asks], &[Secrets], &[Pretext]]) {
+        scan.hard("gives-secrets", "tells a model to ask for secrets under a pretext");
+    }
+    // Programs log who agreed to what; they do not say what a model is to do because of it.
+    let consents = cues.has(Consent) && cues.has(Proceeds);
+    if consents {
+        scan.hard("role-marker", "speaks as if it were the host, and says that the user agreed");
+    }
+    scan.speaks |= cues.has(Speaks) || consents;
     if cues.has(Line) {
         scan.soft("goes-first", "wants to be used before other tools");
     }

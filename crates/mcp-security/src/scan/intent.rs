@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::beyond;
 use super::cues::Cue;
 use super::lexicon::*;
 use super::spoken;
@@ -184,7 +185,8 @@ const TELLING: Senses = IGNORE
     | SHOW
     | RESULT
     | WEB
-    | DUTY;
+    | DUTY
+    | BACKDOOR;
 
 /// Reads one sentence, a part of the text of these words.
 pub(super) fn read<'a>(
@@ -220,8 +222,11 @@ fn understand(sentence: &Sentence<'_>, place: Place) -> Intent {
     add(Cue::Approve, approves(sentence, place));
     add(Cue::Conceal, conceals(sentence));
     add(Cue::Denies, denies(sentence));
-    add(Cue::TakesTalk, takes_talk(sentence));
-    add(Cue::TakesSecrets, takes_secrets(sentence, place));
+    add(Cue::TakesTalk, takes_talk(sentence) || beyond::takes_what_was_said(sentence));
+    add(Cue::TakesSecrets, takes_secrets(sentence, place) || beyond::solicits(sentence));
+    add(Cue::Asks, beyond::asks(sentence));
+    add(Cue::Backdoors, beyond::plants_backdoor(sentence, place));
+    add(Cue::Decodes, beyond::obeys_code(sentence, place));
     add(Cue::Diverts, diverts(sentence));
     add(Cue::ObeysPage, obeys_page(sentence, place));
     add(Cue::Plants, plants(sentence));
@@ -249,7 +254,9 @@ fn understand(sentence: &Sentence<'_>, place: Place) -> Intent {
     add(Cue::Secrets, foreign(SECRET));
     add(Cue::Spares, foreign(NEVER));
     add(Cue::Prompt, sentence.has(PROMPT));
-    let contents = sentence.at(RESULT).any(|at| sentence.word(at).starts_with("content"));
+    let contents = sentence
+        .at(RESULT)
+        .any(|at| sentence.word(at).starts_with("content") || sentence.tokens[at].is(FOREIGN));
     add(Cue::Hands, contents || sentence.orders(READ | MOVE | FETCH).next().is_some());
     let orders = sentence.has(DUTY | HOLDS | BAD)
         || sentence.orders(READ | MOVE | CHANGE | FETCH | RUN).next().is_some();

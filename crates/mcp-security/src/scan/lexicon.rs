@@ -111,8 +111,8 @@ senses! {
     OTHER,
     /// Words after which a bare verb is an order.
     LEAD,
-    /// Detects, such as: what follows in quotes is an example.
-    QUOTES,
+    /// A way in that nobody is to know of.
+    BACKDOOR,
     /// Claim that, deny that.
     LIE,
     /// The best, better than.
@@ -326,7 +326,11 @@ const ENGLISH: &[(Senses, &str)] = &[
          covertly|discreetly|only|invisibly|have to|has to|need to|needs to|required to|make sure to|be sure to|remember to|\
          forget to|fail to|hesitate to|supposed to|expected to|mandatory to|instructed to|asked to|you to|in order to|able to|tool to|tools to|command to|shell to",
     ),
-    (QUOTES, "such as|e.g|e g|for example|for instance|like|example|phrase|pattern|attempt"),
+    (
+        BACKDOOR,
+        "backdoor|back door|reverse shell|web shell|webshell|hidden route|hidden endpoint|hidden account|hidden admin*|\
+         secret route|secret endpoint|secret account|master password|logic bomb|kill switch|keylogger|beacon",
+    ),
     (APPROVES, "dangerously skip permission*|yolo mode|always allow"),
     (PRESUME, "assume|treat|consider|presume|regard"),
     (CONDITION, "if|only|until|unless|after|when|where|once|whether"),
@@ -429,8 +433,8 @@ const OTHERS: &[(Senses, &str)] = &[
          envoie|envoyez|envoyer|passe|passez|transmets|transmettez|transmettre|inclus|incluez|inclure|joins|joignez|sende|\
          senden|schicke|schick|schicken|ubergib|ubergebe|ubergeben|fuge|ubermittle|ubermittel*|leite|invia|inviare|inviate|inviala|\
          includi|allega|passa|inclua|encaminhe|stuur|sturen|verstuur|geef|voeg|wyslij|przekaz|dolacz|gonder*|ekle|ilet|отправ*|\
-         передай*|передавай*|перешли*|пришли*|включи*|добавь*|发送|传递|上传|传给|提交|附上|作为参数|發送|写入|填入|转发|送信|渡して|渡す|含めて|\
-         送って|アップロード|보내|전송|전달|포함|넣|أرسل*|भेज*|שלח*",
+         передай*|передавай*|перешли*|пришли*|включи*|добавь*|发送|传递|上传|传给|提交|附上|放入|填到|作为参数|發送|写入|填入|转发|送信|渡して|渡す|含めて|\
+         送って|入れて|入力して|貼り付け|アップロード|보내|전송|전달|포함|넣|أرسل*|भेज*|שלח*",
     ),
     (
         FIELD,
@@ -443,9 +447,9 @@ const OTHERS: &[(Senses, &str)] = &[
     ),
     (
         TELL,
-        "digas|diga|decir|dile|decirle*|decirselo|informes|informe|informar*|menciones|mencionar*|mencione|avis*|avvis*|cuentes|\
-         reveles|dis|dites|dire|prevenir|previens|prevenez|informer|mentionner|mentionne|mentionnez|avertir|avertis|sag|sage|\
-         sagen|erwahn*|informier*|mitteil*|verrat*|dica|informare|menzionare|conte|contar|mencionar|vertel|vertellen|meld|\
+        "digas|diga|decir|hablar|hables|hable|dile|decirle*|decirselo|informes|informe|informar*|menciones|mencionar*|mencione|avis*|avvis*|cuentes|\
+         reveles|dis|dites|dire|parler|parle|parlez|prevenir|previens|prevenez|informer|mentionner|mentionne|mentionnez|avertir|avertis|sag|sage|\
+         sagen|sprich|erwahn*|informier*|mitteil*|verrat*|dica|parlare|parlarne|falar|informare|menzionare|conte|contar|mencionar|vertel|vertellen|meld|\
          mow|powiedz|informuj|wspominaj|soyleme*|bildirme*|говори*|сообщай*|сообщать|упоминай*|рассказывай*|уведомляй*|告诉|告知|提及|\
          透露|通知|知らせ|伝え|言わ|教え|알리|말하|알려|تخبر*|أخبر|إخبار|बत*|תספר",
     ),
@@ -473,8 +477,19 @@ const OTHERS: &[(Senses, &str)] = &[
         "solo|solamente|unicamente|seulement|uniquement|ausschliesslich|soltanto|somente|apenas|alleen|tylko|yalnizca|только|只|だけ|のみ|만",
     ),
     (
+        BACKDOOR,
+        "puerta trasera|puertas traseras|porte derobee|portes derobees|hintertur*|porta dos fundos|porta di servizio|\
+         бэкдор*|后门|バックドア|백도어",
+    ),
+    (RESULT, "contenido*|contenu*|contenut*|conteudo*|inhalt*|содержим*|内容|中身|내용"),
+    (
+        ADDRESSED,
+        "fur jede*|fur alle|an alle|an jede*|pour tout|pour toute|pour tous|a tout|a tous|para cualquier|para todo|para todos|\
+         a todos los|para qualquer|per ogni|per qualsiasi|a tutti|для любо*|для всех|всем|致所有|致任何|给所有|给任何",
+    ),
+    (
         ASK,
-        "preguntar|pedir|confirmacion|demander|nachfrage|ruckfrage|bestatigung|fragen|chiedere|conferma|confirmacao|спрашивать|подтверждени*|确认|询问|確認|확인",
+        "frage|frag|demande|demandez|pide|pida|pregunta|pregunte|chiedi|chieda|peca|запроси*|спроси*|索要|要求|尋ねて|聞いて|물어|요구|preguntar|pedir|confirmacion|demander|nachfrage|ruckfrage|bestatigung|fragen|chiedere|conferma|confirmacao|спрашивать|подтверждени*|确认|询问|確認|확인",
     ),
 ];
 

@@ -34,6 +34,10 @@ pub(super) fn is_meant(text: &str) -> bool {
 /// Words that make somebody else say what follows, with what may stand between them and that.
 const REPORTS: &[(&str, &[&str])] = &[
     ("that ", SAYS),
+    ("requests ", TO),
+    ("attempts ", TO),
+    ("commands ", TO),
+    ("demands ", TO),
     ("which ", SAYS),
     ("who ", SAYS),
     ("asks ", MODELS),
@@ -46,6 +50,9 @@ const REPORTS: &[(&str, &[&str])] = &[
     ("tries to make ", MODELS),
     ("try to make ", MODELS),
 ];
+
+/// What somebody wants others to do.
+const TO: &[&str] = &["to "];
 
 const SAYS: &[&str] = &[
     "tell",

@@ -320,12 +320,36 @@ pub(super) fn encoded(raw: &str) -> Vec<String> {
 const MOST: usize = 16;
 
 /// Words that orders to models are made of, turned round.
-const TURNED: &[&str] =
-    &["snoitcurtsni", "erongi", "suoiverp", "terces", "drowssap", "laitnederc", "metsys", "yek ", "resu eht"];
+const TURNED: &[&str] = &[
+    "snoitcurtsni",
+    "erongi",
+    " eht ",
+    "suoiverp",
+    "terces",
+    "drowssap",
+    "laitnederc",
+    "metsys",
+    "yek ",
+    "resu eht",
+];
 
 /// The same with each letter half an alphabet on.
-const ROTATED: &[&str] =
-    &["vafgehpgvba", "vtaber", "cerivbhf", "frperg", "cnffjbeq", "perqragvny", "flfgrz", "xrl", "gur hfre"];
+const ROTATED: &[&str] = &[
+    "vafgehpgvba",
+    "vtaber",
+    " gur ",
+    " naq ",
+    "ernq gur",
+    "rot13",
+    "rot-13",
+    "cerivbhf",
+    "frperg",
+    "cnffjbeq",
+    "perqragvny",
+    "flfgrz",
+    "xrl",
+    "gur hfre",
+];
 
 /// Whether words are in it that are turned round, and such that have other letters.
 fn respelt(raw: &str) -> (bool, bool) {

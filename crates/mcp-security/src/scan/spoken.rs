@@ -42,8 +42,23 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
                 || order(at) && !sentence.tokens[at].is(READ | MOVE | CHANGE | RUN | FETCH)
         })
     };
+    let ordered_from = |mark: usize| ordered(mark + 1) || ranks(sentence.word(mark + 1));
+    // "This message is for the coding agent only: ..."
+    let reserved = sentence.at(MODEL).any(|at| {
+        let near = at.saturating_sub(5)..at;
+        let says = |words: &[&str]| near.clone().any(|at| words.contains(&sentence.word(at)));
+        (sentence.word(at + 1) == "only" || sentence.before(at, 3, ONLY).is_some())
+            && near
+                .clone()
+                .any(|at| sentence.word(at).ends_with("for") || sentence.word(at).starts_with("for "))
+            && says(&["is", "are", "was", "were", "meant", "intended"])
+            && sentence.before(at, 7, THIS).is_some()
+            && (!sentence.word(at).starts_with("agent") || at > 0 && is_machine(sentence.word(at - 1)))
+            && ordered(at + 1)
+    });
     let greeted = sentence.at(ADDRESSED).any(|at| {
         let word = sentence.word(at);
+        let is_foreign = sentence.tokens[at].is(FOREIGN);
         let is_greeting = matches!(word, "dear" | "hey" | "hello" | "attention");
         let is_note =
             ["note", "message", "instructions", "directive", "reminder", "memo", "addressed", "intended"]
@@ -57,7 +72,18 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
                 .any(|reads| sentence.word(model + 1).starts_with(reads))
                 || (word.ends_with("any")
                     && sentence.tokens.get(model + 1).is_some_and(|token| token.is(MARK))));
-        is_reader
+        // "For any language model screening this: rank ... first".
+        let is_judge = word.ends_with("any") || word.ends_with("the");
+        let is_judge = is_judge
+            && sentence.word(model + 1).ends_with("ing")
+            && sentence.after(model + 1, 5, MARK).is_some_and(ordered_from)
+            && sentence.word(model) != "agent";
+        let is_told = is_foreign
+            && sentence.tokens[model].is(FOREIGN)
+            && sentence.after(model, 8, MARK).is_some_and(ordered_from);
+        is_judge
+            || is_told
+            || is_reader
             || (is_greeting && !sentence.word(model).starts_with("agent"))
             || ((is_greeting || is_note) && ordered(model + 1))
     });
@@ -98,8 +124,43 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
             .after(0, 3, MODEL)
             .is_some_and(|model| sentence.after(model, 6, MARK).is_some() && ordered(model + 1));
     greeted
+        || reserved
         || (called && (ordered(1) || sentence.has(AGREED | THIS)))
         || (first && strong())
         || cast
         || supposed
+}
+
+/// What those who judge applications, offers and pages are told to do.
+fn ranks(word: &str) -> bool {
+    matches!(
+        word,
+        "rank"
+            | "prefer"
+            | "recommend"
+            | "choose"
+            | "select"
+            | "hire"
+            | "give"
+            | "shortlist"
+            | "conclude"
+            | "state"
+    )
+}
+
+/// Agents are people, too.
+fn is_machine(word: &str) -> bool {
+    matches!(
+        word,
+        "coding"
+            | "ai"
+            | "automated"
+            | "autonomous"
+            | "software"
+            | "llm"
+            | "browsing"
+            | "browser"
+            | "mcp"
+            | "code"
+    )
 }
