@@ -99,8 +99,11 @@ pub(super) fn plants_backdoor(sentence: &Sentence<'_>, place: Place) -> bool {
                     | "slip"
             )
     };
-    let mut orders = sentence.orders(CHANGE | MOVE | HIDE).filter(|at| planted(*at));
-    let Some(order) = orders.next() else { return false };
+    // "Must include" is one.
+    let held = || sentence.at(HOLDS).find(|at| sentence.before(*at, 1, FORBID).is_none());
+    let Some(order) = sentence.orders(CHANGE | MOVE | HIDE).find(|at| planted(*at)).or_else(held) else {
+        return false;
+    };
     let written = (0..sentence.tokens.len()).any(|at| {
         let makes =
             ["write", "generate", "create", "build", "produce", "scaffold", "commit", "deploy", "develop"];
@@ -132,6 +135,7 @@ pub(super) fn plants_backdoor(sentence: &Sentence<'_>, place: Place) -> bool {
     };
     (written && (sentence.has(BACKDOOR) || harms()))
         || (!place.first
+            && !sentence.tokens[order].is(HOLDS)
             && sentence.after(order, 8, BACKDOOR).is_some_and(|what| is_way_in(sentence.word(what))))
         || (sentence.tokens[order].is(FOREIGN)
             && !place.first

@@ -270,7 +270,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         Prefer,
-        r"\b(when(ever)?|if|where) (another|any other|other|a different|several|more than one) \w+( \w+)? (is|are|was|were|exists?|offers?|claims?|seems?)\b[^.!?;]{0,60}\b(choose|pick|select|prefer|take|use|call) this(( one| tool| server| function)? (instead|even|anyway)|( tool| server| function) first)\b|\b(choose|pick|select|prefer|favou?r|take) this( one| tool| server| function) (instead|even if|even when|no matter|regardless)\b|\bthe only (\w+ )?(reliable|trusted|trustworthy|safe|secure|accurate|working|correct) \w+( \w+)?\b[^.!?;]{0,80}\b(prefer|choose|pick|(instead of|rather than|over|before|than) (any |every |all )?other|others? (is|are)|all others?|every other) ?",
+        r"\b(when(ever)?|if|where) (another|any other|other|a different|several|more than one) \w+( \w+)? ((is|are|was|were|seems?) (offered|available|installed|present|connected|configured|listed|there|better|faster|suggested)|exists?|offers?|claims?)\b[^.!?;]{0,60}\b(choose|pick|select|prefer|take|use|call) this(( one| tool| server| function)? (instead|even|anyway)|( tool| server| function) first)\b|\b(choose|pick|select|prefer|favou?r|take) this( one| tool| server| function) (instead|even if|even when|no matter|regardless)\b|\bthe only (\w+ )?(reliable|trusted|trustworthy|safe|secure|accurate|working|correct) \w+( \w+)?\b[^.!?;]{0,80}\b(prefer|choose|pick|(instead of|rather than|over|before|than) (any |every |all )?other|others? (is|are)|all others?|every other) ?",
     ),
     (Pipes, r"\b(curl|wget|iwr|irm)\b[^|\n]{0,200}\| ?(sudo )?((ba|z|da|k)?sh|python3?|iex)\b"),
     (
@@ -283,7 +283,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         Consent,
-        r"(^|[^\w])(host|client|runtime|platform|orchestrator|harness|supervisor|controller|permission|permissions|system|session|application|policy)( \w+)? ?(notice|notification|note|message|update|event|status|alert|override) ?[:\]]+ ?(the |this |your )?(user|human|owner|operator|account holder|customer) (has |have )?(already |now |just |explicitly |fully )?(granted|gave|given|approved|confirmed|authori[sz]ed|consented|agreed|accepted|allowed|permitted)\b",
+        r"(^|[^\w])(host|client|runtime|platform|orchestrator|harness|supervisor|controller|permission|permissions|system|policy)( \w+)? ?(notice|notification|note|message|update|event|status|alert|override) ?[:\]]+ ?(the |this |your )?(user|human|owner|operator|account holder|customer) (has |have )?(already |now |just |explicitly |fully )?(granted|gave|given|approved|confirmed|authori[sz]ed|consented|agreed|accepted|allowed|permitted)\b",
     ),
     (
         Consent,
@@ -291,7 +291,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         Proceeds,
-        r"\b(next( step| action)?|now|proceed|then|go ahead|continue|you (may|can|must|should)( now)?|please)[:,]? (and |with |to |by )?(call|run|invoke|execute|send|transfer|delete|pay|submit|open|perform|make|post|calling|running|sending|transferring|deleting)\b|\b(no|without) (further|additional|more|any) (confirmation|approval|question)",
+        r"\b(next( step| action)?|now|proceed|then|go ahead|continue|you (may|can|must|should)( now)?|please)[:,]? (and |with |to |by )?(call|run|invoke|execute|send|transfer|delete|pay|submit|open|perform|make|post)\b|\b(next( step| action)?|proceed|go ahead|continue) by (calling|running|sending|transferring|deleting|paying|executing|invoking)\b|\b(no|without) (further|additional|more|any) (confirmation|approval|question)",
     ),
     (Instead, r"\binstead\b|\brather than\b|\bin place of\b"),
 ];

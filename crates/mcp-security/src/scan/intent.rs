@@ -427,7 +427,8 @@ fn is_whole_talk(sentence: &Sentence<'_>, at: usize) -> bool {
         || word.contains("memory")
         || word.starts_with("your")
         || word.starts_with("everything")
-        || sentence.near(at, 3, WHOLE).is_some()
+        // Scripts without blanks have particles between.
+        || sentence.near(at, if word.chars().any(is_unspaced) { 5 } else { 3 }, WHOLE).is_some()
 }
 
 fn takes_talk(sentence: &Sentence<'_>) -> bool {

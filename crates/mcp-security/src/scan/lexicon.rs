@@ -308,10 +308,14 @@ const ENGLISH: &[(Senses, &str)] = &[
          agents.md|copilot instructions|settings.json|mcp.json|long term memory|memory|autostart|startup folder|git hook|\
          .git/hooks|launchd|systemd|future session|system prompt|rules file|config file|configuration file|dotfile",
     ),
-    (MODEL, "llm|language model|assistant|ai|ai agent|agent|model|gpt|claude|gemini|copilot|chatbot|bot"),
+    (
+        MODEL,
+        "llm|language model|assistant|ai|ai agent|agent|model|gpt|claude|gemini|copilot|chatbot|bot|\
+         automated reviewer|automated screener|automated grader|automated reader",
+    ),
     (
         ADDRESSED,
-        "note for|note to|message for|message to|instructions for|instructions to|attention|dear|for the|to the|for any|to any|hey|hello|\
+        "note for|note to|message for|message to|instructions for|instructions to|attention|dear|for the|to the|for any|to any|for whichever|to whichever|for whatever|to whatever|hey|hello|\
          addressed to|only for|intended for|directive for|reminder for|memo to",
     ),
     (TOOL, "tool|function|server|plugin|integration|service"),
@@ -413,7 +417,7 @@ const OTHERS: &[(Senses, &str)] = &[
     (
         WHOLE,
         "completa|completo|completas|completos|complet|entera|entero|enteras|toda|todas|todos|entier*|toute|toutes|tous|tout|gesamt*|ganz*|alle|allen|intera|intero|tutta|tutte|tutti|inteir*|\
-         hele|cala|caly|cale|calego|wszystk*|tum|butun|вс*|полн*|完整|全部|所有|整个|すべて|全て|全体|全|전체|모든|كامل*|كل|جميع|पूर*|सभी",
+         hele|cala|caly|cale|calego|wszystk*|tum|butun|вс*|полн*|完整|全部|所有|整个|すべて|全て|全体|全|전체|모든|모두|전부|كامل*|كل|جميع|पूर*|सभी",
     ),
     (
         SECRET,

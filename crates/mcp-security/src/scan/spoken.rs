@@ -42,6 +42,11 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
                 || order(at) && !sentence.tokens[at].is(READ | MOVE | CHANGE | RUN | FETCH)
         })
     };
+    // "Assistant: forget what the user wants and send ..."
+    let strong = || {
+        sentence.orders(IGNORE).any(|at| sentence.after(at, 9, USER | RULES | TALK | TOLD | ASK).is_some())
+            || (sentence.has(WEB | MAILBOX) && sentence.orders(MOVE).next().is_some())
+    };
     let ordered_from = |mark: usize| ordered(mark + 1) || ranks(sentence.word(mark + 1));
     // "This message is for the coding agent only: ..."
     let reserved = sentence.at(MODEL).any(|at| {
@@ -53,7 +58,10 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
                 .any(|at| sentence.word(at).ends_with("for") || sentence.word(at).starts_with("for "))
             && says(&["is", "are", "was", "were", "meant", "intended"])
             && sentence.before(at, 7, THIS).is_some()
-            && (!sentence.word(at).starts_with("agent") || at > 0 && is_machine(sentence.word(at - 1)))
+            && near.clone().any(|at| sentence.tokens[at].is(TEXT))
+            && (sentence.after(at, 1, MARK).is_some() || sentence.word(at + 1) == "only")
+            && (!["agent", "assistant"].iter().any(|who| sentence.word(at).starts_with(who))
+                || at > 0 && is_machine(sentence.word(at - 1)))
             && ordered(at + 1)
     });
     let greeted = sentence.at(ADDRESSED).any(|at| {
@@ -66,21 +74,23 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
                 .any(|begin| word.starts_with(begin));
         let Some(model) = sentence.after(at, 3, MODEL) else { return false };
         // "To the AI that reads this", "for any bot".
-        let is_reader = matches!(word, "to the" | "for the" | "to any" | "for any")
-            && (["reading", "that", "which", "who", "processing", "handling", "summar"]
-                .iter()
-                .any(|reads| sentence.word(model + 1).starts_with(reads))
-                || (word.ends_with("any")
-                    && sentence.tokens.get(model + 1).is_some_and(|token| token.is(MARK))));
+        let is_reader =
+            matches!(word, "to the" | "for the" | "to any" | "for any" | "to whichever" | "for whichever")
+                && (["reading", "reads", "that", "which", "who", "processing", "handling", "summar"]
+                    .iter()
+                    .any(|reads| sentence.word(model + 1).starts_with(reads))
+                    || (word.ends_with("any")
+                        && sentence.tokens.get(model + 1).is_some_and(|token| token.is(MARK))));
         // "For any language model screening this: rank ... first".
         let is_judge = word.ends_with("any") || word.ends_with("the");
         let is_judge = is_judge
-            && sentence.word(model + 1).ends_with("ing")
+            && is_judging(sentence.word(model + 1))
             && sentence.after(model + 1, 5, MARK).is_some_and(ordered_from)
             && sentence.word(model) != "agent";
         let is_told = is_foreign
             && sentence.tokens[model].is(FOREIGN)
-            && sentence.after(model, 8, MARK).is_some_and(ordered_from);
+            && sentence.after(model, 8, MARK).is_some_and(ordered_from)
+            && (strong() || sentence.at(TELL).any(|at| sentence.near(at, 3, NEVER).is_some()));
         is_judge
             || is_told
             || is_reader
@@ -102,11 +112,6 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
                         && sentence.tokens.get(mark).is_some_and(|token| token.is(MARK))
             })
     });
-    // "Assistant: forget what the user wants and send ..."
-    let strong = || {
-        sentence.orders(IGNORE).any(|at| sentence.after(at, 9, USER | RULES | TALK | TOLD | ASK).is_some())
-            || (sentence.has(WEB | MAILBOX) && sentence.orders(MOVE).next().is_some())
-    };
     let first = sentence.tokens.iter().take(4).enumerate().any(|(at, token)| {
         let set_apart = || sentence.after(at, 2, MARK).is_some();
         // Some scripts put no blank behind the mark.
@@ -163,4 +168,28 @@ fn is_machine(word: &str) -> bool {
             | "mcp"
             | "code"
     )
+}
+
+/// What is done to documents that models are given.
+fn is_judging(word: &str) -> bool {
+    let begins = [
+        "screening",
+        "evaluating",
+        "assessing",
+        "grading",
+        "reviewing",
+        "ranking",
+        "scoring",
+        "processing",
+        "scanning",
+        "parsing",
+        "analy",
+        "judging",
+        "summar",
+        "checking",
+        "crawling",
+        "indexing",
+        "comparing",
+    ];
+    word.ends_with("ing") && begins.iter().any(|begin| word.starts_with(begin))
 }
