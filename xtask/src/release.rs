@@ -9,7 +9,7 @@ use crate::project;
 use crate::steps::Steps;
 
 pub(crate) const HELP: &str = "\
-checks versions, changelog and packages, and prints what would be published
+checks versions, tag, changelog and packages, and prints what would be published
 
 Usage: cargo xtask release --dry-run
        cargo xtask release            (in CI only, with CARGO_REGISTRY_TOKEN set)
@@ -29,7 +29,11 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     let version = one_version(&order)?;
 
     let mut steps = Steps::default();
-    let mut fine = steps.run("changelog", || changelog(&version));
+    let mut fine = steps.run("tag", || {
+        let named = |name| std::env::var(name).unwrap_or_default();
+        tag(&named("GITHUB_REF_TYPE"), &named("GITHUB_REF_NAME"), &version)
+    });
+    fine &= steps.run("changelog", || changelog(&version));
     fine &= steps.run("packages", || package(&metadata));
     if fine && !dry_run {
         steps.run("publish", || {
@@ -85,6 +89,21 @@ fn one_version(packages: &[&Package]) -> Result<String> {
     Ok(first.version.to_string())
 }
 
+/// Where a tag is what is built, it names this version.
+fn tag(kind: &str, name: &str, version: &str) -> Result<()> {
+    let wanted = format!("v{version}");
+    if kind != "tag" {
+        println!("no tag is built; the tag of this version is {wanted}");
+    } else if name == wanted {
+        println!("the tag is {wanted}");
+    } else {
+        bail!(
+            "the tag is {name:?}, but the version is {version}: tag {wanted}, or set the version in Cargo.toml"
+        );
+    }
+    Ok(())
+}
+
 fn changelog(version: &str) -> Result<()> {
     let text =
         std::fs::read_to_string(project::root().join("CHANGELOG.md")).context("cannot read CHANGELOG.md")?;
@@ -121,5 +140,19 @@ mod tests {
         assert!(place("massgen") < place("massgen-cli"));
         assert!(order.iter().all(|package| *package.name != *"massgen-testkit"));
         assert!(one_version(&order).is_ok());
+    }
+
+    #[test]
+    fn a_tag_that_names_another_version_publishes_nothing() {
+        for (kind, name, fits) in [
+            ("tag", "v1.2.3", true),
+            ("tag", "1.2.3", false),
+            ("tag", "v1.2.4", false),
+            ("tag", "", false),
+            ("branch", "main", true),
+            ("", "", true),
+        ] {
+            assert_eq!(tag(kind, name, "1.2.3").is_ok(), fits, "{kind} {name}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::failure::{Failure, Kind};
@@ -480,8 +481,8 @@ pub(crate) struct AuditQuery {
     #[arg(long, value_name = "NAME")]
     pub(crate) tool: Option<String>,
 
-    /// Only this kind: tool_call, arguments, answer, tool, instructions, launch, pin, integrity, server
-    #[arg(long, value_name = "KIND")]
+    /// Only this kind
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(crate::audit_log::EVENTS))]
     pub(crate) event: Option<String>,
 
     /// Only what this rule decided

@@ -152,10 +152,11 @@ fn unfinished(chain: &Chain) -> Failure {
 
 fn show(query: &AuditQuery) -> Result<(), Failure> {
     let (path, reader) = open(&query.log)?;
-    let mut found = Vec::new();
+    let (mut found, mut all) = (Vec::new(), 0_u64);
     for line in reader.lines() {
         let line = line.map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
         let Ok(record) = serde_json::from_str::<Value>(&line) else { continue };
+        all += 1;
         let fits = |key: &str, wanted: &Option<String>| {
             wanted.as_ref().is_none_or(|wanted| record.get(key).and_then(Value::as_str) == Some(wanted))
         };
@@ -172,6 +173,11 @@ fn show(query: &AuditQuery) -> Result<(), Failure> {
     if query.json {
         output::json(&found);
         return Ok(());
+    }
+    if found.is_empty() {
+        // Silence would leave open whether anything was looked at.
+        let of = if all == 1 { "record" } else { "records" };
+        output::note(safe(&format!("none of the {all} {of} in {} is what was asked for", path.display())));
     }
     for record in &found {
         output::line(safe(&row(record)));

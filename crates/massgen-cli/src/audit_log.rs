@@ -1,11 +1,13 @@
 //! `audit.jsonl` of the current run: every call, every refusal, every server that is not what it was, in a chain that
 //! shows what was altered.
 
+mod inbox;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use massgen::client::{
     AuditFile, AuditRecord, Drift, Gate, Integrity, Judgement, Observer, Outcome, ServerState, Subject,
@@ -15,6 +17,7 @@ use massgen::core::ServerName;
 use massgen::security::Redactor;
 use serde_json::{Value, json};
 
+use self::inbox::{Inbox, Outbox, Taken};
 use crate::audit_key;
 use crate::log_directory::LogDirectory;
 use crate::telemetry::names;
@@ -24,30 +27,45 @@ pub(crate) const FILE: &str = "audit.jsonl";
 
 /// Records that are kept until there is a place for them; beyond it, the oldest go.
 const WAITING: usize = 10_000;
+/// How long the end of a log waits for the disk.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// The kinds of records: what `event` is in each.
+pub(crate) const EVENTS: [&str; 12] = [
+    "tool_call",
+    "arguments",
+    "answer",
+    "tool",
+    "instructions",
+    "launch",
+    "pin",
+    "integrity",
+    "server",
+    "gap",
+    "begin",
+    "end",
+];
 
 /// Writes the records of the current run, on a thread of its own.
 pub(crate) struct AuditLog {
     redactor: Redactor,
-    figures: Arc<Figures>,
+    figures: Figures,
     /// Where the key of its chain is.
     key: Option<PathBuf>,
     place: Mutex<Place>,
 }
 
 /// What is measured of the log.
-struct Figures {
-    metrics: Arc<dyn metrics::Observer>,
-    /// Records on their way to the writer.
-    handed: AtomicUsize,
-}
+#[derive(Clone)]
+struct Figures(Arc<dyn metrics::Observer>);
 
 impl Figures {
     fn lag(&self, records: usize) {
-        self.metrics.gauge(names::AUDIT_LAG, &[], records as f64);
+        self.0.gauge(names::AUDIT_LAG, &[], records as f64);
     }
 
     fn dropped(&self, records: u64) {
-        self.metrics.count(names::AUDIT_DROPPED, &[], records);
+        self.0.count(names::AUDIT_DROPPED, &[], records);
     }
 }
 
@@ -62,9 +80,29 @@ enum Place {
 }
 
 struct Writer {
-    records: mpsc::Sender<Value>,
+    records: Outbox,
+    gate: Gate,
     thread: JoinHandle<()>,
 }
+
+impl Writer {
+    /// Hands over a record. Where a disk hangs, it is as on a full one: the oldest records are lost, and nothing may
+    /// change the world.
+    fn write(&self, record: Value, figures: &Figures) {
+        let Some(waiting) = self.records.put(record) else { return };
+        figures.dropped(1);
+        if self.records.suspend() {
+            figures.lag(waiting);
+            self.gate.suspend_changes(Some(AuditFile::unavailable(UNTAKEN)));
+            tracing::warn!(error = UNTAKEN, "{SUSPENDED}");
+        }
+    }
+}
+
+/// What a disk does that hangs.
+const UNTAKEN: &str = "the disk does not keep up";
+/// What it means that the log cannot be written.
+const SUSPENDED: &str = "the audit log cannot be written; tools that change the world are refused";
 
 impl AuditLog {
     /// A log without a place to write to yet. No registered secret gets into it; `metrics` hears of each record; `key` is the
@@ -74,8 +112,12 @@ impl AuditLog {
         metrics: Arc<dyn metrics::Observer>,
         key: Option<PathBuf>,
     ) -> Arc<Self> {
-        let figures = Arc::new(Figures { metrics, handed: AtomicUsize::new(0) });
-        Arc::new(Self { redactor, figures, key, place: Mutex::new(Place::Ahead(VecDeque::new())) })
+        Arc::new(Self {
+            redactor,
+            figures: Figures(metrics),
+            key,
+            place: Mutex::new(Place::Ahead(VecDeque::new())),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Place> {
@@ -91,31 +133,36 @@ impl AuditLog {
             return;
         };
         let (path, gate) = (log.path().join(FILE), gate.clone());
-        let (records, inbox) = mpsc::channel();
-        if let Place::Ahead(waiting) = &mut *place {
-            for record in waiting.drain(..) {
-                // The other end is still here.
-                self.figures.handed.fetch_add(1, Ordering::Relaxed);
-                let _ = records.send(record);
-            }
-        }
-        let (key, figures) = (self.key.clone(), self.figures.clone());
-        let thread = std::thread::spawn(move || write(path, key.as_deref(), &inbox, &gate, &figures));
-        *place = Place::File(Writer { records, thread });
+        let ahead = match &mut *place {
+            Place::Ahead(waiting) => std::mem::take(waiting),
+            _ => VecDeque::new(),
+        };
+        let inbox = Inbox::of(ahead);
+        let records = Outbox::of(&inbox);
+        let (key, figures, guarded) = (self.key.clone(), self.figures.clone(), gate.clone());
+        let thread = std::thread::spawn(move || write(path, key.as_deref(), &inbox, &guarded, &figures));
+        *place = Place::File(Writer { records, gate, thread });
     }
 
-    /// Ends the current run's log. Returns when all of it is written.
+    /// Ends the current run's log. Returns when all of it is written, or the disk has hung for long.
     pub(crate) async fn end(&self) {
+        self.end_within(FINISH).await;
+    }
+
+    async fn end_within(&self, patience: Duration) {
         let ended = std::mem::replace(&mut *self.lock(), Place::Ahead(VecDeque::new()));
-        if let Place::File(Writer { records, thread }) = ended {
+        if let Place::File(Writer { records, thread, .. }) = ended {
             drop(records);
+            let written = tokio::task::spawn_blocking(move || thread.join());
             // A thread that panicked has nothing more to write.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            if tokio::time::timeout(patience, written).await.is_err() {
+                tracing::warn!(error = UNTAKEN, "the audit log has no end");
+            }
         }
     }
 
     fn record(&self, mut record: Value) {
-        let Figures { metrics, handed } = &*self.figures;
+        let Figures(metrics) = &self.figures;
         if self.redactor.redact_json(&mut record) {
             metrics.count(names::SECRET_REDACTIONS, &[("sink", "audit")], 1);
         }
@@ -128,18 +175,14 @@ impl AuditLog {
                 }
                 waiting.push_back(record);
             }
-            // A writer that is gone has said why.
-            Place::File(writer) => {
-                handed.fetch_add(1, Ordering::Relaxed);
-                drop(writer.records.send(record));
-            }
+            Place::File(writer) => writer.write(record, &self.figures),
             Place::Nowhere => {}
         }
     }
 }
 
 /// Writes a whole chain, each record as it comes. While it cannot be written, nothing may change the world.
-fn write(path: PathBuf, key: Option<&Path>, records: &mpsc::Receiver<Value>, gate: &Gate, figures: &Figures) {
+fn write(path: PathBuf, key: Option<&Path>, inbox: &Inbox, gate: &Gate, figures: &Figures) {
     let key = key.and_then(|key| match audit_key::read_or_make(key) {
         Ok(made) => Some(made),
         Err(error) => {
@@ -148,13 +191,15 @@ fn write(path: PathBuf, key: Option<&Path>, records: &mpsc::Receiver<Value>, gat
         }
     });
     let mut log = AuditFile::new(path).keyed(key).guarding(gate.clone());
-    let mut suspended = false;
     let (mut lag, mut dropped) = (0, 0);
     figures.lag(lag);
     figures.dropped(0);
-    for record in records {
+    while let Some(Taken { record, lost, left }) = inbox.take() {
+        log.lose(lost);
+        // They were counted when they were lost.
+        dropped += lost;
         let appended = log.append(record);
-        let waiting = figures.handed.fetch_sub(1, Ordering::Relaxed) - 1 + log.waiting();
+        let waiting = left + log.waiting();
         // Mostly it is nothing, and not told again with each record.
         if std::mem::replace(&mut lag, waiting) != waiting {
             figures.lag(waiting);
@@ -164,19 +209,15 @@ fn write(path: PathBuf, key: Option<&Path>, records: &mpsc::Receiver<Value>, gat
             figures.dropped(all - std::mem::replace(&mut dropped, all));
         }
         match appended {
-            Ok(()) if suspended => {
-                tracing::info!("the audit log can be written again");
-                suspended = false;
-            }
-            Err(error) if !suspended => {
-                tracing::warn!(%error, "the audit log cannot be written; tools that change the world are refused");
-                suspended = true;
-            }
+            Ok(()) if inbox.resume() => tracing::info!("the audit log can be written again"),
+            Err(error) if inbox.suspend() => tracing::warn!(%error, "{SUSPENDED}"),
             Ok(()) | Err(_) => {}
         }
     }
-    if let Err(error) = log.end() {
-        tracing::warn!(%error, "the audit log has no end");
+    match log.end() {
+        // That it cannot be written is known by then.
+        Err(error) if inbox.suspend() => tracing::warn!(%error, "the audit log has no end"),
+        Ok(()) | Err(_) => {}
     }
 }
 
@@ -268,6 +309,7 @@ mod tests {
     use std::io::BufReader;
 
     use massgen::security::audit::{Verified, verify};
+    use massgen_testkit::{PATIENCE, process};
 
     use super::*;
     use crate::telemetry::registry::{Registry, Value::Number};
@@ -276,24 +318,22 @@ mod tests {
         verify(BufReader::new(File::open(path).unwrap())).unwrap()
     }
 
-    /// So many records on their way to the writer.
-    fn records(count: usize) -> mpsc::Receiver<Value> {
-        let (sender, inbox) = mpsc::channel();
-        for _ in 0..count {
-            sender.send(json!({"event": "tool_call"})).unwrap();
-        }
+    /// So many records on their way to the writer, and no more after them.
+    fn records(count: usize) -> Arc<Inbox> {
+        let inbox = Inbox::of((0..count).map(|_| record()).collect());
+        drop(Outbox::of(&inbox));
         inbox
     }
 
-    fn figures(metrics: Arc<dyn metrics::Observer>, handed: usize) -> Figures {
-        Figures { metrics, handed: AtomicUsize::new(handed) }
+    fn record() -> Value {
+        json!({"event": "tool_call"})
     }
 
     #[test]
     fn records_become_a_chain() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        write(path.clone(), None, &records(1), &Gate::default(), &figures(Arc::new(()), 1));
+        write(path.clone(), None, &records(1), &Gate::default(), &Figures(Arc::new(())));
         let verified = verified(&path);
         assert_eq!((verified.lines, verified.complete), (3, true));
     }
@@ -303,12 +343,51 @@ mod tests {
     fn a_full_disk_is_told() {
         let gate = Gate::default();
         let registry = Arc::new(Registry::default());
-        write("/dev/full".into(), None, &records(1_003), &gate, &figures(registry.clone(), 1_003));
+        write("/dev/full".into(), None, &records(1_003), &gate, &Figures(registry.clone()));
         assert!(gate.suspended().is_some_and(|why| why.rule == "audit-unavailable"));
         let metrics = registry.metrics();
         let value = |name: &str| metrics[name].series[0].value.clone();
         assert_eq!(value(names::AUDIT_DROPPED), Number { value: 3.0 });
         assert_eq!(value(names::AUDIT_LAG), Number { value: 1_000.0 });
+    }
+
+    /// A pipe that nobody reads is a disk that hangs: to open it takes until somebody does.
+    #[cfg(unix)]
+    #[test]
+    fn a_disk_that_hangs_is_as_a_full_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = LogDirectory::create(folder.path(), "now").unwrap();
+        let path = log.path().join(FILE);
+        #[expect(clippy::disallowed_methods, reason = "it is no server")]
+        let mut mkfifo = std::process::Command::new("mkfifo");
+        assert!(mkfifo.arg(&path).status().unwrap().success());
+        let (gate, registry) = (Gate::default(), Arc::new(Registry::default()));
+        let audit = AuditLog::new(Redactor::default(), registry.clone(), None);
+        audit.begin(Some(&log), &gate);
+        let waiting = || match &*audit.lock() {
+            Place::File(writer) => writer.records.len(),
+            _ => 0,
+        };
+        audit.record(record());
+        assert!(process::until_blocking(PATIENCE, || waiting() == 0), "the writer does not write");
+        (0..1_000).for_each(|_| audit.record(record()));
+        assert!(gate.suspended().is_none());
+        (0..3).for_each(|_| audit.record(record()));
+        assert!(gate.suspended().is_some_and(|why| why.rule == "audit-unavailable"));
+        assert_eq!(waiting(), 1_000);
+        let metrics = registry.metrics();
+        let value = |name: &str| metrics[name].series[0].value.clone();
+        assert_eq!(value(names::AUDIT_DROPPED), Number { value: 3.0 });
+        assert_eq!(value(names::AUDIT_LAG), Number { value: 1_000.0 });
+
+        // The end does not wait for ever, and what comes late is whole and says what it lacks.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(audit.end_within(Duration::ZERO));
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert!(written.contains(r#""lost":3"#), "{written:.500}");
+        assert_eq!(written.matches("tool_call").count(), 1_001);
+        assert!(gate.suspended().is_none());
+        drop(runtime);
     }
 
     #[test]
@@ -335,7 +414,7 @@ mod tests {
         let server = ServerName::new("s").unwrap();
         audit.server_changed(&server, &ServerState::Starting);
         audit.begin(Some(&log), &Gate::default());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(audit.end());
         assert_eq!(verified(&log.path().join(FILE)).lines, 3);
     }

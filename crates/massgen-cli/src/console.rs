@@ -19,6 +19,12 @@ pub(crate) fn is_attended() -> bool {
 pub(crate) struct Pause(Arc<(Mutex<bool>, Condvar)>);
 
 impl Pause {
+    /// Holds the display until what is returned is dropped.
+    pub(crate) fn hold(&self) -> Held {
+        self.set(true);
+        Held(self.clone())
+    }
+
     fn set(&self, paused: bool) {
         let (state, changed) = &*self.0;
         *state.lock().unwrap_or_else(PoisonError::into_inner) = paused;
@@ -34,6 +40,15 @@ impl Pause {
     }
 }
 
+/// The display is held as long as this lives.
+pub(crate) struct Held(Pause);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
 /// A display that waits while a question is open.
 pub(crate) struct Paused {
     pub(crate) inner: Box<dyn Display>,
@@ -44,6 +59,11 @@ impl Display for Paused {
     fn show(&mut self, event: &Event) -> std::io::Result<()> {
         self.pause.wait();
         self.inner.show(event)
+    }
+
+    fn left_out(&mut self, count: u64) -> std::io::Result<()> {
+        self.pause.wait();
+        self.inner.left_out(count)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -67,23 +87,18 @@ impl Console {
     /// Waits for its turn, and holds the display until the answer is dropped.
     pub(crate) async fn talk(&self) -> Talk<'_> {
         let turn = self.turn.lock().await;
-        self.pause.set(true);
+        let held = self.pause.hold();
         // What was typed before the question was seen is no answer to it.
         input::forget();
-        Talk { pause: &self.pause, _turn: turn }
+        Talk { _held: held, _turn: turn }
     }
 }
 
 /// A conversation with the person. It ends when it is dropped.
 pub(crate) struct Talk<'a> {
-    pause: &'a Pause,
+    /// Given back before the turn: whoever has it next holds the display anew.
+    _held: Held,
     _turn: MutexGuard<'a, ()>,
-}
-
-impl Drop for Talk<'_> {
-    fn drop(&mut self) {
-        self.pause.set(false);
-    }
 }
 
 impl Talk<'_> {
@@ -223,12 +238,12 @@ mod tests {
     #[test]
     fn a_display_goes_on_when_the_question_is_over() {
         let pause = Pause::default();
-        pause.set(true);
+        let held = pause.hold();
         let waiting = std::thread::spawn({
             let pause = pause.clone();
             move || pause.wait()
         });
-        pause.set(false);
+        drop(held);
         waiting.join().unwrap();
     }
 }

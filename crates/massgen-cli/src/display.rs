@@ -13,6 +13,9 @@ pub(crate) trait Display: Send {
     /// Takes one event; it need not be visible yet.
     fn show(&mut self, event: &Event) -> io::Result<()>;
 
+    /// Says that so many events are not shown, because the output did not keep up.
+    fn left_out(&mut self, count: u64) -> io::Result<()>;
+
     /// Makes everything visible. Called whenever no further event waits.
     fn flush(&mut self) -> io::Result<()>;
 }
@@ -26,6 +29,12 @@ impl<W: Write + Send> Display for JsonLines<W> {
         self.0.write_all(b"\n")
     }
 
+    /// The numbers of the events show where.
+    fn left_out(&mut self, count: u64) -> io::Result<()> {
+        tracing::warn!(count, "the output did not keep up; events were left out");
+        Ok(())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
@@ -36,6 +45,10 @@ pub(crate) struct Silent;
 
 impl Display for Silent {
     fn show(&mut self, _: &Event) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn left_out(&mut self, _: u64) -> io::Result<()> {
         Ok(())
     }
 

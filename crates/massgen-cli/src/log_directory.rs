@@ -3,15 +3,19 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use massgen::orchestrator::{Event, EventKind};
 
 use crate::summary::Summary;
 
-/// One run's folder.
+/// One run's folder. Clones know of each other's trouble.
 #[derive(Debug, Clone)]
 pub(crate) struct LogDirectory {
     path: PathBuf,
+    /// It was told that nothing can be written.
+    is_told: Arc<AtomicBool>,
 }
 
 impl LogDirectory {
@@ -22,7 +26,7 @@ impl LogDirectory {
             let name = if attempt == 1 { format!("log_{now}") } else { format!("log_{now}_{attempt}") };
             let path = parent.join(name);
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => return Ok(Self { path, is_told: Arc::default() }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
@@ -38,17 +42,29 @@ impl LogDirectory {
         self.path.join("events.jsonl")
     }
 
-    /// Keeps the files that are made from an event: each answer as it comes, the final one.
-    pub(crate) fn keep(&self, event: &Event) -> io::Result<()> {
-        match &event.kind {
-            EventKind::Answer { agent, number, text } => {
-                let folder = self.path.join(file_name(agent.as_str()));
-                fs::create_dir_all(&folder)?;
-                fs::write(folder.join(format!("answer-{number}.md")), text)
+    /// Tells that a file could not be written; not again for the next one, unless one could be written in between.
+    pub(crate) fn tell(&self, file: &str, written: io::Result<()>) {
+        match written {
+            Ok(()) => self.is_told.store(false, Ordering::Relaxed),
+            Err(error) if !self.is_told.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(file, %error, "the run's log folder cannot be written; it will lack files");
             }
-            EventKind::FinalAnswer { text, .. } => fs::write(self.path.join("answer.md"), text),
-            _ => Ok(()),
+            Err(_) => {}
         }
+    }
+
+    /// Keeps the files that are made from an event: each answer as it comes, the final one.
+    pub(crate) fn keep(&self, event: &Event) {
+        let (file, text) = match &event.kind {
+            EventKind::Answer { agent, number, text } => {
+                (format!("{}/answer-{number}.md", file_name(agent.as_str())), text)
+            }
+            EventKind::FinalAnswer { text, .. } => ("answer.md".to_owned(), text),
+            _ => return,
+        };
+        let path = self.path.join(&file);
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        self.tell(&file, folder.and_then(|()| fs::write(&path, text)));
     }
 
     /// Writes `summary.json`.

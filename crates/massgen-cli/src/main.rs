@@ -40,6 +40,7 @@ mod run;
 mod run_record;
 mod sarif;
 mod scan;
+mod screen;
 mod secret_store;
 mod secrets_command;
 mod session;
@@ -113,11 +114,12 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
 }
 
 /// For what has nothing to finish: dropped at the first signal, and its servers with it, also where whoever started us
-/// had Ctrl-C ignored.
+/// had Ctrl-C ignored. A signal that comes while the command does its very first things counts, too.
 async fn unless_interrupted(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let mut signals = signals::Signals::listen();
     tokio::select! {
         biased;
         ended = command => ended,
-        () = signals::first_signal() => Err(Failure::silent(Kind::Interrupted)),
+        () = signals.next() => Err(Failure::silent(Kind::Interrupted)),
     }
 }

@@ -1,5 +1,6 @@
-//! Takes a run's events to everything that is made from them: display, log folder, summary. It works on a thread of
-//! its own, so that a slow terminal or disk never holds an agent.
+//! Takes a run's events to everything that is made from them: log folder, summary, display. It works on a thread of
+//! its own, so that a slow disk never holds an agent, and the display on another, so that a slow terminal or an open
+//! question never holds the record.
 
 use std::borrow::Cow;
 use std::io;
@@ -7,12 +8,13 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use massgen::client::metrics::Observer;
-use massgen::orchestrator::{Emitter, Event, Journal};
+use massgen::orchestrator::{Emitter, Event, Journal, JournalError};
 use massgen::security::Redactor;
 use tokio_util::sync::CancellationToken;
 
 use crate::display::Display;
 use crate::log_directory::LogDirectory;
+use crate::screen::Screen;
 use crate::summary::Summary;
 use crate::telemetry::names;
 
@@ -24,6 +26,7 @@ pub(crate) struct Recorder {
 
 /// Where a run's events go.
 pub(crate) struct Outlets {
+    /// It may wait: what is written does not wait for it.
     pub(crate) display: Box<dyn Display>,
     pub(crate) log: Option<LogDirectory>,
     /// Takes every secret out before anything else sees an event.
@@ -44,9 +47,12 @@ impl Recorder {
             .map(|log| Journal::open(log.events()))
             .transpose()
             .map_err(io::Error::other)?;
+        let Outlets { display, log, redactor, metrics, reader_gone } = outlets;
+        let written = Written { journal, log, redactor, metrics };
+        let screen = Screen::start(display, reader_gone)?;
         let thread = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || record(&events, outlets, journal))?;
+            .spawn(move || record(&events, &written, screen))?;
         // The channel is not bounded: what waits in it is what models wrote, and a bound would stop them.
         let emitter = Emitter::new(move |event| {
             let _ = sender.send(event.clone());
@@ -73,53 +79,107 @@ impl Recorder {
     }
 }
 
-fn record(events: &mpsc::Receiver<Event>, mut outlets: Outlets, journal: Option<Journal>) -> Summary {
-    let mut summary = Summary::default();
-    let mut shown = Ok(());
-    while let Ok(first) = events.recv() {
-        // Everything that waits is taken in one go: one write to the terminal, however fast the models are.
-        for mut event in std::iter::once(first).chain(events.try_iter()) {
-            event.kind.for_each_text(|text| {
-                if let Cow::Owned(clean) = outlets.redactor.redact(text) {
-                    *text = clean;
-                    outlets.metrics.count(names::SECRET_REDACTIONS, &[("sink", "event")], 1);
-                }
-            });
-            summary.add(&event);
-            if let Some(journal) = &journal {
-                journal.record(&event);
+/// What is made from events besides the display.
+struct Written {
+    journal: Option<Journal>,
+    log: Option<LogDirectory>,
+    redactor: Redactor,
+    metrics: Arc<dyn Observer>,
+}
+
+impl Written {
+    /// Takes secrets out of an event; how many bytes of text are in it then.
+    fn clean(&self, event: &mut Event) -> usize {
+        let mut length = 0;
+        event.kind.for_each_text(|text| {
+            if let Cow::Owned(clean) = self.redactor.redact(text) {
+                *text = clean;
+                self.metrics.count(names::SECRET_REDACTIONS, &[("sink", "event")], 1);
             }
-            if let Some(log) = &outlets.log
-                && let Err(error) = log.keep(&event)
-            {
-                tracing::warn!(%error, "the log folder could not be written");
-            }
-            if shown.is_ok() {
-                shown = outlets.display.show(&event);
-            }
-        }
-        if shown.is_ok() {
-            shown = outlets.display.flush();
-        }
-        if shown.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-            outlets.reader_gone.cancel();
-        }
+            length += text.len();
+        });
+        length
     }
-    if let Err(error) = shown
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
+}
+
+fn record(events: &mpsc::Receiver<Event>, written: &Written, mut screen: Screen) -> Summary {
+    let mut summary = Summary::default();
+    for mut event in events {
+        let text = written.clean(&mut event);
+        summary.add(&event);
+        if let Some(journal) = &written.journal {
+            journal.record(&event);
+        }
+        if let Some(log) = &written.log {
+            log.keep(&event);
+        }
+        screen.show(event, text);
+    }
+    match written.journal.as_ref().map_or(Ok(()), Journal::finish) {
+        // That was told when it happened.
+        Ok(()) | Err(JournalError::Write { .. }) => {}
+        Err(error) => tracing::warn!(%error, "events.jsonl is not complete"),
+    }
+    if let Some(log) = &written.log {
+        summary.log = Some(log.path().display().to_string());
+        log.tell("summary.json", log.summarise(&summary));
+    }
+    if let Err(error) = screen.finish() {
         tracing::warn!(%error, "the output could not be written");
     }
-    if let Some(journal) = journal
-        && let Err(error) = journal.finish()
-    {
-        tracing::warn!(%error, "events.jsonl is not complete");
-    }
-    if let Some(log) = &outlets.log {
-        summary.log = Some(log.path().display().to_string());
-        if let Err(error) = log.summarise(&summary) {
-            tracing::warn!(%error, "summary.json could not be written");
+    summary
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use massgen::orchestrator::EventKind;
+    use massgen_testkit::{PATIENCE, process};
+
+    use super::*;
+    use crate::console::{Pause, Paused};
+
+    struct Counts(Arc<Mutex<usize>>);
+
+    impl Display for Counts {
+        fn show(&mut self, _: &Event) -> io::Result<()> {
+            *self.0.lock().unwrap() += 1;
+            Ok(())
+        }
+
+        fn left_out(&mut self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
-    summary
+
+    #[tokio::test]
+    async fn the_record_goes_on_while_a_question_is_open() {
+        const EVENTS: usize = 100;
+        let folder = tempfile::tempdir().unwrap();
+        let log = LogDirectory::create(folder.path(), "now").unwrap();
+        let (pause, shown) = (Pause::default(), Arc::default());
+        let question = pause.hold();
+        let recorder = Recorder::start(Outlets {
+            display: Box::new(Paused { inner: Box::new(Counts(Arc::clone(&shown))), pause }),
+            log: Some(log.clone()),
+            redactor: Redactor::default(),
+            metrics: Arc::new(()),
+            reader_gone: CancellationToken::new(),
+        })
+        .unwrap();
+        for number in 0..EVENTS {
+            recorder.emitter().emit(EventKind::Warning { message: number.to_string() });
+        }
+        let written = || std::fs::read_to_string(log.events()).unwrap().lines().count();
+        assert!(process::until(PATIENCE, || written() == EVENTS).await, "{} are written", written());
+        assert_eq!(*shown.lock().unwrap(), 0);
+        drop(question);
+        recorder.finish().await;
+        assert_eq!(*shown.lock().unwrap(), EVENTS);
+    }
 }

@@ -178,19 +178,16 @@ impl<'a> Desk<'a> {
         self.ledger.flush().await;
         self.audit.end().await;
         let metrics = self.session.telemetry.metrics();
-        if let Some(log) = measured_in
-            && let Err(error) = telemetry::write(&log, metrics, &before)
-        {
-            tracing::warn!(%error, "metrics.json could not be written");
+        if let Some(log) = measured_in {
+            log.tell("metrics.json", telemetry::write(&log, metrics, &before));
         }
         Ok(recorder.finish().await)
     }
 
     fn watch(&self, log: Option<LogDirectory>) {
-        if let Some(log) = &log
-            && let Err(error) = self.record.write(log.path(), audit_key::path(&self.session.environment))
-        {
-            tracing::warn!(%error, "run.json could not be written");
+        if let Some(log) = &log {
+            let key = audit_key::path(&self.session.environment);
+            log.tell("run.json", self.record.write(log.path(), key));
         }
         self.ledger.write_to(log.as_ref().map(|log| log.path().join("ledger.jsonl")));
         self.audit.begin(log.as_ref(), self.team.servers().gate());
@@ -320,10 +317,22 @@ fn empty_question() -> Failure {
 }
 
 fn piped_question() -> Result<String, Failure> {
-    let mut text = String::new();
-    std::io::stdin().lock().take(QUESTION_LIMIT).read_to_string(&mut text).map_err(|error| {
-        Failure::config(format!("the question could not be read from standard input: {error}"))
-    })?;
+    read_question(std::io::stdin().lock())
+}
+
+fn read_question(input: impl Read) -> Result<String, Failure> {
+    let failed = |reason: String| {
+        Failure::config(format!("the question could not be read from standard input: {reason}"))
+    };
+    let mut bytes = Vec::new();
+    // One more than there may be: what is too long is not cut.
+    input.take(QUESTION_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+    if bytes.len() as u64 > QUESTION_LIMIT {
+        let limit = QUESTION_LIMIT >> 20;
+        return Err(Failure::config(format!("the question on standard input is longer than {limit} MiB"))
+            .with_hint("no model reads that much; let agents read large files by a tool"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
     let question = text.trim();
     if question.is_empty() { Err(empty_question()) } else { Ok(question.to_owned()) }
 }
@@ -392,5 +401,26 @@ fn backend_kind(name: &str) -> Result<BackendKind, Failure> {
 fn apply_flags(config: &mut Config, args: &RunArgs) {
     if let Some(seconds) = args.orchestrator_timeout {
         config.timeouts.orchestrator = std::time::Duration::from_secs(seconds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::repeat;
+
+    use super::*;
+
+    #[test]
+    fn a_question_from_a_pipe_is_taken_whole_or_refused() {
+        let longest = read_question(repeat(b'x').take(QUESTION_LIMIT)).unwrap();
+        assert_eq!(longest.len() as u64, QUESTION_LIMIT);
+        for (input, words) in [
+            (&mut repeat(b'x') as &mut dyn Read, "longer than 16 MiB"),
+            (&mut &b"caf\xe9"[..], "not UTF-8"),
+            (&mut &b" \n"[..], "the question is empty"),
+        ] {
+            let failure = read_question(input).unwrap_err();
+            assert!(failure.message.contains(words) && failure.exit_code() == 1, "{failure}");
+        }
     }
 }

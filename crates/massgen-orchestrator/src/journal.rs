@@ -159,7 +159,12 @@ impl std::fmt::Debug for Journal {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Err(error) = self.0.finish() {
+        // Whoever finished it knows how that went, and that it cannot be written was told when it happened.
+        let is_finished = self.0.lock().closed;
+        if let Err(error) = self.0.finish()
+            && !is_finished
+            && !matches!(error, JournalError::Write { .. })
+        {
             tracing::warn!(%error, "the record of the run is not whole");
         }
     }

@@ -329,6 +329,19 @@ impl<W: Write + Send> Display for Plain<W> {
         }
     }
 
+    fn left_out(&mut self, count: u64) -> io::Result<()> {
+        if self.presenting {
+            // Of an answer that is not whole on the screen, all is shown again at the end.
+            writeln!(self.out)?;
+            self.presenting = false;
+            self.streamed.clear();
+        }
+        self.flush_agents()?;
+        let events = if count == 1 { "event is" } else { "events are" };
+        let told = format!("({count} {events} not shown: there was no room for what waited)");
+        writeln!(self.out, "{}", self.style.dim(&told))
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
@@ -390,6 +403,27 @@ mod tests {
             the **answer**
         "#]]
         .assert_eq(&shown);
+    }
+
+    #[test]
+    fn an_answer_of_which_a_part_was_left_out_is_shown_whole() {
+        let agent = AgentId::new("a").unwrap();
+        let mut display = Plain::new(Vec::new(), Style::Plain);
+        let mut show = |kind| {
+            let event = Event { v: VERSION, seq: 1, at: jiff::Timestamp::UNIX_EPOCH, kind };
+            display.show(&event).unwrap();
+        };
+        show(started());
+        show(EventKind::PresentationStarted { agent: agent.clone() });
+        show(says("a", "one "));
+        display.left_out(2).unwrap();
+        for kind in [says("a", "four"), EventKind::FinalAnswer { agent, text: "one two three four".into() }] {
+            let event = Event { v: VERSION, seq: 2, at: jiff::Timestamp::UNIX_EPOCH, kind };
+            display.show(&event).unwrap();
+        }
+        let shown = String::from_utf8(display.out).unwrap();
+        assert!(shown.contains("(2 events are not shown"), "{shown}");
+        assert!(shown.ends_with("\none two three four\n") && !shown.contains("broke off"), "{shown}");
     }
 
     #[test]

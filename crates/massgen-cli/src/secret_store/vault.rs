@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -17,6 +18,10 @@ use serde::{Deserialize, Serialize};
 const FORMAT: u32 = 1;
 /// The largest file that is read.
 const LARGEST: u64 = 4 * 1024 * 1024;
+/// How long another program that changes the file is waited for: a change takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether that one is done.
+const PAUSE: Duration = Duration::from_millis(20);
 /// What the check value is bound to, and holds.
 const CHECK: &str = "massgen secrets";
 
@@ -179,14 +184,39 @@ impl Vault {
 
     /// One program at a time changes it.
     fn lock(&self) -> Result<File, String> {
+        self.lock_within(PATIENCE)
+    }
+
+    fn lock_within(&self, patience: Duration) -> Result<File, String> {
         let failed = |error: std::io::Error| format!("it cannot be locked: {error}");
         if let Some(folder) = self.path.parent() {
             private_folder(folder).map_err(failed)?;
         }
+        let path = self.path.with_extension("lock");
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        let file = private(&mut options).open(self.path.with_extension("lock")).map_err(failed)?;
-        file.lock().map_err(failed)?;
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = private(&mut options).open(&path).map_err(failed)?;
+        let mut waited = Duration::ZERO;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::WouldBlock) if waited < patience => {
+                    #[expect(clippy::disallowed_methods, reason = "whoever uses the store lets it block")]
+                    std::thread::sleep(PAUSE);
+                    waited += PAUSE;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let holder = holder(&mut file);
+                    return Err(format!(
+                        "{holder} has it locked ({}); end that, or try again when it is done",
+                        path.display()
+                    ));
+                }
+            }
+        }
+        // For whoever waits in vain; without room for it, they are told less.
+        let _ = file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
         Ok(file)
     }
 
@@ -206,6 +236,17 @@ impl Vault {
             let _ = std::fs::remove_file(&draft);
             failed(error)
         })
+    }
+}
+
+/// Who wrote itself into the lock file last.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    // Where locks keep readers out, too, nothing is known.
+    let _ = file.take(32).read_to_string(&mut text);
+    match text.trim().parse::<u32>() {
+        Ok(process) => format!("another massgen, process {process},"),
+        Err(_) => "another program".to_owned(),
     }
 }
 
@@ -319,6 +360,20 @@ mod tests {
         assert_eq!(second.remove("tracker"), Ok(true));
         assert_eq!(second.remove("tracker"), Ok(false));
         assert_eq!(first.keys(), Ok(vec!["login:x".to_owned()]));
+    }
+
+    #[test]
+    fn a_lock_that_is_not_given_back_is_not_waited_for_for_ever_and_its_holder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault(folder.path());
+        for _ in 0..2 {
+            let held = vault.lock().unwrap();
+            let error = vault.lock_within(Duration::ZERO).unwrap_err();
+            let holder = format!("process {},", std::process::id());
+            assert!(error.contains(&holder) && error.contains("secrets.lock"), "{error}");
+            drop(held);
+        }
+        vault.lock_within(Duration::ZERO).unwrap();
     }
 
     #[test]

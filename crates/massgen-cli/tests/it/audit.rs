@@ -141,3 +141,25 @@ async fn a_log_is_exported_for_those_who_collect_events() {
     std::fs::write(&log, records.replace("\"deny\"", "\"denz\"")).unwrap();
     place.run(&["mcp", "audit", "export", path, "--format", "ocsf"]).expect_code(3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_about_a_log_that_finds_nothing_says_so() {
+    let (place, log) = run();
+    let path = log.to_str().unwrap();
+    let query = |further: &[&str]| place.run(&[&["mcp", "audit", "query", path], further].concat());
+    let found = query(&["--event", "tool_call"]).expect_code(0);
+    assert!(found.stdout.contains("permission-denied") && found.stderr.is_empty(), "{}", found.stderr);
+    let lines = std::fs::read_to_string(&log).unwrap().lines().count();
+    let nothing = query(&["--agent", "nobody"]).expect_code(0);
+    assert_eq!(nothing.stdout, "");
+    assert!(nothing.stderr.contains(&format!("none of the {lines} records")), "{}", nothing.stderr);
+    let nothing = query(&["--agent", "nobody", "--json"]).expect_code(0);
+    assert_eq!((nothing.json(), nothing.stderr.as_str()), (json!([]), ""));
+    let unknown = query(&["--event", "nope"]).expect_code(2);
+    assert!(unknown.stderr.contains("nope") && unknown.stderr.contains("tool_call"), "{}", unknown.stderr);
+    // Every kind that is in a log can be asked for.
+    for record in std::fs::read_to_string(&log).unwrap().lines() {
+        let record: Value = serde_json::from_str(record).unwrap();
+        query(&["--event", record["event"].as_str().unwrap(), "--json"]).expect_code(0);
+    }
+}

@@ -75,14 +75,24 @@ impl Place {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_massgen"));
-        command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        self.command_by(&[], args)
+    }
+
+    /// The program after other words, such as `unshare`'s.
+    fn command_by(&self, before: &[&str], args: &[&str]) -> Command {
+        let words = [before, &[env!("CARGO_BIN_EXE_massgen")], args].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command.envs(self.environment());
         command
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ended {
         Ended::of(self.command(args).output().unwrap())
+    }
+
+    pub(crate) fn run_by(&self, before: &[&str], args: &[&str]) -> Ended {
+        Ended::of(self.command_by(before, args).output().unwrap())
     }
 
     pub(crate) fn pipe(&self, args: &[&str], input: &str) -> Ended {

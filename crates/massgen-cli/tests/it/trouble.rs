@@ -64,6 +64,68 @@ async fn ctrl_c_ends_children_and_leaves_a_readable_log() {
     assert!(journal.all_gone(PATIENCE).await, "{:?}", journal.alive());
 }
 
+/// On a file system of its own without room, where there may be one.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_room_is_told_once_for_each_thing_that_suffers() {
+    let server = ServerScript::new().tool(ToolScript::echo("wipe")).launch();
+    let place = Place::new();
+    place.write("play.yaml", "turns: [{ calls: [{ tool: mcp__s__wipe }] }, { answer: done }]");
+    place.config(&json!({
+        "mcp_servers": [server.config("s")],
+        "agent": {"id": "a", "backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    // Folders take no room there.
+    std::fs::create_dir(place.path().join("massgen_logs")).unwrap();
+    let full = "mount -t tmpfs -o size=4k none massgen_logs && head -c 4096 /dev/zero > massgen_logs/filler && exec \"$0\" \"$@\"";
+    let apart = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", full];
+    let possible = std::process::Command::new("unshare")
+        .args(&apart[1..6])
+        .arg("mount -t tmpfs none massgen_logs")
+        .current_dir(place.path())
+        .stderr(std::process::Stdio::null())
+        .status();
+    if !possible.is_ok_and(|status| status.success()) {
+        println!("skipped: no file system of its own can be had here");
+        return;
+    }
+    let ended = place.run_by(&apart, &["--config", "team.yaml", "Go on."]).expect_code(0);
+    let told: Vec<&str> = ended.stderr.lines().filter(|line| line.trim_start().starts_with("WARN")).collect();
+    assert_eq!(told.len(), 3, "{}", ended.stderr);
+    for what in [
+        "log folder cannot be written",
+        "the record of the run stops here",
+        "the audit log cannot be written",
+    ] {
+        assert!(told.iter().any(|line| line.contains(what)), "{what}: {}", ended.stderr);
+    }
+    assert!(ended.stdout.contains("done"), "{}", ended.stdout);
+}
+
+/// The first thing that a command reads is a pipe here: it waits there until the signal was sent.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_in_the_first_moment_is_an_interruption_too() {
+    let server = ServerScript::new().tool(ToolScript::new("wait")).quirk(Quirk::HandshakeSilent).launch();
+    let place = Place::new();
+    place.write("play.yaml", "turns: [{ answer: done }]");
+    place.config(&json!({
+        "mcp_servers": [server.config("s")],
+        "agent": {"backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    let variables = place.path().join(".env");
+    assert!(std::process::Command::new("mkfifo").arg(&variables).status().unwrap().success());
+    for signal in [process::Signal::Interrupt, process::Signal::Terminate] {
+        let running = place.spawn(&["mcp", "list", "--config", "team.yaml"]);
+        // This takes until it is opened to be read.
+        let pipe = std::fs::OpenOptions::new().write(true).open(&variables).unwrap();
+        running.signal(signal);
+        drop(pipe);
+        running.wait().expect_code(130);
+    }
+    assert!(server.journal().all_gone(PATIENCE).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_fails_for_ever_is_given_up_and_the_others_go_on() {
     let broken = ModelEndpoint::start(ModelScript::new().otherwise(Reply::status(500).retry_after(0)));

@@ -1,6 +1,7 @@
 //! The audit log on disk: a chain that goes on when its file is rotated, removed or has no room for a while.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
@@ -78,8 +79,7 @@ impl AuditFile {
         self.waiting.push_back(record);
         if self.waiting.len() > WAITING {
             self.waiting.pop_front();
-            self.lost += 1;
-            self.dropped += 1;
+            self.lose(1);
         }
         let written = self.write_waiting();
         if let Some(gate) = &self.gate {
@@ -87,11 +87,26 @@ impl AuditFile {
             let suspended = gate.suspended().is_some_and(|why| why.rule == UNAVAILABLE);
             match &written {
                 Ok(()) if suspended => gate.suspend_changes(None),
-                Err(error) if !suspended => gate.suspend_changes(Some(unavailable(error))),
+                Err(error) if !suspended => gate.suspend_changes(Some(Self::unavailable(error))),
                 Ok(()) | Err(_) => {}
             }
         }
         written
+    }
+
+    /// Counts records that were lost on their way here. The next one that is written says so.
+    pub fn lose(&mut self, records: u64) {
+        self.lost += records;
+        self.dropped += records;
+    }
+
+    /// Why nothing may change the world without this log, for [`Gate::suspend_changes`].
+    pub fn unavailable(error: impl fmt::Display) -> Refusal {
+        Refusal {
+            rule: UNAVAILABLE,
+            reason: format!("the audit log cannot be written ({error})"),
+            hint: "make room where the log folder is; tools that only read still work".to_owned(),
+        }
     }
 
     /// Records that wait for a disk that takes none.
@@ -193,15 +208,6 @@ impl Open {
             }
         }
         ours.len() >= self.written && there.len() >= self.written
-    }
-}
-
-/// Why nothing may change the world without this log.
-fn unavailable(error: &io::Error) -> Refusal {
-    Refusal {
-        rule: UNAVAILABLE,
-        reason: format!("the audit log cannot be written ({error})"),
-        hint: "make room where the log folder is; tools that only read still work".to_owned(),
     }
 }
 
