@@ -9,6 +9,7 @@ use mcp_core::{MissingCredential, ToolService};
 use mcp_security::audit::{Broken, verify};
 use serde_json::json;
 
+use crate::host;
 use crate::lab::{Measured, Playing, ask_innocent, innocent, named};
 use crate::stdio::script;
 use crate::support::{Recorder, call, child, policy, restarts, start};
@@ -97,7 +98,60 @@ async fn moved_audit() -> Measured {
     measured.got = "answered".into();
     client.close().await;
     measured.count_survivors(&[scripted.journal()]).await;
+    if cfg!(target_os = "linux") {
+        // Without a name there even the superuser is held by a file's rights.
+        let scripted = script(Outcome::Echo).launch();
+        match host::outcome(host::part("rights", &["unshare", "--user"], &scripted)).await {
+            Some((problems, _)) => measured.problems.extend(problems),
+            None => measured.got.push_str(" (whom no right holds, as nobody else can be played here)"),
+        }
+        measured.count_survivors(&[scripted.journal()]).await;
+    }
     measured
+}
+
+/// Takes all rights to a file away, or gives them back to its owner.
+fn permit(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A log to which all rights are taken, while it is open and where another one is in its place.
+pub(crate) async fn without_rights() -> Vec<String> {
+    let mut measured = Measured::default();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (folder.path().join("audit.jsonl"), folder.path().join("audit.1.jsonl"));
+    let (client, auditor) = audited(&path, host::server(), None);
+    client.ready(PATIENCE).await;
+    let make = async |tool: &str, wanted: &str| {
+        let (class, text) = named(&client.call(call(&format!("mcp__faulty__{tool}"), json!({}))).await);
+        (class != wanted).then(|| format!("{tool} got {class} ({text}), not {wanted}"))
+    };
+    measured.problems.extend(make("do", "answered").await);
+    permit(&path, 0);
+    measured.problems.extend(make("do", "answered").await);
+    measured.expect(auditor.file().waiting() == 0, "a log that is open is not written to");
+
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::write(&path, "").unwrap();
+    permit(&path, 0);
+    measured.expect(std::fs::File::open(&path).is_err(), "nobody is held by rights here");
+    measured.problems.extend(make("look", "answered").await);
+    measured.problems.extend(make("do", "refused").await);
+    let waiting = auditor.file().waiting();
+    measured.expect(waiting == 2, format!("{waiting} records wait, not 2"));
+
+    permit(&path, 0o600);
+    permit(&aside, 0o600);
+    measured.problems.extend(make("look", "answered").await);
+    measured.problems.extend(make("do", "answered").await);
+    client.close().await;
+    let read = |path: &PathBuf| verify(std::fs::read_to_string(path).unwrap().as_bytes()).unwrap();
+    let (first, second) = (read(&aside), read(&path));
+    // The beginning, a gap, two that waited, and two.
+    measured.expect((first.lines, second.lines) == (3, 6), format!("{first:?} {second:?}"));
+    measured.expect(second.continues == Some(first.last), "what could not be opened is not linked to");
+    measured.problems
 }
 
 async fn altered_audit() -> Measured {

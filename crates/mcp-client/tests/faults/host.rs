@@ -11,6 +11,7 @@ use mcp_client::{Ledger, MultiMcpClient, ServerConfig, Target};
 use mcp_core::{LaunchSpec, ToolService};
 use serde_json::{Value, json};
 
+use crate::disk;
 use crate::floods;
 use crate::full;
 use crate::heard::Heard;
@@ -71,6 +72,7 @@ pub(crate) fn play_part() -> Option<ExitCode> {
             "stderr" => return floods::of_stderr().await,
             "dies" => dies().await,
             "disk" => full::on_its_own().await,
+            "rights" => disk::without_rights().await,
             "descriptors" => without_descriptors().await,
             "names" => names::with_a_resolver().await,
             "signals" => with_written_signals().await,
