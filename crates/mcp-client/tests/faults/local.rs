@@ -195,7 +195,11 @@ async fn all_away() -> Measured {
     let began = std::time::Instant::now();
     let (client, _) = start(configs.clone(), restarts(1));
     client.ready(PATIENCE).await;
-    measured.in_time(began.elapsed() < Duration::from_secs(2), format!("it took {:?}", began.elapsed()));
+    measured.in_time(began.elapsed() < Duration::from_secs(1), format!("it took {:?}", began.elapsed()));
+    for config in &configs {
+        let circuit = client.client(config.name.as_str()).unwrap().status().circuit;
+        measured.expect(circuit.name() != "closed", format!("the circuit of {} is {circuit:?}", config.name));
+    }
     measured.expect(client.catalogue().is_empty(), "there are tools");
     let (class, _) = named(&client.call(call("mcp__away-1__do", json!({}))).await);
     measured.expect(class == "unknown_tool", format!("the caller got {class}"));
