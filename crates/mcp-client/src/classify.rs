@@ -57,6 +57,7 @@ pub(crate) fn meaning(class: Class) -> Meaning {
         Class::Stale | Class::Version => means(Neutral, Neutral, Resend::Always),
         Class::ToolFault => means(Neutral, FAILED, Resend::IfSafe),
         Class::Violation | Class::ServerFault | Class::Gateway => means(FAILED, Neutral, Resend::IfSafe),
+        Class::NotMcp => means(FAILED, Neutral, Resend::Never),
         Class::Lost => means(Outcome::Failure(Failure::Lost), Neutral, Resend::IfSafe),
         Class::Start | Class::NoHost => means(Outcome::Failure(Failure::Connect), Neutral, Resend::Never),
         Class::Unreached => means(Outcome::Failure(Failure::Connect), Neutral, Resend::Always),
@@ -96,7 +97,7 @@ mod tests {
             (429, retry_after) | (503, retry_after @ Some(_)) => {
                 ToolError::Throttled { server: server(), status, retry_after }
             }
-            _ => ToolError::Http { server: server(), status },
+            _ => ToolError::Http { server: server(), status, body: String::new() },
         })
     }
 
@@ -139,6 +140,15 @@ mod tests {
                 "malformed",
                 Err(ToolError::Malformed { server: server(), reason: String::new() }),
                 "failure neutral if-safe",
+            ),
+            (
+                "a page of something else",
+                Err(ToolError::NotMcp {
+                    server: server(),
+                    content_type: "text/html".into(),
+                    title: String::new(),
+                }),
+                "failure neutral never",
             ),
             (
                 "too large",

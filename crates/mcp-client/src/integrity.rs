@@ -191,6 +191,10 @@ mod tests {
         }
     }
 
+    fn foreign() -> Breach {
+        Breach::ForeignId { id: "99".into(), pending: 1 }
+    }
+
     fn guardian() -> (Arc<Guardian>, Arc<Heard>) {
         let heard = Arc::new(Heard::default());
         (Guardian::new(ServerName::new("srv").unwrap(), heard.clone(), Box::new(|| {})), heard)
@@ -201,21 +205,21 @@ mod tests {
         let (guardian, heard) = guardian();
         assert_eq!(guardian.state(Instant::now()), Integrity::Clean);
         for _ in 0..2 {
-            guardian.note(Breach::ForeignId);
+            guardian.note(foreign());
         }
         assert_eq!(guardian.state(Instant::now()), Integrity::Suspicious { breaches: 2 });
         tokio::time::advance(WINDOW).await;
         assert_eq!(guardian.state(Instant::now()), Integrity::Clean);
         for _ in 0..3 {
             assert!(guardian.refusal().is_none());
-            guardian.note(Breach::SecondAnswer);
+            guardian.note(Breach::SecondAnswer { hash: None });
         }
         tokio::time::advance(WINDOW * 100).await;
         assert!(matches!(guardian.state(Instant::now()), Integrity::Quarantined { .. }));
         assert!(guardian.refusal().unwrap().to_string().contains("quarantine"));
         // What it does there changes nothing and is told to nobody.
         let told = heard.0.lock().unwrap().len();
-        guardian.note(Breach::ForeignId);
+        guardian.note(foreign());
         assert_eq!(heard.0.lock().unwrap().len(), told);
         guardian.approve();
         assert_eq!(guardian.state(Instant::now()), Integrity::Clean);

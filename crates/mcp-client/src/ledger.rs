@@ -108,6 +108,7 @@ fn may_have_happened(error: &ToolError) -> bool {
     match error {
         ToolError::OutcomeUnknown { .. }
         | ToolError::Malformed { .. }
+        | ToolError::NotMcp { .. }
         | ToolError::TooLarge { .. }
         | ToolError::Cancelled
         | ToolError::Internal(_)

@@ -230,8 +230,8 @@ struct Counted {
 impl BreachSink for Counted {
     fn breach(&self, server: &ServerName, breach: Breach) {
         let reason = match &breach {
-            Breach::ForeignId | Breach::IdType => "id",
-            Breach::SecondAnswer => "duplicate",
+            Breach::ForeignId { .. } | Breach::IdType => "id",
+            Breach::SecondAnswer { .. } => "duplicate",
             Breach::EndlessLine => "size",
             Breach::Unreadable(Flaw::Depth) => "depth",
             Breach::Unreadable(Flaw::Encoding) => "utf8",
@@ -244,6 +244,11 @@ impl BreachSink for Counted {
         let labels = [("server", server.as_str()), ("reason", reason)];
         self.metrics.count(names::FRAMES_REJECTED, &labels, 1);
         self.inner.breach(server, breach);
+    }
+
+    fn late(&self, server: &ServerName) {
+        self.metrics.count(names::LATE_RESPONSES, &[("server", server.as_str())], 1);
+        self.inner.late(server);
     }
 }
 

@@ -40,6 +40,10 @@ pub(crate) fn error(options: &ClientOptions, error: ToolError) -> ToolError {
             ToolError::Server { server, code, message: clean(message) }
         }
         ToolError::Malformed { server, reason } => ToolError::Malformed { server, reason: clean(reason) },
+        ToolError::NotMcp { server, content_type, title } => {
+            ToolError::NotMcp { server, content_type: clean(content_type), title: clean(title) }
+        }
+        ToolError::Http { server, status, body } => ToolError::Http { server, status, body: clean(body) },
         ToolError::TooLarge { server, limit, what } => {
             ToolError::TooLarge { server, limit, what: clean(what) }
         }
@@ -129,6 +133,8 @@ mod tests {
             },
             ToolError::Server { server: server.clone(), code: 1, message: text() },
             ToolError::Malformed { server: server.clone(), reason: text() },
+            ToolError::NotMcp { server: server.clone(), content_type: text(), title: text() },
+            ToolError::Http { server: server.clone(), status: 500, body: text() },
             ToolError::TooLarge { server: server.clone(), limit: 1, what: text() },
             ToolError::Unavailable { server: server.clone(), reason: text(), retry_at: None },
             ToolError::OutcomeUnknown { server, tool: "t".into(), reason: text() },

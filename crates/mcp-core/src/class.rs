@@ -27,6 +27,8 @@ pub enum Class {
     Version,
     /// What came back is not MCP.
     Violation,
+    /// What answers is no server of MCP: it would answer the same once more.
+    NotMcp,
     /// The program cannot be run: it is not there, or is no program.
     Spawn,
     /// The program did not start, or ended before it spoke.
@@ -99,6 +101,7 @@ impl Class {
             | Self::ToolFailed
             | Self::ToolFault
             | Self::Violation
+            | Self::NotMcp
             | Self::Lost
             | Self::ServerFault
             | Self::Gateway
@@ -157,6 +160,7 @@ impl ToolError {
             Self::Http { status, .. } => Class::of_status(*status),
             Self::Throttled { retry_after, .. } => Class::Throttled { retry_after: *retry_after },
             Self::Malformed { .. } | Self::TooLarge { .. } => Class::Violation,
+            Self::NotMcp { .. } => Class::NotMcp,
             Self::Timeout { phase, .. } => Class::of_phase(*phase, Class::Timeout),
             Self::AuthRequired { .. } | Self::CredentialUnavailable { .. } => Class::Login,
             Self::Forbidden { .. } => Class::Forbidden,
@@ -185,7 +189,7 @@ impl ToolError {
             Self::Server { .. } => "server",
             Self::Http { .. } => "http",
             Self::Throttled { .. } => "throttled",
-            Self::Malformed { .. } => "malformed",
+            Self::Malformed { .. } | Self::NotMcp { .. } => "malformed",
             Self::TooLarge { .. } => "too_large",
             Self::Timeout { .. } => "timeout",
             Self::AuthRequired { .. } => "auth_required",

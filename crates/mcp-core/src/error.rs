@@ -72,7 +72,7 @@ pub enum ErrorKind {
 /// | v0.0.15 | here |
 /// |---|---|
 /// | `MCPConnectionError` | [`ToolError::Start`], [`ToolError::Connection`] |
-/// | `MCPServerError` | [`ToolError::Server`], [`ToolError::Http`], [`ToolError::Throttled`], [`ToolError::Malformed`], [`ToolError::TooLarge`] |
+/// | `MCPServerError` | [`ToolError::Server`], [`ToolError::Http`], [`ToolError::Throttled`], [`ToolError::Malformed`], [`ToolError::NotMcp`], [`ToolError::TooLarge`] |
 /// | `MCPValidationError` | [`ToolError::InvalidArguments`], [`ToolError::UnknownTool`] |
 /// | `MCPTimeoutError` | [`ToolError::Timeout`] |
 /// | `MCPAuthenticationError` | [`ToolError::AuthRequired`], [`ToolError::Forbidden`] |
@@ -159,6 +159,9 @@ pub enum ToolError {
         server: ServerName,
         /// The status code.
         status: u16,
+        /// The beginning of what came with a status from 500 on, as it came, 2 KiB at most; else empty. It is for logs: no
+        /// message shows it.
+        body: String,
     },
     /// The server asks to be left alone for a while: HTTP status 429, or 503 with the time to wait. It did nothing.
     #[error("server {server} asks to be left alone (HTTP status {status}){}", retry_after.map(|wait| format!("; try again in {} s", wait.as_secs())).unwrap_or_default())]
@@ -177,6 +180,20 @@ pub enum ToolError {
         server: ServerName,
         /// What is wrong with it.
         reason: String,
+    },
+    /// What answers at the server's address is something else than a server of MCP, such as the page of a network that
+    /// wants a login: it would answer the same once more.
+    #[error(
+        "server {server} sent something that is not MCP: a response of the type {content_type:?}{}",
+        if title.is_empty() { String::new() } else { format!(", with the title {title:?}") }
+    )]
+    NotMcp {
+        /// The server.
+        server: ServerName,
+        /// The response's media type, 100 characters at most; empty where it has none.
+        content_type: String,
+        /// The title of the page, 100 characters at most; empty where there is none.
+        title: String,
     },
     /// The server sent more than is accepted at once.
     #[error("server {server} sent more than the {limit} bytes that are accepted at once: {what}")]
@@ -323,6 +340,7 @@ impl ToolError {
             | Self::Http { .. }
             | Self::Throttled { .. }
             | Self::Malformed { .. }
+            | Self::NotMcp { .. }
             | Self::TooLarge { .. }
             | Self::Timeout { .. }
             | Self::Unavailable { .. }
@@ -369,9 +387,7 @@ impl ToolError {
             Self::Http { status: 500..=599, .. } => {
                 Some("the trouble is the server's own: try later, or ask whoever runs it".into())
             }
-            Self::Malformed { reason, .. } if reason.to_ascii_lowercase().contains("content type") => {
-                Some(ADDRESS.into())
-            }
+            Self::NotMcp { .. } => Some(ADDRESS.into()),
             Self::Forbidden { server, .. } => Some(format!(
                 "its credentials are not enough: give it others under headers:, or run: massgen mcp auth {server}"
             )),
@@ -498,7 +514,14 @@ mod tests {
             (start("it exited with code 0 before it answered", ""), "waits for input"),
             (connection(Phase::Connect), "is it running"),
             (connection(Phase::NoHost), "the name in its url"),
-            (ToolError::Malformed { server: server(), reason: "Unexpected content type: x".into() }, "/mcp"),
+            (
+                ToolError::NotMcp {
+                    server: server(),
+                    content_type: "text/html".into(),
+                    title: String::new(),
+                },
+                "/mcp",
+            ),
             (ToolError::Forbidden { server: server(), scope: None }, "massgen mcp auth s"),
         ] {
             let hint = error.hint().unwrap_or_default();

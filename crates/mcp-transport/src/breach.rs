@@ -6,14 +6,25 @@ use std::sync::{Arc, OnceLock};
 
 use mcp_core::ServerName;
 
+/// The most characters of an id that are repeated.
+const ID: usize = 40;
+
 /// One act against the protocol that looks like an attempt to deceive or to harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Breach {
     /// An answer under an id that was never given out.
-    ForeignId,
+    ForeignId {
+        /// The id as JSON, at most 40 characters of it.
+        id: String,
+        /// How many requests waited for an answer then.
+        pending: usize,
+    },
     /// A further answer to a request that was answered already.
-    SecondAnswer,
+    SecondAnswer {
+        /// SHA-256 of that answer, as it came, in hexadecimal digits; `None` where it was too large to be kept.
+        hash: Option<String>,
+    },
     /// An answer whose id has another JSON type than the request's.
     IdType,
     /// An answer that cannot be read.
@@ -32,6 +43,13 @@ pub enum Breach {
         /// The request's method.
         method: String,
     },
+}
+
+impl Breach {
+    /// An answer under this id, where so many others were waited for. JSON escapes what would move a cursor.
+    pub(crate) fn foreign_id(id: impl fmt::Display, pending: usize) -> Self {
+        Self::ForeignId { id: id.to_string().chars().take(ID).collect(), pending }
+    }
 }
 
 /// Why an answer cannot be read.
@@ -72,8 +90,13 @@ const DEPTH: usize = 127;
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ForeignId => f.write_str("it answered under an id that was never given out"),
-            Self::SecondAnswer => f.write_str("it answered one request twice"),
+            Self::ForeignId { id, pending } => {
+                write!(f, "it answered under an id that was never given out: {id}, while {pending} waited")
+            }
+            Self::SecondAnswer { hash: None } => f.write_str("it answered one request twice"),
+            Self::SecondAnswer { hash: Some(hash) } => {
+                write!(f, "it answered one request twice; SHA-256 of the second answer: {hash}")
+            }
             Self::IdType => f.write_str("it answered under an id of another type than the request's"),
             Self::Unreadable(_) => f.write_str("it sent an answer that cannot be read"),
             Self::EndlessLine => f.write_str("it sent a line without end"),
@@ -88,6 +111,9 @@ impl fmt::Display for Breach {
 pub trait BreachSink: Send + Sync {
     /// One breach.
     fn breach(&self, server: &ServerName, breach: Breach);
+
+    /// An answer to a request that nobody waits for any more. That is no breach: the server was slow.
+    fn late(&self, _server: &ServerName) {}
 }
 
 /// Where the breaches of one session go; nowhere until it is told.
@@ -107,6 +133,14 @@ impl Breaches {
         tracing::debug!(%breach, "breach of the protocol");
         if let Some((server, sink)) = self.0.get() {
             sink.breach(server, breach);
+        }
+    }
+
+    /// Tells of an answer that comes too late.
+    pub(crate) fn late(&self) {
+        tracing::debug!("an answer to what nobody waits for any more");
+        if let Some((server, sink)) = self.0.get() {
+            sink.late(server);
         }
     }
 }

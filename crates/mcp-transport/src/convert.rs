@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mcp_core::{
     Annotations, CallId, CatalogueEntry, Content, JsonObject, Phase, Refusal, Schema, ServerName, ToolCall,
@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::decoder::{TOO_LARGE, UNREADABLE};
-use crate::http::{RefusedCertificate, Undialled, Unresolved};
+use crate::http::{Broken, NotMcp, RefusedCertificate, Undialled, Unresolved};
 use crate::link::{self, Reply};
 use crate::options::DroppedTool;
 use crate::raw::{ListPage, ListedTool, NeverSent, TooLarge, Unwritten};
@@ -142,6 +142,13 @@ fn transport_error(error: Box<dyn Error + Send + Sync>, scene: Scene<'_>) -> Too
             return error;
         }
         let held = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(Broken { status, retry_after, body }) = held.and_then(|held| held.downcast_ref()) {
+            return http(server, *status, retry_after.as_deref(), body);
+        }
+        if let Some(NotMcp { content_type, title }) = held.and_then(|held| held.downcast_ref()) {
+            let (content_type, title) = (content_type.clone(), title.clone());
+            return ToolError::NotMcp { server, content_type, title };
+        }
         if let Some(TooLarge { limit, what }) = held.and_then(|held| held.downcast_ref::<TooLarge>()) {
             return scene.too_large(*limit, what.clone());
         }
@@ -156,32 +163,35 @@ fn transport_error(error: Box<dyn Error + Send + Sync>, scene: Scene<'_>) -> Too
             return ToolError::Forbidden { server, scope: scope.required_scope.clone() };
         }
         if let Some(status) = current.downcast_ref::<HttpStatusError>() {
-            return http(server, status.status, retry_after(status.retry_after.as_deref()));
+            return http(server, status.status, status.retry_after.as_deref(), "");
         }
         match current.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
             // `transparent` and `Display`-only variants hide what they hold from `source`.
             Some(StreamableHttpError::HttpStatus(status)) => {
-                return http(server, status.status, retry_after(status.retry_after.as_deref()));
+                return http(server, status.status, status.retry_after.as_deref(), "");
             }
             Some(StreamableHttpError::Client(client)) => {
                 if let Some(status) = client.status() {
-                    return http(server, status.as_u16(), None);
+                    return http(server, status.as_u16(), None, "");
                 }
                 cause = Some(client);
                 continue;
             }
             Some(StreamableHttpError::UnexpectedServerResponse(text)) => {
                 if let Some(status) = stated_status(text) {
-                    return http(server, status, None);
+                    return http(server, status, None, "");
                 }
                 return scene.malformed(text.chars().take(300).collect::<String>());
             }
             Some(StreamableHttpError::ResponseBodyTooLarge { max_size }) => {
                 return scene.too_large(*max_size, "a response");
             }
+            Some(StreamableHttpError::UnexpectedContentType(kind)) => {
+                let NotMcp { content_type, title } = NotMcp::of(kind.as_deref().unwrap_or_default());
+                return ToolError::NotMcp { server, content_type, title };
+            }
             Some(
-                unusable @ (StreamableHttpError::UnexpectedContentType(_)
-                | StreamableHttpError::Deserialize(_)
+                unusable @ (StreamableHttpError::Deserialize(_)
                 | StreamableHttpError::MissingSessionIdInResponse),
             ) => return scene.malformed(unusable.to_string()),
             Some(StreamableHttpError::ReinitializationFailed(error)) => return scene.server(error),
@@ -286,22 +296,34 @@ fn root(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-fn http(server: ServerName, status: u16, retry_after: Option<Duration>) -> ToolError {
+fn http(server: ServerName, status: u16, retry_after: Option<&str>, body: &str) -> ToolError {
+    let asked = retry_after.and_then(|value| wait(value, SystemTime::now()));
     match status {
         401 => ToolError::AuthRequired { server },
         403 => ToolError::Forbidden { server, scope: None },
-        429 => ToolError::Throttled { server, status, retry_after },
-        503 if retry_after.is_some() => ToolError::Throttled { server, status, retry_after },
-        _ => ToolError::Http { server, status },
+        // It asks for something: where that cannot be understood, for the least there is.
+        429 => {
+            let retry_after = asked.or(retry_after.map(|_| Duration::ZERO));
+            ToolError::Throttled { server, status, retry_after }
+        }
+        503 if asked.is_some() => ToolError::Throttled { server, status, retry_after: asked },
+        _ => ToolError::Http { server, status, body: body.to_owned() },
     }
 }
 
 /// The longest wait that a server is believed to ask for in earnest.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// `Retry-After` in seconds. A date is not understood: without the server's clock it says little.
-fn retry_after(value: Option<&str>) -> Option<Duration> {
-    value?.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT))
+/// How long `Retry-After` asks to wait, in seconds or as a date. A time that is over is no time.
+fn wait(retry_after: &str, now: SystemTime) -> Option<Duration> {
+    let value = retry_after.trim();
+    let wait = match value.parse().map(Duration::from_secs) {
+        Ok(wait) => wait,
+        // More than can be counted.
+        Err(_) if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => LONGEST_WAIT,
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
+    };
+    Some(wait.min(LONGEST_WAIT))
 }
 
 /// The status in "HTTP 404 Not Found: ...", which is all that rmcp keeps of some answers.
@@ -633,8 +655,34 @@ mod tests {
     fn a_status_is_found_where_it_is_only_told() {
         assert_eq!(stated_status("HTTP 404 Not Found: no such page"), Some(404));
         assert_eq!(stated_status("nothing"), None);
-        assert_eq!(retry_after(Some(" 7 ")), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(Some("99999999999")), Some(LONGEST_WAIT));
-        assert_eq!(retry_after(Some("Fri, 31 Dec 1999 23:59:59 GMT")), None);
+    }
+
+    #[test]
+    fn the_wait_that_is_asked_for_is_bounded_and_never_negative() {
+        let date = "Fri, 31 Dec 1999 23:59:59 GMT";
+        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_799);
+        let (minute, zero) = (Duration::from_secs(60), Duration::ZERO);
+        for (value, now, expected) in [
+            (" 7 ", then, Some(Duration::from_secs(7))),
+            ("99999999999", then, Some(LONGEST_WAIT)),
+            (date, then - minute, Some(minute)),
+            (date, then + minute, Some(zero)),
+            (date, then - LONGEST_WAIT * 9, Some(LONGEST_WAIT)),
+            ("-5", then, None),
+            ("99999999999999999999999", then, Some(LONGEST_WAIT)),
+            ("soon", then, None),
+            ("", then, None),
+        ] {
+            assert_eq!(wait(value, now), expected, "{value:?}");
+        }
+        // To be asked for what nobody understands is to be asked for the least; 503 without a time promises nothing.
+        let asked = |status, value| match http(server(), status, value, "") {
+            ToolError::Throttled { retry_after, .. } => Some(retry_after),
+            _ => None,
+        };
+        assert_eq!(asked(429, Some("-5")), Some(Some(zero)));
+        assert_eq!(asked(429, None), Some(None));
+        assert_eq!(asked(503, Some("7")), Some(Some(Duration::from_secs(7))));
+        assert_eq!(asked(503, Some("soon")), None);
     }
 }

@@ -434,7 +434,8 @@ impl Decoder {
             if let NumberOrString::Number(number) = id
                 && !self.highest.is_some_and(|highest| (0..=highest).contains(number))
             {
-                self.breaches().note(Breach::ForeignId);
+                let pending = self.pending.len() + self.calls.len();
+                self.breaches().note(Breach::foreign_id(number, pending));
                 return;
             }
             let undecoded = self.settle(id);

@@ -8,6 +8,7 @@ mod events;
 mod headers;
 pub(crate) mod heard;
 mod merged;
+mod page;
 mod plain;
 mod posts;
 mod reconnects;
@@ -32,6 +33,7 @@ pub(crate) use self::certificate::RefusedCertificate;
 pub(crate) use self::dial::{Dialer, Endpoint, Unresolved, endpoint, within_origin};
 pub(crate) use self::events::{Event, Events, TooLarge};
 use self::merged::Merged;
+pub(crate) use self::page::{Broken, NotMcp};
 pub(crate) use self::plain::Undialled;
 pub(crate) use self::posts::{Error, Posts, SessionId, refusal};
 use self::posts::{Limits, Way};
@@ -40,6 +42,7 @@ pub(crate) use self::unpack::Unpack;
 use crate::breach::Breaches;
 use crate::oauth::AuthorizedClient;
 use crate::options::SessionOptions;
+use crate::received::Received;
 
 /// Attempts to open a broken event stream again, which a legacy server allows; after about half a minute of them the
 /// calls that wait for it fail.
@@ -75,7 +78,7 @@ pub(crate) fn transport(
     let breaches = Breaches::default();
     breaches.report_to(server, options.breaches.as_ref());
     let awaited = Awaited::default();
-    let way = Way { client: client.clone(), plain, url };
+    let way = Way { client: client.clone(), plain, url, received: Received::default() };
     let posts = Posts::new(way, &headers, session, limits, (awaited.clone(), breaches));
     let rmcp = StreamableHttpClientTransport::with_client(client, config);
     (Merged::new(rmcp, taken, awaited), posts)

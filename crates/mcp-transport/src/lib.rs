@@ -58,6 +58,7 @@ mod pause;
 mod process;
 mod program;
 mod raw;
+mod received;
 pub mod serve;
 mod session;
 mod sse_legacy;

@@ -24,6 +24,7 @@ use crate::http;
 use crate::link::{self, Greeting, Link, OpenError, Stop};
 use crate::options::{EraPolicy, PeerInfo, ProgressSender, SessionOptions, ToolList, TransportKind};
 use crate::process::{self, Child};
+use crate::received::Received;
 use crate::serve::{self, ServerInfo};
 use crate::sse_legacy::{self, SseTransport};
 use crate::stderr::Tail;
@@ -58,6 +59,7 @@ struct Inner {
     /// Set once, a moment later, to the reason.
     over: watch::Receiver<Option<String>>,
     closing: watch::Sender<bool>,
+    received: Received,
     /// The serving half of a session in memory.
     _serving: Option<AbortOnDrop>,
 }
@@ -107,13 +109,15 @@ impl Session {
             loop {
                 let (child, pipes) = process::start(&server, &launch, &options).await?;
                 *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(child.shared_tail());
-                let transport = LineTransport::new(pipes.stdout, pipes.stdin, options.max_message_bytes);
+                let received = Received::default();
+                let stdout = received.counting(pipes.stdout);
+                let transport = LineTransport::new(stdout, pipes.stdin, options.max_message_bytes);
                 transport.breaches().report_to(&server, options.breaches.as_ref());
                 let (verdict, short) = (transport.verdict(), Some(link::Road::Lines(transport.direct())));
                 match Link::open(&server, transport, era, &options).await {
                     Ok(opened) => {
-                        let road =
-                            Road { child: Some(child), verdict, short, ..Road::new(TransportKind::Stdio) };
+                        let kind = Road::new(TransportKind::Stdio);
+                        let road = Road { child: Some(child), verdict, short, received, ..kind };
                         return Ok(Self::assemble(server.clone(), opened, road, options.clone()));
                     }
                     Err(failure) if failure.died_of_probe => {
@@ -157,8 +161,9 @@ impl Session {
                 Ok(opened) => {
                     let posts = posts.speaking(&opened.1.protocol_version, opened.0.is_modern());
                     posts.settled().await;
+                    let received = posts.received();
                     let short = Some(link::Road::Posts(Box::new(posts)));
-                    let road = Road { short, ..Road::new(TransportKind::Http) };
+                    let road = Road { short, received, ..Road::new(TransportKind::Http) };
                     Ok(Self::assemble(server.clone(), opened, road, options.clone()))
                 }
                 Err(failure) => {
@@ -293,6 +298,7 @@ impl Session {
                 lost,
                 over,
                 closing,
+                received: road.received,
                 _serving: road.serving,
             }),
         }
@@ -306,6 +312,12 @@ impl Session {
     /// What the server said about itself.
     pub fn peer(&self) -> &PeerInfo {
         &self.inner.peer
+    }
+
+    /// How many bytes the server has sent so far: what its program wrote to its standard output, or the bodies of its answers
+    /// over streamable HTTP, packed as they came. 0 for other transports.
+    pub fn received(&self) -> u64 {
+        self.inner.received.total()
     }
 
     /// Lists the server's tools, all pages. Invalid items are left out and named.
@@ -499,11 +511,19 @@ struct Road {
     verdict: Verdict,
     /// The way of requests past rmcp.
     short: Option<link::Road>,
+    received: Received,
 }
 
 impl Road {
     fn new(kind: TransportKind) -> Self {
-        Self { kind, child: None, serving: None, verdict: Verdict::default(), short: None }
+        Self {
+            kind,
+            child: None,
+            serving: None,
+            verdict: Verdict::default(),
+            short: None,
+            received: Received::default(),
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub const SERVER_RSS: &str = "massgen.mcp.server.rss";
 /// Counter of messages that break the protocol; labels `server`, `reason` (`id`, `duplicate`, `size`, `depth`, `utf8`,
 /// `garbage`, `flood`, `misled`, `undeclared`).
 pub const FRAMES_REJECTED: &str = "massgen.mcp.frames.rejected";
+/// Counter of answers to requests that nobody waited for any more; label `server`.
+pub const LATE_RESPONSES: &str = "massgen.mcp.late_responses";
 /// Counter of calls that may have taken effect and whose outcome nobody knows; labels `server`, `tool`.
 pub const LEDGER_UNKNOWN: &str = "massgen.mcp.ledger.unknown";
 /// Counter; labels `server`, `category` (`call`, `pin`, `server`, `instructions`, `tool`, `arguments`, `answer`), `rule`,

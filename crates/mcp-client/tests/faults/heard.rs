@@ -7,6 +7,8 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata};
 
+use crate::lab::{Measured, Scene, Seen};
+
 /// Writes down what it is asked to, as `field=value field=value `.
 #[derive(Clone)]
 pub(crate) struct Heard {
@@ -22,6 +24,30 @@ impl Heard {
     /// Everything so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
+    }
+}
+
+/// Plays a scene on a thread of its own, on which all is heard that this workspace says about what it does.
+pub(crate) async fn listening(scene: impl FnOnce(Heard) -> Scene + Send + 'static) -> Measured {
+    let played = tokio::task::spawn_blocking(move || {
+        let heard = Heard::new(|metadata| {
+            metadata.is_event()
+                && metadata.target().starts_with("mcp_")
+                && *metadata.level() <= tracing::Level::DEBUG
+        });
+        let _heard = tracing::subscriber::set_default(heard.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(scene(heard).play())
+    });
+    played.await.unwrap()
+}
+
+/// One line was heard that says all of these.
+pub(crate) fn logs(heard: Heard, words: &'static [&'static str]) -> impl Fn(&Seen, &mut Measured) + Send {
+    move |_, measured| {
+        let lines = heard.lines();
+        let is_said = lines.iter().any(|line| words.iter().all(|word| line.contains(word)));
+        measured.expect(is_said, format!("no line says {words:?}: {lines:?}"));
     }
 }
 

@@ -48,9 +48,11 @@ pub(crate) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// This program, in that part, with a server to call and words before it, such as `unshare`'s.
+/// This program, in that part and with its own file as its input, with a server to call and words before it, such as `unshare`'s.
 pub(crate) fn part(part: &str, before: &[&str], server: &ScriptedServer) -> Command {
-    let own = std::env::current_exe().unwrap();
+    // By its file, whatever its name stands for by now: a build may replace it meanwhile.
+    let file = std::fs::File::open("/proc/self/exe").unwrap();
+    let own = "/proc/self/fd/0";
     let mut command = match before {
         [] => Command::new(own),
         [program, words @ ..] => {
@@ -59,7 +61,7 @@ pub(crate) fn part(part: &str, before: &[&str], server: &ScriptedServer) -> Comm
             command
         }
     };
-    command.arg(server.program()).args(server.args()).env(PART, part);
+    command.arg(server.program()).args(server.args()).env(PART, part).stdin(file);
     command
 }
 
@@ -106,8 +108,7 @@ async fn dies() -> Vec<String> {
 
 /// Runs a part to its end: what it found wrong, and what it got. `None`: it could not be played.
 pub(crate) async fn outcome(mut command: Command) -> Option<(Vec<String>, String)> {
-    let output =
-        tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).stderr(Stdio::piped()).output());
+    let output = tokio::task::spawn_blocking(move || command.stderr(Stdio::piped()).output());
     let output = output.await.unwrap().ok()?;
     if !output.status.success() {
         return None;

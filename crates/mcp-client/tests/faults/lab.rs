@@ -301,7 +301,7 @@ impl Scene {
         self
     }
 
-    async fn play(self) -> Measured {
+    pub(crate) async fn play(self) -> Measured {
         let mut measured = Measured::default();
         let stage = Stage::set(&self.server);
         let mut options = restarts(50);

@@ -1,16 +1,18 @@
 //! Faults of child processes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use massgen_testkit::{
     CallReply, Grandchild, HandshakeVersion, Outcome, PATIENCE, Progress, Quirk, ReplyId, ScriptedServer,
     ServerScript, ToolScript, process,
 };
-use mcp_client::{CircuitState, Integrity};
+use mcp_client::{CircuitState, Integrity, metrics};
 use mcp_core::ToolService;
 use serde_json::json;
 
-use crate::heard::Heard;
+use crate::heard::{Heard, listening, logs};
 use crate::lab::{Account, GRACE, Measured, Scene, ask_innocent, innocent, named, until_answered};
 use crate::support::{call, child, is_ready, restarts, start};
 use crate::time::on_a_moved_clock;
@@ -75,15 +77,25 @@ pub(crate) fn faults() -> Vec<Fault> {
         own("F4", "no answer, deaf to cancel, end of input and SIGTERM: killed, and a new process", || {
             Box::pin(on_a_moved_clock(deaf))
         }),
-        scene("F5", "an answer byte by byte: bytes are no progress", || {
-            Scene::child(script(Outcome::Drip { text: "x".repeat(400), every_ms: 50 }))
-                .expect(LATE)
-                .account(Account::Server)
-                .limit_ms(500)
+        own("F5", "an answer byte by byte: bytes are no progress, and are told", || {
+            Box::pin(listening(|heard| {
+                Scene::child(script(Outcome::Drip { text: "x".repeat(400), every_ms: 50 }))
+                    .expect(LATE)
+                    .account(Account::Server)
+                    .limit_ms(500)
+                    .check(gave_up(heard, |figure| figure("bytes") > 0.0 && figure("bytes_per_second") > 0.0))
+            }))
         }),
-        scene("F6", "progress for ever: the total limit ends it", || {
-            let reply = CallReply::new(Outcome::Hang).progress(Progress { count: u64::MAX, every_ms: 50 });
-            Scene::child(script(reply)).expect(LATE).account(Account::Tool).total_ms(600)
+        own("F6", "progress for ever: the total limit ends it, and the reports are counted", || {
+            Box::pin(listening(|heard| {
+                let reply =
+                    CallReply::new(Outcome::Hang).progress(Progress { count: u64::MAX, every_ms: 50 });
+                Scene::child(script(reply))
+                    .expect(LATE)
+                    .account(Account::Tool)
+                    .total_ms(600)
+                    .check(gave_up(heard, |figure| figure("progress") >= 2.0))
+            }))
         }),
         scene("F7", "noise on stdout before the answer: the answer", || {
             let script = script(Outcome::Echo)
@@ -102,31 +114,50 @@ pub(crate) fn faults() -> Vec<Fault> {
         scene("F10", "half an answer, then silence: the limit of time", || {
             Scene::child(script(half(None))).expect(LATE).account(Account::Server).limit_ms(400)
         }),
-        scene("F11", "an answer under another id: dropped, the call goes on to its limit", || {
-            Scene::child(script(CallReply::new(Outcome::Echo).id(ReplyId::Wrong)))
-                .expect(LATE)
-                .limit_ms(400)
-                .check(is_suspicious)
+        own("F11", "an answer under another id: dropped, the call goes on to its limit", || {
+            Box::pin(listening(|heard| {
+                Scene::child(script(CallReply::new(Outcome::Echo).id(ReplyId::Wrong)))
+                    .expect(LATE)
+                    .limit_ms(400)
+                    .check(is_suspicious)
+                    .check(logs(heard, &["under an id that was never given out: ", ", while 1 waited"]))
+            }))
         }),
-        scene("F12", "the same answer twice: the first one counts, the next call is not mixed up", || {
-            let tool = ToolScript::new("do")
-                .replies(CallReply::new(Outcome::Text("first".into())).id(ReplyId::Twice))
-                .text("second");
-            Scene::child(ServerScript::new().tool(tool))
-                .calls(2)
-                .check(is_text("second"))
-                .check(is_suspicious)
+        own("F12", "the same answer twice: the first one counts, the next call is not mixed up", || {
+            Box::pin(listening(|heard| {
+                let tool = ToolScript::new("do")
+                    .replies(CallReply::new(Outcome::Text("first".into())).id(ReplyId::Twice))
+                    .text("second");
+                Scene::child(ServerScript::new().tool(tool))
+                    .calls(2)
+                    .check(is_text("second"))
+                    .check(is_suspicious)
+                    .check(tells_the_hash(heard))
+            }))
         }),
-        scene("F13", "an answer after the limit: thrown away, never given to the next call", || {
-            let tool = ToolScript::new("do")
-                .replies(CallReply::new(Outcome::Text("late".into())).delay_ms(600))
-                .replies(CallReply::new(Outcome::Text("fresh".into())).delay_ms(100));
-            Scene::child(ServerScript::new().tool(tool).quirk(Quirk::IgnoresCancel))
-                .limit_ms(400)
-                .calls(2)
-                .check(is_text("fresh"))
-                .check(is_clean)
-        }),
+        own(
+            "F13",
+            "an answer after the limit: thrown away and counted, never given to the next call",
+            || {
+                Box::pin(listening(|heard| {
+                    // The late one is there before the next one is answered.
+                    let tool = ToolScript::new("do")
+                        .replies(CallReply::new(Outcome::Text("late".into())).delay_ms(800))
+                        .replies(CallReply::new(Outcome::Text("fresh".into())).delay_ms(400));
+                    Scene::child(ServerScript::new().tool(tool).quirk(Quirk::IgnoresCancel))
+                        .limit_ms(600)
+                        .calls(2)
+                        .tune(|options, _| options.metrics = Some(Arc::new(Late)))
+                        .check(is_text("fresh"))
+                        .check(is_clean)
+                        .check(logs(heard, &["an answer to what nobody waits for any more"]))
+                        .check(|_, measured| {
+                            let counted = LATE_ANSWERS.load(Ordering::Relaxed);
+                            measured.expect(counted == 1, format!("{counted} late answers were counted"));
+                        })
+                }))
+            },
+        ),
         scene("F18", "an answer nested 100,000 deep: refused", || {
             Scene::child(script(Outcome::Nested(100_000)))
                 .expect(BROKEN)
@@ -221,6 +252,56 @@ pub(crate) fn says(parts: &'static [&'static str]) -> impl Fn(&crate::lab::Seen,
         for part in parts {
             measured.expect(seen.text.contains(part), format!("{part:?} is not in {:?}", seen.text));
         }
+    }
+}
+
+/// How many late answers the metrics have counted.
+static LATE_ANSWERS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts those and nothing else.
+struct Late;
+
+impl metrics::Observer for Late {
+    fn count(&self, name: &'static str, _: &[metrics::Label<'_>], by: u64) {
+        if name == metrics::names::LATE_RESPONSES {
+            LATE_ANSWERS.fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    fn histogram(&self, _: &'static str, _: &[metrics::Label<'_>], _: f64) {}
+
+    fn gauge(&self, _: &'static str, _: &[metrics::Label<'_>], _: f64) {}
+}
+
+/// A figure of a line, by its name.
+type Figure<'a> = &'a dyn Fn(&str) -> f64;
+
+/// It was written down that a call was given up while it was made, how long that took, and figures that fit.
+fn gave_up(
+    heard: Heard,
+    fits: fn(Figure<'_>) -> bool,
+) -> impl Fn(&crate::lab::Seen, &mut Measured) + Send {
+    move |_, measured| {
+        let lines = heard.lines();
+        let holds = lines.iter().filter(|line| line.contains("is given up before its answer")).any(|line| {
+            let figure = |name: &str| -> f64 {
+                let value = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+                value.and_then(|value| value.parse().ok()).unwrap_or_default()
+            };
+            line.contains("phase=calling the tool") && figure("elapsed_ms") > 0.0 && fits(&figure)
+        });
+        measured.expect(holds, format!("no line says what had come: {lines:?}"));
+    }
+}
+
+/// A hash of the second answer is told.
+fn tells_the_hash(heard: Heard) -> impl Fn(&crate::lab::Seen, &mut Measured) + Send {
+    move |_, measured| {
+        const WORDS: &str = "SHA-256 of the second answer: ";
+        let lines = heard.lines();
+        let told = lines.iter().find_map(|line| line.split_once(WORDS)).map_or("", |(_, hash)| hash);
+        let digits = told.chars().take_while(char::is_ascii_hexdigit).count();
+        measured.expect(digits == 64, format!("no hash is told: {lines:?}"));
     }
 }
 

@@ -434,10 +434,10 @@ async fn absurd_waits() -> Measured {
     for (wait, kept) in [
         ("99999999999", MINUTE),
         ("0", SECOND / 4),
-        ("-5", SECOND),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", SECOND),
-        ("soon", SECOND),
-        ("", SECOND),
+        ("-5", SECOND / 4),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", SECOND / 4),
+        ("soon", SECOND / 4),
+        ("", SECOND / 4),
     ] {
         let web = McpHttpServer::start(script(Outcome::Echo));
         let (client, _) = start([remote("faulty", &web.url())], restarts(50));

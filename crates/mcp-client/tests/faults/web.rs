@@ -10,10 +10,11 @@ use massgen_testkit::engine::{Engine, Step};
 use massgen_testkit::http::{Body, HttpReply, HttpServer};
 use massgen_testkit::{HttpFault, McpHttpServer, Outcome, PATIENCE, ServerScript, ToolScript, process};
 use mcp_client::{Integrity, MultiMcpClient, RuleOptions};
-use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName, ToolService};
+use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName, ToolFilter, ToolService};
 use mcp_security::Policy;
 use serde_json::json;
 
+use crate::heard::{listening, logs};
 use crate::lab::{Account, Measured, Scene, ask_innocent, innocent, named, remote};
 use crate::stdio::{LOST, says, script};
 use crate::support::{call, child, restarts, start, tools};
@@ -59,20 +60,30 @@ pub(crate) fn faults() -> Vec<Fault> {
             "a session that is gone (404): a new one, and the call once in it; three in a minute are a failure",
             || Box::pin(on_a_moved_clock(session_gone)),
         ),
-        scene("F35", "HTTP 500: told, and a call that may change something is not sent again", || {
-            Scene::web(sound())
-                .fault(u32::MAX, HttpFault::status(500))
-                .expect(&["http"])
-                .account(Account::Server)
+        own("F35", "HTTP 500: told, and a call that may change something is not sent again", || {
+            Box::pin(listening(|heard| {
+                let body = format!("Traceback: key {SECRET}\n{}", "x".repeat(5000));
+                let fault =
+                    HttpFault::Status { status: 500, headers: Vec::new(), body: ("text/plain".into(), body) };
+                Scene::web(sound())
+                    .fault(u32::MAX, fault)
+                    .expect(&["http"])
+                    .account(Account::Server)
+                    .tune(|options, _| options.redactor.register(SECRET))
+                    .check(logs(heard.clone(), &["status=500", "Traceback: key [redacted]\\nxxx"]))
+                    .check(move |_, measured| {
+                        let lines = heard.lines();
+                        let holds =
+                            lines.iter().all(|line| !line.contains(SECRET) && line.len() < 1024 + 200);
+                        measured.expect(holds, format!("a secret, or too much: {lines:?}"));
+                    })
+            }))
         }),
         scene("F36", "HTTP 502 from a load balancer: the same", || {
             Scene::web(sound()).fault(u32::MAX, HttpFault::status(502)).expect(LOST).account(Account::Server)
         }),
-        scene("F37", "HTML with status 200, as a captive portal has it: not MCP", || {
-            Scene::web(sound())
-                .fault(u32::MAX, HttpFault::html())
-                .expect(&["malformed"])
-                .account(Account::Server)
+        own("F37", "HTML with status 200, as a captive portal has it: not MCP, and not asked again", || {
+            Box::pin(portal())
         }),
         scene("F39", "a reset after the server has acted: outcome unknown, sent once", || {
             Scene::web(sound())
@@ -106,6 +117,42 @@ pub(crate) fn faults() -> Vec<Fault> {
             || Box::pin(ambiguous()),
         ),
     ]
+}
+
+/// What no log may show.
+const SECRET: &str = "hunter2-hunter2-hunter2";
+
+async fn portal() -> Measured {
+    let page = || HttpFault::Status {
+        status: 200,
+        headers: Vec::new(),
+        body: (
+            "text/html".into(),
+            "<html><title>Sign\u{1b}[2J in</title><body>for 5 a day</body></html>".into(),
+        ),
+    };
+    let scene = move || Scene::web(sound()).fault(u32::MAX, page()).expect(&["malformed"]);
+    let mut measured = listening(move |heard| {
+        scene()
+            .account(Account::Server)
+            .check(says(&["text/html"]))
+            .check(logs(heard.clone(), &["content_type=\"text/html\"", r#"title="Sign\u{1b}[2J in""#]))
+            .check(move |_, measured| {
+                let lines = heard.lines();
+                let is_quiet = lines.iter().all(|line| !line.contains("5 a day") && !line.contains('\u{1b}'));
+                measured.expect(is_quiet, format!("more than its title is told: {lines:?}"));
+            })
+    })
+    .await;
+    // Not even where it does no harm to ask again, and no circuit is in the way.
+    let safe = scene().tune(|_, config| {
+        config.retry_safe = Some(ToolFilter::default());
+        config.breaker = RuleOptions::never();
+    });
+    let again = safe.play().await;
+    measured.problems.extend(again.problems);
+    measured.sends = measured.sends.max(again.sends);
+    measured
 }
 
 async fn session_gone() -> Measured {

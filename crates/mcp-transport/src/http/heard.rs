@@ -19,8 +19,8 @@ pub(crate) enum Heard {
     Progress(Progress),
     /// A request of the server, or a notice.
     Other(Box<ServerJsonRpcMessage>),
-    /// An answer under another id.
-    Foreign,
+    /// An answer under another id: this one, as JSON.
+    Foreign(String),
     /// No message.
     Noise(serde_json::Error),
 }
@@ -71,7 +71,11 @@ fn one(message: Bytes, id: u64) -> Heard {
             // An error about a request that could not be read names none; here it can be no other.
             None => head.error.is_some(),
         };
-        return if answers { Heard::Answer(message) } else { Heard::Foreign };
+        return if answers {
+            Heard::Answer(message)
+        } else {
+            Heard::Foreign(head.id.map_or_else(|| "none".to_owned(), |id| id.to_string()))
+        };
     };
     if method.get() == r#""notifications/progress""#
         && let Some((about, report)) = head.params.and_then(|params| raw::report(params.get()))
@@ -94,7 +98,7 @@ mod tests {
             Heard::Answer(_) => "answer",
             Heard::Progress(_) => "progress",
             Heard::Other(_) => "other",
-            Heard::Foreign => "foreign",
+            Heard::Foreign(_) => "foreign",
             Heard::Noise(_) => "noise",
         };
         all(Bytes::copy_from_slice(data), 7).map(kind).collect()

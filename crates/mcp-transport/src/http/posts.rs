@@ -30,6 +30,7 @@ use super::awaited::Awaited;
 use super::events::{Event, Events, TooLarge};
 use super::headers::{self, ParamHeader};
 use super::heard::{self, Heard};
+use super::page;
 use super::plain::Plain;
 use super::reconnects::{self, Reconnects};
 use super::response::{Kind, Response};
@@ -38,6 +39,7 @@ use crate::breach::{Breach, Breaches};
 use crate::oauth::{self, AuthorizedClient};
 use crate::options::ProgressSender;
 use crate::raw::{self, Ids, Request};
+use crate::received::Received;
 use crate::traced;
 
 pub(crate) type Error = StreamableHttpError<reqwest::Error>;
@@ -114,6 +116,8 @@ pub(super) struct Way {
     /// The shorter way, where there is one.
     pub(super) plain: Option<Plain>,
     pub(super) url: Url,
+    /// What came back so far.
+    pub(super) received: Received,
 }
 
 impl Way {
@@ -126,12 +130,13 @@ impl Way {
     ) -> Result<Response, Error> {
         if let Some(plain) = &self.plain {
             oauth::bear(&mut headers, token)?;
-            return Ok(plain.send(&method, &self.url, headers, body).await?.into());
+            let answer = plain.send(&method, &self.url, headers, body).await?;
+            return Ok(Response::from(answer).counted(&self.received));
         }
         let mut request = reqwest::Request::new(method, self.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = body.map(Into::into);
-        Ok(self.client.execute(request, token).await?.into())
+        Ok(Response::from(self.client.execute(request, token).await?).counted(&self.received))
     }
 }
 
@@ -163,7 +168,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// The next piece of a body.
-    async fn chunk(self, response: &mut Response) -> Result<Option<Bytes>, Error> {
+    pub(super) async fn chunk(self, response: &mut Response) -> Result<Option<Bytes>, Error> {
         let chunk = response.chunk();
         match self.silence {
             Some(silence) => tokio::time::timeout(silence, chunk).await.map_err(|_| {
@@ -233,6 +238,11 @@ impl Posts {
     /// Counts how often the server has lost the session and another was opened.
     pub(crate) fn renewals(&self) -> watch::Receiver<u64> {
         self.session.renewals.subscribe()
+    }
+
+    /// Counts what came back so far.
+    pub(crate) fn received(&self) -> Received {
+        self.way.received.clone()
     }
 
     /// An id for a request.
@@ -346,27 +356,40 @@ impl Posts {
                 response.done();
                 Err(Error::UnexpectedServerResponse("it takes the request and answers nothing".into()))
             }
-            None => {
-                let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-                let kind = kind.map(|kind| String::from_utf8_lossy(kind).chars().take(100).collect());
-                Err(Error::UnexpectedContentType(kind))
-            }
+            None => Err(held(page::NotMcp::read(response, self.limits).await)),
         }
     }
 
     /// Reads what comes with a status that says no: the error of JSON-RPC, or the status.
     async fn refused(&self, response: Response) -> Result<Body, Error> {
         let error = refusal(response.status(), response.headers(), &self.way.url);
-        let says_more = matches!(&error, Error::HttpStatus(status) if !matches!(status.status, 403 | 429));
-        if !says_more || response.kind() != Some(Kind::Json) {
+        let Error::HttpStatus(status) = error else {
             response.done();
-        } else if let Ok(response) = response.unpacked()
-            && let Ok(body) = read(response, Limits { bytes: ERROR_BODY, ..self.limits }).await
-            && matches!(raw::read::<Value>(&body), raw::Answer::Error { .. })
-        {
-            return Ok(Body::Error(body));
+            return Err(error);
+        };
+        let mut body = Bytes::new();
+        if matches!(status.status, 403 | 429) {
+            response.done();
+        } else if response.kind() == Some(Kind::Json) {
+            if let Ok(response) = response.unpacked()
+                && let Ok(whole) = read(response, Limits { bytes: ERROR_BODY, ..self.limits }).await
+            {
+                body = whole;
+            }
+            if matches!(raw::read::<Value>(&body), raw::Answer::Error { .. }) {
+                return Ok(Body::Error(body));
+            }
+        } else if status.status >= 500 {
+            body = page::beginning(response, page::EXCERPT, self.limits).await;
+        } else {
+            response.done();
         }
-        Err(error)
+        if status.status < 500 {
+            return Err(Error::HttpStatus(status));
+        }
+        body.truncate(page::EXCERPT);
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Err(held(page::Broken { status: status.status, retry_after: status.retry_after, body }))
     }
 
     /// Reads streams until one brings the answer: revisions up to 2025-11-25 let a stream be taken up again where it
@@ -478,7 +501,8 @@ impl Posts {
                 }
                 // It is closed where the session is over.
                 Heard::Other(message) => drop(self.others.send(*message).await),
-                Heard::Foreign => self.breach(Breach::ForeignId),
+                // Only one request can be answered by this response.
+                Heard::Foreign(id) => self.breach(Breach::foreign_id(id, 1)),
                 Heard::Noise(error) => {
                     tracing::warn!(%error, "the server sent something that is not a message of MCP");
                 }
@@ -539,6 +563,10 @@ fn is_nonsense(error: &Error) -> bool {
         Error::Io(error) => error.get_ref().is_some_and(|held| held.is::<raw::TooLarge>()),
         _ => false,
     }
+}
+
+fn held(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Io(std::io::Error::other(error))
 }
 
 fn nonsense(body: &[u8]) -> Error {

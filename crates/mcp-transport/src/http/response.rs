@@ -7,6 +7,7 @@ use reqwest::{StatusCode, Version};
 use super::plain::Answer;
 use super::posts::Error;
 use super::unpack::Unpack;
+use crate::received::Received;
 
 /// The two media types that carry messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,7 @@ impl Kind {
 pub(super) struct Response {
     way: Way,
     packed: Option<Unpack>,
+    received: Received,
 }
 
 enum Way {
@@ -37,17 +39,23 @@ enum Way {
 
 impl From<reqwest::Response> for Response {
     fn from(response: reqwest::Response) -> Self {
-        Self { way: Way::Pooled(response), packed: None }
+        Self { way: Way::Pooled(response), packed: None, received: Received::default() }
     }
 }
 
 impl From<Answer> for Response {
     fn from(answer: Answer) -> Self {
-        Self { way: Way::Plain(Box::new(answer)), packed: None }
+        Self { way: Way::Plain(Box::new(answer)), packed: None, received: Received::default() }
     }
 }
 
 impl Response {
+    /// Counts what comes of its body there.
+    pub(super) fn counted(mut self, received: &Received) -> Self {
+        self.received = received.clone();
+        self
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match &self.way {
             Way::Pooled(response) => response.status(),
@@ -118,6 +126,7 @@ impl Response {
                 Way::Pooled(response) => response.chunk().await.map_err(reqwest::Error::without_url)?,
                 Way::Plain(answer) => answer.chunk().await?,
             };
+            self.received.add(piece.as_ref().map_or(0, Bytes::len));
             match (piece, &mut self.packed) {
                 (Some(piece), Some(packed)) => packed.push(piece),
                 (None, Some(packed)) => return packed.end(),

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use crate::breach::{Breach, Breaches};
@@ -177,11 +178,12 @@ impl Calls {
         let Some(open) = guard.as_mut() else { return false };
         let Some(waiting) = open.take(id, Over::Answered) else {
             let over = open.over.iter().find(|(known, _)| *known == id).map(|(_, over)| *over);
+            let pending = open.waiting.len();
             drop(guard);
             match over {
-                Some(Over::GivenUp) => tracing::debug!("an answer to what nobody waits for any more"),
-                Some(Over::Answered) => self.breaches.note(Breach::SecondAnswer),
-                None => self.breaches.note(Breach::ForeignId),
+                Some(Over::GivenUp) => self.breaches.late(),
+                Some(Over::Answered) => self.breaches.note(second(&answer)),
+                None => self.breaches.note(Breach::foreign_id(id, pending)),
             }
             return false;
         };
@@ -229,6 +231,12 @@ impl Calls {
         }
         is_idle
     }
+}
+
+/// An answer to what was answered already.
+fn second(answer: &Answered) -> Breach {
+    let hex = |line: &BytesMut| Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect();
+    Breach::SecondAnswer { hash: answer.as_ref().ok().map(hex) }
 }
 
 /// Whether an id is one of this road's.
