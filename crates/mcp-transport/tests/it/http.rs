@@ -218,7 +218,7 @@ async fn the_status_says_what_went_wrong() {
         assert_eq!(error.to_string(), expected);
     }
     let error = soon(session.call_tool(&tool("page"), JsonObject::new(), None)).await.unwrap_err();
-    assert!(matches!(error, ToolError::Malformed { .. }), "{error:?}");
+    assert!(matches!(error, ToolError::NotMcp { .. }), "{error:?}");
     // None of it ended the session.
     soon(session.call_tool(&tool("echo"), JsonObject::new(), None)).await.unwrap();
 }
