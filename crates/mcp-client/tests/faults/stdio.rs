@@ -277,10 +277,7 @@ impl metrics::Observer for Late {
 type Figure<'a> = &'a dyn Fn(&str) -> f64;
 
 /// It was written down that a call was given up while it was made, how long that took, and figures that fit.
-fn gave_up(
-    heard: Heard,
-    fits: fn(Figure<'_>) -> bool,
-) -> impl Fn(&crate::lab::Seen, &mut Measured) + Send {
+fn gave_up(heard: Heard, fits: fn(Figure<'_>) -> bool) -> impl Fn(&crate::lab::Seen, &mut Measured) + Send {
     move |_, measured| {
         let lines = heard.lines();
         let holds = lines.iter().filter(|line| line.contains("is given up before its answer")).any(|line| {
