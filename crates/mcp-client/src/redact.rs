@@ -143,7 +143,7 @@ mod tests {
         for found in errors {
             let found = error(&options, found);
             assert!(!format!("{found} {found:?}").contains("hunter2"), "{found:?}");
-            assert!(found.to_string().contains("key [redacted] refused"), "{found}");
+            assert!(format!("{found} {found:?}").contains("key [redacted] refused"), "{found}");
         }
     }
 }
