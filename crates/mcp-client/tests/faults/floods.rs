@@ -161,7 +161,7 @@ async fn heard_notices() -> Measured {
     // rmcp says every notice, and nobody hears that by default.
     let heard =
         Heard::new(|metadata| *metadata.level() <= Level::INFO && !metadata.target().starts_with("rmcp"));
-    let _hearing = tracing::subscriber::set_default(heard.clone());
+    let _hearing = crate::support::listen(heard.clone());
     let count = if is_full() { 200_000 } else { 20_000 };
     let short = Quirk::NotificationFlood(count);
     let lasting = Quirk::NotificationStream { bursts: 700, each: 40, every_ms: 10 };

@@ -35,7 +35,7 @@ pub(crate) async fn listening(scene: impl FnOnce(Heard) -> Scene + Send + 'stati
                 && metadata.target().starts_with("mcp_")
                 && *metadata.level() <= tracing::Level::DEBUG
         });
-        let _heard = tracing::subscriber::set_default(heard.clone());
+        let _heard = crate::support::listen(heard.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(scene(heard).play())
     });

@@ -452,7 +452,7 @@ async fn slow_start() -> Measured {
         metadata.target().starts_with("mcp_client::server") && *metadata.level() == tracing::Level::INFO
     });
     // The clock and all tasks are this thread's.
-    let _told = tracing::subscriber::set_default(told.clone());
+    let _told = crate::support::listen(told.clone());
     let innocent = innocent();
     // The program is there and says nothing, as one is that is still being fetched.
     let scripted = script(Outcome::Echo).quirk(Quirk::HandshakeDelay(300)).launch();

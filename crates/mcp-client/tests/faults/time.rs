@@ -374,7 +374,7 @@ async fn throttled() -> Measured {
     let heard = Heard::new(|metadata| {
         metadata.target().starts_with("mcp_client") && *metadata.level() == tracing::Level::WARN
     });
-    let _heard = tracing::subscriber::set_default(heard.clone());
+    let _heard = crate::support::listen(heard.clone());
     let told = || heard.lines().iter().filter(|line| line.contains("left alone")).count();
     let (client, recorder) = start([remote("faulty", &web.url())], restarts(50));
     client.ready(PATIENCE * 60).await;

@@ -67,7 +67,7 @@ impl Spans {
     /// Collects on this thread until what is returned is dropped.
     fn collect(&self) -> DefaultGuard {
         let ours = filter_fn(|metadata| metadata.target() == "mcp_client::spans");
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone().with_filter(ours)))
+        listen(tracing_subscriber::registry().with(self.clone().with_filter(ours)))
     }
 
     /// The spans of requests, in their order.

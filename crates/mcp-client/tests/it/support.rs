@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use massgen_testkit::{PATIENCE, ScriptedServer};
@@ -18,6 +18,8 @@ use mcp_core::{
 use mcp_security::{Policy, Rules};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Subscriber};
 
 pub(crate) fn name(name: &str) -> ServerName {
     ServerName::new(name).unwrap()
@@ -227,4 +229,15 @@ pub(crate) fn is_failed(state: &ServerState) -> bool {
 
 pub(crate) fn tools(service: &dyn ToolService) -> Vec<String> {
     service.catalogue().iter().map(|entry| entry.exposed.to_string()).collect()
+}
+
+/// Has `listener` hear what is said on this thread, until what is returned is dropped.
+///
+/// While there is one listener in the whole process, the line that speaks for the first time asks only the listener of the thread it
+/// runs on, and keeps the answer for all threads: another test that comes first, with nobody listening, would make it silent here. So
+/// there is a second one, which wants nothing: with two, all are asked.
+pub(crate) fn listen(listener: impl Subscriber + Send + Sync + 'static) -> DefaultGuard {
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(NoSubscriber::default()));
+    tracing::subscriber::set_default(listener)
 }
