@@ -31,7 +31,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use tower::Service;
+use tower_service::Service;
 
 use crate::deadline::HasDeadline;
 

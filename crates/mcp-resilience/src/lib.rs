@@ -1,4 +1,4 @@
-//! What if it fails? Middlewares for any [`tower::Service`], without a word of any protocol in them.
+//! What if it fails? Middlewares for any [`tower` service](tower_service::Service), without a word of any protocol in them.
 //!
 //! Each one is a module with the same four parts: the service, its layer, its future, its error. Time is tokio's, so
 //! tests pause it. Dropping a service's future ends everything it had begun.
@@ -35,6 +35,7 @@ pub mod deadline;
 pub mod health;
 pub mod in_flight;
 pub mod observe;
+mod oneshot;
 pub mod rate_limit;
 pub mod restart;
 pub mod retry;

@@ -29,7 +29,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tower::Service;
+use tower_service::Service;
 
 use crate::observe::{Hooks, names};
 

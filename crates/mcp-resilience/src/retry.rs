@@ -33,7 +33,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tower::Service;
+use tower_service::Service;
 
 use crate::deadline::HasDeadline;
 use crate::observe::Hooks;

@@ -3,10 +3,10 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tower::Service;
-use tower::util::{Oneshot, ServiceExt};
+use tower_service::Service;
 
 use super::{Error, Gate, Outcome, Permit, Policy, Rejected};
+use crate::oneshot::Oneshot;
 
 /// The wait for the verdict of somebody else's probe.
 type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -96,7 +96,9 @@ where
                     ready!(wait.as_mut().poll(cx));
                     let Some((service, request)) = then.take() else { return Poll::Pending };
                     match this.gate.acquire(Instant::now()) {
-                        Ok(permit) => Step::Late { inner: service.oneshot(request), permit: Some(permit) },
+                        Ok(permit) => {
+                            Step::Late { inner: Oneshot::new(service, request), permit: Some(permit) }
+                        }
                         Err(rejected) => Step::Rejected { rejected: Some(rejected) },
                     }
                 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
-use tower::Service;
-use tower::util::{Oneshot, ServiceExt};
+use tower_service::Service;
 
 use super::queue::{Slot, Turn};
 use super::{Error, HasCaller};
 use crate::observe::{Hooks, names};
+use crate::oneshot::Oneshot;
 
 pin_project! {
     /// The answer, or the word that there is no place.
@@ -99,7 +99,7 @@ where
                         Poll::Ready(Ok(slot)) => {
                             hooks.histogram(names::BULKHEAD_WAIT, None, since.elapsed().as_secs_f64());
                             let Some((service, request)) = then.take() else { return Poll::Pending };
-                            Step::Late { inner: service.oneshot(request), slot: Some(slot) }
+                            Step::Late { inner: Oneshot::new(service, request), slot: Some(slot) }
                         }
                         // The service below holds the queue, so a turn is always handed over.
                         Poll::Ready(Err(_)) => return Poll::Ready(Err(Error::Waited { limit: *limit })),

@@ -1,6 +1,6 @@
 use std::marker::PhantomData;
 
-use tower::Layer;
+use tower_layer::Layer;
 
 use super::{Bulkhead, BulkheadOptions};
 use crate::observe::Hooks;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
-use tower::Service;
-use tower::util::{Oneshot, ServiceExt};
+use tower_service::Service;
 
 use super::Error;
 use super::places::{Place, Turn};
 use crate::observe::{Hooks, names};
+use crate::oneshot::Oneshot;
 
 pin_project! {
     /// The answer, or the word that there is no place.
@@ -82,7 +82,7 @@ where
                     match Pin::new(turn).poll(cx) {
                         Poll::Ready(Ok(place)) => {
                             let Some((service, request)) = then.take() else { return Poll::Pending };
-                            Step::Late { inner: service.oneshot(request), place: Some(place) }
+                            Step::Late { inner: Oneshot::new(service, request), place: Some(place) }
                         }
                         // The service holds the places, so a turn is always handed over.
                         Poll::Ready(Err(_)) => Step::Waited { limit: *limit },

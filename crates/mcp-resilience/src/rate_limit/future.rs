@@ -3,10 +3,10 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
-use tower::Service;
-use tower::util::{Oneshot, ServiceExt};
+use tower_service::Service;
 
 use super::Error;
+use crate::oneshot::Oneshot;
 
 pin_project! {
     /// The answer, or the word that there were too many.
@@ -67,7 +67,7 @@ where
                 StepProjection::Waiting { sleep, then } => {
                     ready!(sleep.poll(cx));
                     let Some((service, request)) = then.take() else { return Poll::Pending };
-                    Step::Late { inner: service.oneshot(request) }
+                    Step::Late { inner: Oneshot::new(service, request) }
                 }
             };
             this.state.set(next);

@@ -1,4 +1,4 @@
-use tower::Layer;
+use tower_layer::Layer;
 
 use super::{Bucket, RateLimit, RateLimitOptions};
 use crate::observe::Hooks;

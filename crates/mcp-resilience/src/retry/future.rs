@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
-use tower::Service;
-use tower::util::{Oneshot, ServiceExt};
+use tower_service::Service;
 
 use super::{Decision, HasAttempt, MOST, Policy, Retry};
 use crate::backoff::Decorrelated;
 use crate::deadline::HasDeadline;
 use crate::observe::names;
+use crate::oneshot::Oneshot;
 
 pin_project! {
     /// The answer of the last attempt.
@@ -127,7 +127,7 @@ where
                     *this.attempt += 1;
                     request.set_attempt(*this.attempt);
                     let copy = retry.policy.copy(&request);
-                    let inner = retry.inner.clone().oneshot(request);
+                    let inner = Oneshot::new(retry.inner.clone(), request);
                     *this.again = copy.map(|copy| (retry, copy));
                     this.state.set(Step::Again { inner });
                     continue;

@@ -1,4 +1,4 @@
-use tower::Layer;
+use tower_layer::Layer;
 
 use super::{Budget, Retry, RetryOptions};
 use crate::observe::Hooks;

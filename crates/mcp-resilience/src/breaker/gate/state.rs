@@ -1,5 +1,6 @@
 //! The states of a circuit, and why somebody does not pass.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -91,11 +92,18 @@ impl fmt::Display for Reason {
 }
 
 /// Nothing may pass.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the circuit is open: {reason}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Why.
     pub reason: Reason,
     /// When to try again; `None`: not before somebody acts.
     pub retry_at: Option<Instant>,
 }
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the circuit is open: {}", self.reason)
+    }
+}
+
+impl Error for Rejected {}
