@@ -2,10 +2,12 @@
 
 mod architecture;
 mod code;
+mod deny;
 mod graph;
 mod layers;
 mod manifests;
 mod text;
+mod weight;
 
 use std::path::Path;
 
@@ -16,7 +18,7 @@ use crate::links;
 use crate::project;
 
 pub(crate) const HELP: &str = "\
-the project's own rules: layers, banned dependencies, where a thing may be named
+the project's own rules: layers, licences, banned dependencies, where a thing may be named
 
 Usage: cargo xtask tidy
 
@@ -41,6 +43,8 @@ pub(crate) fn check() -> Result<()> {
     let graph = graph::Graph::from_metadata(&metadata);
     let mut problems = graph.forbidden_edges();
     problems.extend(graph.forbidden_reach());
+    problems.extend(deny::check(&metadata, &read_file(&root, "deny.toml")?));
+    problems.extend(weight::check()?);
     problems.extend(manifests::check(&metadata));
     problems.extend(code::check(&sources));
     problems.extend(text::check(&root, &files));

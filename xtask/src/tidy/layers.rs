@@ -63,6 +63,7 @@ pub(super) struct Ban {
     pub(super) why: &'static str,
 }
 
+/// What nobody may have at all is in deny.toml.
 pub(super) const BANS: &[Ban] = &[
     Ban { from: "mcp-core", to: "tokio", except_through: None, why: "the contract does no I/O" },
     Ban { from: "mcp-core", to: "rmcp", except_through: None, why: "the contract owes nothing to one SDK" },
@@ -74,8 +75,6 @@ pub(super) const BANS: &[Ban] = &[
         except_through: Some("mcp-transport"),
         why: "foreign protocol types stay in one crate",
     },
-    Ban { from: "*", to: "serde_yaml", except_through: None, why: "unmaintained; use massgen-config" },
-    Ban { from: "*", to: "openssl-sys", except_through: None, why: "TLS is rustls: nothing to install" },
 ];
 
 /// A third-party package with one home in the workspace.
@@ -95,3 +94,13 @@ pub(super) const HOMES: &[Home] = &[
     },
     Home { package: "anyhow", home: "xtask", why: "libraries have typed errors" },
 ];
+
+/// How many crates of others one of ours may bring along.
+pub(super) struct Ceiling {
+    pub(super) package: &'static str,
+    pub(super) most: usize,
+    pub(super) why: &'static str,
+}
+
+pub(super) const CEILINGS: &[Ceiling] =
+    &[Ceiling { package: "mcp-resilience", most: 15, why: "it is for services of any kind, MCP or not" }];
