@@ -75,7 +75,7 @@ pub(crate) struct GuardArgs {
     #[arg(long, value_enum, value_name = "DECISION")]
     pub(crate) changes: Option<Changes>,
 
-    /// Offer only tools that are in massgen.lock as they are
+    /// Offer only tools that are in massgen.lock as they are, and none of servers that it does not know
     #[arg(long)]
     pub(crate) locked: bool,
 }

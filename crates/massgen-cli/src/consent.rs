@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use massgen::client::NewTools;
 use massgen::config::{Config, LoadOptions, Unresolved};
 use massgen::security::Trust;
 use massgen::security::lock::{Grant, LaunchPin, Lock, ServerPins, sha256_hex};
-use massgen::{Context, Servers, Team};
+use massgen::{AcceptedLock, Context, Servers, Team};
 
 use crate::console::{Console, Pause, is_attended, quoted};
 use crate::environment;
@@ -40,6 +41,15 @@ pub(crate) struct Settled {
     consent: Consent,
 }
 
+/// What the lock beside a configuration says.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted {
+    /// The lock, if there is one.
+    pub(crate) lock: Option<AcceptedLock>,
+    /// Where further grants are written.
+    pub(crate) grants: Option<PathBuf>,
+}
+
 impl Settled {
     /// A configuration that is part of this program: nobody has to accept it.
     pub(crate) fn own(config: Config) -> Self {
@@ -52,6 +62,34 @@ impl Settled {
 
     pub(crate) fn consent(&self) -> &Consent {
         &self.consent
+    }
+
+    /// The lock beside the configuration, for everything that is to hold back what nobody accepted. Grants in a lock that
+    /// came with a project are nobody's word; those that were given to it are kept elsewhere. A configuration that is in no
+    /// file has no lock: the one in the current folder is another's.
+    pub(crate) fn accepted(&self, session: &Session) -> Result<Accepted, Failure> {
+        let path = lock_file::path(&self.config);
+        let locked = session.guard.locked;
+        if self.config.file.is_none() && !locked {
+            return Ok(Accepted::default());
+        }
+        let new_tools = if locked { NewTools::Hold } else { NewTools::Offer };
+        let found = lock_file::read(&path)?;
+        if locked && found.is_none() {
+            return Err(Failure::config(format!("--locked needs {}, which is not there", path.display()))
+                .with_hint("write it with: massgen mcp lock"));
+        }
+        let mut lock = found.unwrap_or_default();
+        let mut grants = Some(path);
+        if self.consent.trust == Trust::Project {
+            lock.grants.clone_from(&self.consent.grants);
+            grants.clone_from(&self.consent.lock);
+        }
+        // A lock that knows no server was made for its grants alone.
+        let pinned = locked || !lock.servers.is_empty();
+        let says_anything = pinned || !lock.grants.is_empty();
+        let lock = says_anything.then(|| AcceptedLock { lock: lock.into(), new_tools, pinned });
+        Ok(Accepted { lock, grants })
     }
 
     /// Begins to start the servers, `only` the one of this name.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use massgen::core::{CallId, JsonObject, ToolCall, ToolError, ToolOutput};
+use massgen::core::{CallId, ExposedName, JsonObject, ServerName, ToolCall, ToolError, ToolName, ToolOutput};
 use massgen::security::lock::LaunchPin;
 use massgen::transport::PeerInfo;
 use massgen::transport::oauth::OAuthOptions;
@@ -15,6 +15,7 @@ use crate::consent::{self, Given, Settled};
 use crate::console::{Console, Pause};
 use crate::failure::{Failure, Kind};
 use crate::login_store::Logins;
+use crate::observed::Observed;
 use crate::person::AtTerminal;
 use crate::session::Session;
 use crate::style::{one_line, safe};
@@ -53,15 +54,31 @@ pub(crate) async fn run(command: McpCommand) -> Result<(), Failure> {
     }
 }
 
-/// Starts the servers of the configuration, all agents' together, and waits until each is ready or has failed.
-pub(crate) async fn start(args: &ServersArgs, only: Option<&str>) -> Result<Servers, Failure> {
+/// Servers that were started to be looked at or used.
+pub(crate) struct Started {
+    pub(crate) servers: Servers,
+    /// What was told about them on the way.
+    pub(crate) observed: Arc<Observed>,
+}
+
+/// Starts the servers of the configuration, all agents' together, and waits until each is ready or has failed. What is not
+/// as the lock beside the configuration has it is held back, as in a run.
+pub(crate) async fn start(args: &ServersArgs, only: Option<&str>) -> Result<Started, Failure> {
     let session = Session::start(OutputArgs::default(), environment::read());
     let config = load(args, &session)?;
     let settled = settled(&session, args, config, Given::Asked, only).await?;
     Logins::prepare(&session.secrets, settled.config());
     let console = Console::new(Pause::default());
-    let oauth = mcp_auth::kept(&session, (!args.json).then(|| console.clone()));
-    begin(&session, &settled, only, oauth, AtTerminal::new(console, !args.json)).await
+    let observed = Observed::new();
+    let context = Context {
+        oauth: mcp_auth::kept(&session, (!args.json).then(|| console.clone())),
+        person: Some(AtTerminal::new(console, !args.json)),
+        observer: Some(observed.clone()),
+        lock: settled.accepted(&session)?.lock,
+        ..Context::default()
+    };
+    let servers = begin(&session, &settled, only, context).await?;
+    Ok(Started { servers, observed })
 }
 
 /// Starts one server with a login, for which the user has `patience`.
@@ -78,8 +95,13 @@ pub(crate) async fn start_for(
         entry.startup_timeout = Some(patience);
     }
     let settled = settled(&session, args, config, Given::Asked, Some(server)).await?;
-    let person = AtTerminal::new(Console::new(Pause::default()), !args.json);
-    begin(&session, &settled, Some(server), Some(oauth), person).await
+    let context = Context {
+        oauth: Some(oauth),
+        person: Some(AtTerminal::new(Console::new(Pause::default()), !args.json)),
+        lock: settled.accepted(&session)?.lock,
+        ..Context::default()
+    };
+    begin(&session, &settled, Some(server), context).await
 }
 
 pub(crate) fn load(args: &ServersArgs, session: &Session) -> Result<massgen::config::Config, Failure> {
@@ -109,10 +131,8 @@ async fn begin(
     session: &Session,
     settled: &Settled,
     only: Option<&str>,
-    oauth: Option<OAuthOptions>,
-    person: Arc<AtTerminal>,
+    context: Context,
 ) -> Result<Servers, Failure> {
-    let context = Context { person: Some(person), oauth, ..Context::default() };
     let servers = settled.start(session, context, only)?;
     if servers.is_empty() {
         return Err(no_servers(settled.config(), only));
@@ -151,8 +171,12 @@ async fn lock(args: &ServersArgs, accept: bool) -> Result<(), Failure> {
     let settled = settled(&session, args, config, given, None).await?;
     Logins::prepare(&session.secrets, settled.config());
     let console = Console::new(Pause::default());
-    let oauth = mcp_auth::kept(&session, (!args.json).then(|| console.clone()));
-    let servers = begin(&session, &settled, None, oauth, AtTerminal::new(console, !args.json)).await?;
+    let context = Context {
+        oauth: mcp_auth::kept(&session, (!args.json).then(|| console.clone())),
+        person: Some(AtTerminal::new(console, !args.json)),
+        ..Context::default()
+    };
+    let servers = begin(&session, &settled, None, context).await?;
     let failed = servers.reports().into_iter().find_map(|report| Some((report.name, report.error?)));
     let mut pins = servers.pins();
     servers.close().await;
@@ -167,7 +191,7 @@ async fn lock(args: &ServersArgs, accept: bool) -> Result<(), Failure> {
 }
 
 async fn list(args: &ServersArgs) -> Result<(), Failure> {
-    let servers = start(args, None).await?;
+    let Started { servers, .. } = start(args, None).await?;
     let reports = servers.reports();
     if args.json {
         output::json(&reports.iter().map(as_json).collect::<Vec<_>>());
@@ -234,7 +258,7 @@ fn as_json(report: &ServerReport) -> Value {
 }
 
 async fn tools(args: &ServersArgs, server: Option<&str>) -> Result<(), Failure> {
-    let servers = start(args, server).await?;
+    let Started { servers, observed } = start(args, server).await?;
     let catalogue = servers.catalogue();
     let failed: Vec<ServerReport> =
         servers.reports().into_iter().filter(|status| status.error.is_some()).collect();
@@ -248,6 +272,7 @@ async fn tools(args: &ServersArgs, server: Option<&str>) -> Result<(), Failure> 
         });
         table(["TOOL", "NATURE", "DESCRIPTION"], rows.collect());
     }
+    observed.tell();
     for status in &failed {
         output::note(format!(
             "warning: {}: {}",
@@ -260,10 +285,16 @@ async fn tools(args: &ServersArgs, server: Option<&str>) -> Result<(), Failure> 
 }
 
 async fn call(args: &ServersArgs, server: &str, tool: &str, arguments: JsonObject) -> Result<(), Failure> {
-    let servers = start(args, Some(server)).await?;
+    let Started { servers, observed } = start(args, Some(server)).await?;
     let catalogue = servers.catalogue();
-    let exposed =
-        catalogue.find_on(server, tool).map_or_else(|| tool.to_owned(), |entry| entry.exposed.to_string());
+    let exposed = match catalogue.find_on(server, tool).or_else(|| catalogue.find(tool)) {
+        Some(entry) => entry.exposed.to_string(),
+        // Perhaps it is held back, and known by that name.
+        None => match (ServerName::new(server), ToolName::new(tool)) {
+            (Ok(server), Ok(tool)) => ExposedName::for_tool(&server, &tool).to_string(),
+            _ => tool.to_owned(),
+        },
+    };
     #[expect(clippy::disallowed_methods, reason = "shown to a person, never tested against")]
     let began = Instant::now();
     let answer = match servers.reports().into_iter().find_map(|status| status.error) {
@@ -271,7 +302,10 @@ async fn call(args: &ServersArgs, server: &str, tool: &str, arguments: JsonObjec
         None => {
             let answer = servers.call(ToolCall::new(CallId::new("cli"), exposed, arguments)).await;
             answer.map_err(|error| match error {
-                ToolError::UnknownTool { .. } => mcp_tool::unknown(&catalogue, server, tool),
+                ToolError::UnknownTool { .. } => {
+                    observed.tell();
+                    mcp_tool::unknown(&catalogue, server, tool)
+                }
                 ToolError::InvalidArguments { .. } => tool_failure(error)
                     .with_hint(format!("massgen mcp tools {server} {tool} shows what it takes")),
                 error => tool_failure(error),

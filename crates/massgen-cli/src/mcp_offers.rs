@@ -5,12 +5,13 @@ use std::io::Write;
 
 use massgen::Servers;
 use massgen::client::{CompletionTarget, McpClient};
-use massgen::core::{Content, EmbeddedResource, ResourceBody, ToolError};
+use massgen::core::{Content, EmbeddedResource, ResourceBody, ServerName, ToolError};
+use massgen::transport::Listing;
 use serde_json::{Value, json};
 
 use crate::args::ServersArgs;
 use crate::failure::{Failure, Kind};
-use crate::mcp_command::{start, table, tool_failure};
+use crate::mcp_command::{Started, start, table, tool_failure};
 use crate::output;
 use crate::style::{one_line, safe};
 
@@ -18,91 +19,119 @@ use crate::style::{one_line, safe};
 const NO_SUCH_METHOD: i64 = -32601;
 
 pub(crate) async fn resources(args: &ServersArgs, only: Option<&str>) -> Result<(), Failure> {
-    let servers = start(args, only).await?;
-    let mut rows = Vec::new();
-    let mut found = Vec::new();
-    let mut failed = failures(&servers);
+    let Started { servers, .. } = start(args, only).await?;
+    let mut found = Found::of(&servers);
     for client in servers.clients() {
-        let name = client.name();
-        match absent_is_empty(client.list_resources().await.map(|list| list.items)) {
-            Ok(items) => {
-                for resource in items {
-                    let size = resource.size.map(|size| size.to_string()).unwrap_or_default();
-                    let about = one_line(resource.description.as_deref().unwrap_or(&resource.name), 60);
-                    rows.push([
-                        name.to_string(),
-                        resource.uri.clone(),
-                        resource.mime_type.clone().unwrap_or_default(),
-                        size,
-                        about,
-                    ]);
-                    found.push(json!({"server": name, "uri": resource.uri, "name": resource.name, "title": resource.title,
-                        "description": resource.description, "mimeType": resource.mime_type, "size": resource.size}));
-                }
-            }
-            Err(error) => failed.push(format!("{name}: {error}")),
-        }
-        match absent_is_empty(client.list_resource_templates().await.map(|list| list.items)) {
-            Ok(items) => {
-                for template in items {
-                    let about = one_line(template.description.as_deref().unwrap_or(&template.name), 60);
-                    rows.push([
-                        name.to_string(),
-                        template.uri_template.clone(),
-                        template.mime_type.clone().unwrap_or_default(),
-                        String::new(),
-                        about,
-                    ]);
-                    found.push(json!({"server": name, "uriTemplate": template.uri_template, "name": template.name,
-                        "title": template.title, "description": template.description, "mimeType": template.mime_type}));
-                }
-            }
-            Err(error) => failed.push(format!("{name}: {error}")),
-        }
+        let server = client.name();
+        found.take(server, client.list_resources().await, |resource| {
+            let row = [
+                server.to_string(),
+                resource.uri.clone(),
+                resource.mime_type.clone().unwrap_or_default(),
+                resource.size.map(|size| size.to_string()).unwrap_or_default(),
+                one_line(resource.description.as_deref().unwrap_or(&resource.name), 60),
+            ];
+            let document = json!({"server": server, "uri": resource.uri, "name": resource.name, "title": resource.title,
+                "description": resource.description, "mimeType": resource.mime_type, "size": resource.size});
+            (row, document)
+        });
+        found.take(server, client.list_resource_templates().await, |template| {
+            let row = [
+                server.to_string(),
+                template.uri_template.clone(),
+                template.mime_type.clone().unwrap_or_default(),
+                String::new(),
+                one_line(template.description.as_deref().unwrap_or(&template.name), 60),
+            ];
+            let document = json!({"server": server, "uriTemplate": template.uri_template, "name": template.name,
+                "title": template.title, "description": template.description, "mimeType": template.mime_type});
+            (row, document)
+        });
     }
     servers.close().await;
-    show(args.json, ["SERVER", "ADDRESS", "TYPE", "BYTES", "ABOUT"], rows, &found);
-    end(&failed)
+    found.show(args, ["SERVER", "ADDRESS", "TYPE", "BYTES", "ABOUT"])
 }
 
 pub(crate) async fn prompts(args: &ServersArgs, only: Option<&str>) -> Result<(), Failure> {
-    let servers = start(args, only).await?;
-    let mut rows = Vec::new();
-    let mut found = Vec::new();
-    let mut failed = failures(&servers);
+    let Started { servers, .. } = start(args, only).await?;
+    let mut found = Found::of(&servers);
     for client in servers.clients() {
-        let name = client.name();
-        match absent_is_empty(client.list_prompts().await.map(|list| list.items)) {
-            Ok(items) => {
-                for prompt in items {
-                    let arguments = prompt.arguments.iter().map(|argument| match argument.required {
-                        true => argument.name.clone(),
-                        false => format!("[{}]", argument.name),
-                    });
-                    let about = one_line(prompt.description.as_deref().unwrap_or_default(), 60);
-                    rows.push([
-                        name.to_string(),
-                        prompt.name.clone(),
-                        arguments.collect::<Vec<_>>().join(" "),
-                        about,
-                    ]);
-                    let arguments = prompt.arguments.iter().map(|argument| {
-                        json!({"name": argument.name, "description": argument.description, "required": argument.required})
-                    });
-                    found.push(json!({"server": name, "name": prompt.name, "title": prompt.title,
-                        "description": prompt.description, "arguments": arguments.collect::<Vec<_>>()}));
-                }
-            }
-            Err(error) => failed.push(format!("{name}: {error}")),
-        }
+        let server = client.name();
+        found.take(server, client.list_prompts().await, |prompt| {
+            let named = prompt.arguments.iter().map(|argument| match argument.required {
+                true => argument.name.clone(),
+                false => format!("[{}]", argument.name),
+            });
+            let row = [
+                server.to_string(),
+                prompt.name.clone(),
+                named.collect::<Vec<_>>().join(" "),
+                one_line(prompt.description.as_deref().unwrap_or_default(), 60),
+            ];
+            let arguments = prompt.arguments.iter().map(|argument| {
+                json!({"name": argument.name, "description": argument.description, "required": argument.required})
+            });
+            let document = json!({"server": server, "name": prompt.name, "title": prompt.title,
+                "description": prompt.description, "arguments": arguments.collect::<Vec<_>>()});
+            (row, document)
+        });
     }
     servers.close().await;
-    show(args.json, ["SERVER", "PROMPT", "ARGUMENTS", "ABOUT"], rows, &found);
-    end(&failed)
+    found.show(args, ["SERVER", "PROMPT", "ARGUMENTS", "ABOUT"])
+}
+
+/// What servers have of one kind, for people and for programs.
+struct Found<const N: usize> {
+    rows: Vec<[String; N]>,
+    documents: Vec<Value>,
+    /// Servers that could not be asked, and why.
+    failed: Vec<String>,
+}
+
+impl<const N: usize> Found<N> {
+    fn of(servers: &Servers) -> Self {
+        let reports = servers.reports().into_iter();
+        let failed = reports.filter_map(|report| Some(format!("{}: {}", report.name, report.error?)));
+        Self { rows: Vec::new(), documents: Vec::new(), failed: failed.collect() }
+    }
+
+    /// Takes the list of one server, each item `told` as a row and as a document.
+    fn take<T>(
+        &mut self,
+        server: &ServerName,
+        listed: Result<Listing<T>, ToolError>,
+        told: impl Fn(&T) -> ([String; N], Value),
+    ) {
+        match listed {
+            Ok(list) => {
+                for (row, document) in list.items.iter().map(told) {
+                    self.rows.push(row);
+                    self.documents.push(document);
+                }
+            }
+            // A server that does not know the question has nothing of the kind.
+            Err(ToolError::Server { code: NO_SUCH_METHOD, .. }) => {}
+            Err(error) => self.failed.push(format!("{server}: {error}")),
+        }
+    }
+
+    fn show(self, args: &ServersArgs, head: [&str; N]) -> Result<(), Failure> {
+        if args.json {
+            output::json(&self.documents);
+        } else if self.rows.is_empty() {
+            output::note("none of the servers offers any");
+        } else {
+            table(head, self.rows);
+        }
+        for problem in &self.failed {
+            output::note(format!("warning: {}", safe(problem)));
+        }
+        if self.failed.is_empty() { Ok(()) } else { Err(Failure::silent(Kind::NoAnswer)) }
+    }
 }
 
 pub(crate) async fn read(args: &ServersArgs, server: &str, uri: &str) -> Result<(), Failure> {
-    let servers = start(args, Some(server)).await?;
+    let Started { servers, .. } = start(args, Some(server)).await?;
     let contents = match client(&servers, server) {
         Ok(client) => client.read_resource(uri).await.map_err(|error| refused(error, "resources")),
         Err(failure) => Err(failure),
@@ -140,7 +169,7 @@ pub(crate) async fn prompt(
     complete: Option<&str>,
 ) -> Result<(), Failure> {
     let mut arguments = pairs_of(pairs)?;
-    let servers = start(args, Some(server)).await?;
+    let Started { servers, .. } = start(args, Some(server)).await?;
     let outcome = async {
         let client = client(&servers, server)?;
         let Some(argument) = complete else {
@@ -193,35 +222,12 @@ enum Filled {
     Proposals(massgen::client::Completion),
 }
 
-/// A server that does not know the question has nothing of the kind.
-fn absent_is_empty<T>(list: Result<Vec<T>, ToolError>) -> Result<Vec<T>, ToolError> {
-    match list {
-        Err(ToolError::Server { code: NO_SUCH_METHOD, .. }) => Ok(Vec::new()),
-        other => other,
-    }
-}
-
 fn client<'a>(servers: &'a Servers, server: &str) -> Result<&'a McpClient, Failure> {
     if let Some(error) = servers.reports().into_iter().find_map(|report| report.error) {
         return Err(Failure::new(Kind::NoAnswer, error));
     }
     let found = servers.clients().find(|client| client.name().as_str() == server);
     found.ok_or_else(|| Failure::config(format!("there is no server {server:?}")))
-}
-
-fn failures(servers: &Servers) -> Vec<String> {
-    let failed = servers.reports().into_iter();
-    failed.filter_map(|report| Some(format!("{}: {}", report.name, report.error?))).collect()
-}
-
-fn show<const N: usize>(as_json: bool, head: [&str; N], rows: Vec<[String; N]>, found: &[Value]) {
-    if as_json {
-        output::json(&found);
-    } else if rows.is_empty() {
-        output::note("none of the servers offers any");
-    } else {
-        table(head, rows);
-    }
 }
 
 /// Why a server did not give what was asked for by name.
@@ -233,13 +239,6 @@ fn refused(error: ToolError, what: &str) -> Failure {
         }
         _ => tool_failure(error),
     }
-}
-
-fn end(failed: &[String]) -> Result<(), Failure> {
-    for problem in failed {
-        output::note(format!("warning: {}", safe(problem)));
-    }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::silent(Kind::NoAnswer)) }
 }
 
 fn content(part: &EmbeddedResource) -> Value {

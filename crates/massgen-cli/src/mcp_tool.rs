@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::args::ServersArgs;
 use crate::failure::{Failure, Kind};
-use crate::mcp_command::{start, table};
+use crate::mcp_command::{Started, start, table};
 use crate::output;
 use crate::style::{one_line, safe};
 
@@ -13,7 +13,7 @@ use crate::style::{one_line, safe};
 const NAMES: usize = 20;
 
 pub(crate) async fn show(args: &ServersArgs, server: &str, tool: &str) -> Result<(), Failure> {
-    let servers = start(args, Some(server)).await?;
+    let Started { servers, observed } = start(args, Some(server)).await?;
     let failed = servers.reports().into_iter().find_map(|report| report.error);
     let catalogue = servers.catalogue();
     servers.close().await;
@@ -22,7 +22,10 @@ pub(crate) async fn show(args: &ServersArgs, server: &str, tool: &str) -> Result
     }
     let exposed = || catalogue.iter().find(|entry| entry.exposed.as_str() == tool);
     let entry = catalogue.find_on(server, tool).or_else(exposed);
-    let entry = entry.ok_or_else(|| unknown(&catalogue, server, tool))?;
+    let entry = entry.ok_or_else(|| {
+        observed.tell();
+        unknown(&catalogue, server, tool)
+    })?;
     if args.json {
         output::json(&document(entry));
     } else {

@@ -1,12 +1,15 @@
 //! What servers were seen to do, for commands that start them to look at them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use massgen::client::{Judgement, Observer, ServerState};
 use massgen::core::ServerName;
 use tokio::time::Instant;
+
+use crate::output;
+use crate::style::safe;
 
 /// Keeps what is told about servers.
 #[derive(Default)]
@@ -36,6 +39,15 @@ impl Observed {
     /// Everything so far.
     pub(crate) fn take(&self) -> Seen {
         std::mem::take(&mut self.lock())
+    }
+
+    /// Says what was told about the servers since the last time, each thing once.
+    pub(crate) fn tell(&self) {
+        let notices = std::mem::take(&mut self.lock().notices);
+        let mut told = BTreeSet::new();
+        for (server, notice) in notices.iter().filter(|notice| told.insert(*notice)) {
+            output::note(safe(&format!("warning: server {server}: {notice}")));
+        }
     }
 }
 

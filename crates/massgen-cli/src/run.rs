@@ -5,18 +5,17 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use massgen::client::Ledger;
-use massgen::client::NewTools;
 use massgen::config::quick::{self, QuickSetup};
 use massgen::config::{self, BackendKind, Config};
 use massgen::orchestrator::{Exchange, RunOutcome, Task};
-use massgen::security::{Redactor, Trust};
-use massgen::{AcceptedLock, Context, Team};
+use massgen::security::Redactor;
+use massgen::{Context, Team};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{OutputFormat, RunArgs};
 use crate::ask::{self, Terminal};
 use crate::audit_log::AuditLog;
-use crate::consent::{self, Given, Settled};
+use crate::consent::{self, Accepted, Given, Settled};
 use crate::console::{Console, Pause, Paused};
 use crate::failure::{Failure, Kind};
 use crate::log_directory::LogDirectory;
@@ -26,7 +25,7 @@ use crate::recorder::{Outlets, Recorder};
 use crate::run_record::RunRecord;
 use crate::session::{ServerLogs, Session};
 use crate::summary::Summary;
-use crate::{audit_key, environment, interactive, lock_file, output, panics, players, signals, telemetry};
+use crate::{audit_key, environment, interactive, output, panics, players, signals, telemetry};
 
 /// The most that is read as a question from standard input, in bytes.
 const QUESTION_LIMIT: u64 = 16 * 1024 * 1024;
@@ -105,7 +104,7 @@ impl<'a> Desk<'a> {
             session.telemetry.observer(),
             audit_key::path(&session.environment),
         );
-        let (lock, grants) = accepted(settled, session)?;
+        let Accepted { lock, grants } = settled.accepted(session)?;
         let pause = Pause::default();
         let console = Console::new(pause.clone());
         let for_people = session.output.output == OutputFormat::Text;
@@ -199,37 +198,6 @@ impl<'a> Desk<'a> {
         self.team.close().await;
         self.session.telemetry.end().await;
     }
-}
-
-/// The lock beside the configuration, if there is one, and where further grants are written. Grants in a lock that came
-/// with a project are nobody's word; those that were given to it are kept elsewhere. A configuration that is in no file has
-/// no lock: the one in the current folder is another's.
-fn accepted(
-    settled: &Settled,
-    session: &Session,
-) -> Result<(Option<AcceptedLock>, Option<PathBuf>), Failure> {
-    let path = lock_file::path(settled.config());
-    let consent = settled.consent();
-    let locked = session.guard.locked;
-    if settled.config().file.is_none() && !locked {
-        return Ok((None, None));
-    }
-    let new_tools = if locked { NewTools::Hold } else { NewTools::Offer };
-    let found = lock_file::read(&path)?;
-    if locked && found.is_none() {
-        return Err(Failure::config(format!("--locked needs {}, which is not there", path.display()))
-            .with_hint("write it with: massgen mcp lock"));
-    }
-    let mut lock = found.unwrap_or_default();
-    let mut grants = Some(path);
-    if consent.trust == Trust::Project {
-        lock.grants.clone_from(&consent.grants);
-        grants.clone_from(&consent.lock);
-    }
-    // A lock that knows no server was made for its grants alone.
-    let pinned = locked || !lock.servers.is_empty();
-    let says_anything = pinned || !lock.grants.is_empty();
-    Ok((says_anything.then(|| AcceptedLock { lock: lock.into(), new_tools, pinned }), grants))
 }
 
 /// Prints what the display has not, and turns the outcome into the exit code.

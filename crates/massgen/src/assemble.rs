@@ -59,12 +59,12 @@ pub struct Context {
     pub lock: Option<AcceptedLock>,
 }
 
-/// A lock, and what becomes of tools that are not in it.
+/// A lock, and what becomes of servers that it does not know.
 #[derive(Debug, Clone)]
 pub struct AcceptedLock {
     /// The lock.
     pub lock: Arc<Lock>,
-    /// What becomes of tools that are not in it.
+    /// What becomes of the tools of servers of which it has none. Those that are new on a server that it knows are held back.
     pub new_tools: NewTools,
     /// Whether it speaks of tools at all, and not of permissions alone.
     pub pinned: bool,

@@ -1,7 +1,7 @@
 //! What the configuration says about permissions, secrets and accepted tools, as the clients take it.
 
 use massgen_config::{AgentConfig, Config, DataLabel, McpServerConfig, McpTransport, PermissionRule};
-use mcp_client::{Gate, Neighbours, Pins, Redactor, Scopes};
+use mcp_client::{Gate, Neighbours, NewTools, Pins, Redactor, Scopes};
 use mcp_core::ServerName;
 use mcp_security::permission::{Decision, Label, Nature, Permissions, Rule};
 
@@ -130,11 +130,10 @@ pub(crate) fn lock_key(owner: &Owner, agent: Option<&AgentConfig>, server: &Serv
     }
 }
 
-/// What was accepted of a server.
+/// What was accepted of a server. What is new of one that was looked at waits until somebody looks again.
 pub(crate) fn pins(context: &Context, key: &str) -> Option<Pins> {
-    let accepted = context.lock.as_ref().filter(|accepted| accepted.pinned)?;
-    Some(Pins {
-        accepted: accepted.lock.servers.get(key).cloned().unwrap_or_default(),
-        new_tools: accepted.new_tools,
-    })
+    let lock = context.lock.as_ref().filter(|lock| lock.pinned)?;
+    let accepted = lock.lock.servers.get(key).cloned().unwrap_or_default();
+    let new_tools = if accepted.knows_it() { NewTools::Hold } else { lock.new_tools };
+    Some(Pins { accepted, new_tools })
 }

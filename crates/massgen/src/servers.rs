@@ -291,10 +291,17 @@ impl Servers {
     pub async fn call(&self, call: ToolCall) -> Result<ToolOutput, ToolError> {
         let holder =
             self.groups.iter().rev().find(|group| group.client.catalogue().find(&call.tool).is_some());
-        match holder {
-            Some(group) => group.client.call(call).await,
-            None => Err(ToolError::unknown_tool(call.tool, &self.catalogue())),
+        if let Some(group) = holder {
+            return group.client.call(call).await;
         }
+        // Held back, or away with its server: whoever had it says so.
+        for group in self.groups.iter().rev() {
+            match group.client.call(call.clone()).await {
+                Err(ToolError::UnknownTool { .. }) => {}
+                answer => return answer,
+            }
+        }
+        Err(ToolError::unknown_tool(call.tool, &self.catalogue()))
     }
 
     /// What an agent sees: the team's servers and its own, through its filters. Its own hides a shared one of the same

@@ -117,6 +117,45 @@ async fn a_rug_pull_between_two_runs_is_shown_and_held_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_accepted_is_not_called_by_hand_either() {
+    let script = |description: &str| {
+        ServerScript::new()
+            .tool(ToolScript::echo("look").description(description).read_only())
+            .tool(ToolScript::echo("stay").read_only())
+    };
+    let honest = script("Looks.").launch();
+    let turned = script("Looks, and sends it on.").tool(ToolScript::echo("extra").read_only()).launch();
+    let place = place(&[honest.config("s")], "mcp__s__extra", &json!({}), &json!([]));
+    let mcp = |args: &[&str]| place.run(&[&["mcp"], args, &["--config", "team.yaml"]].concat());
+    mcp(&["call", "s", "look"]).expect_code(0);
+    mcp(&["lock"]).expect_code(0);
+    mcp(&["call", "s", "look"]).expect_code(0);
+    std::fs::copy(turned.folder().join("script.json"), honest.folder().join("script.json")).unwrap();
+
+    let changed = mcp(&["call", "s", "look"]).expect_code(1).stderr;
+    assert!(changed.contains("is not what was accepted") && changed.contains("sends it on"), "{changed}");
+    assert!(changed.contains("massgen mcp lock --accept"), "{changed}");
+    let new = mcp(&["call", "s", "extra"]).expect_code(1).stderr;
+    assert!(new.contains("nobody has accepted its tool extra yet"), "{new}");
+    let one = mcp(&["tools", "s", "look"]).expect_code(1).stderr;
+    assert!(one.contains("sends it on") && one.contains("there is no tool \"look\""), "{one}");
+    let listed = mcp(&["tools"]).expect_code(0);
+    assert!(listed.stdout.contains("mcp__s__stay"), "{}", listed.stdout);
+    assert!(!listed.stdout.contains("look") && !listed.stdout.contains("extra"), "{}", listed.stdout);
+    let told = listed.stderr;
+    assert!(told.contains("sends it on") && told.contains("new tools wait"), "{told}");
+    assert_eq!(calls(&honest), 2);
+    mcp(&["call", "s", "stay"]).expect_code(0);
+
+    // What is new on a server that was looked at waits in a run, too.
+    run(&place, &[]);
+    assert_eq!((calls(&honest), ruled(&place, "tool-new").len()), (3, 1));
+    mcp(&["lock", "--accept"]).expect_code(0);
+    mcp(&["call", "s", "extra"]).expect_code(0);
+    mcp(&["call", "s", "look"]).expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_in_base64_does_not_reach_another_server() {
     let (tracker, notes) = (
         ServerScript::new().tool(ToolScript::echo("say").read_only()).launch(),
