@@ -551,7 +551,7 @@ pub(crate) struct ChaosArgs {
 }
 
 /// Tells what is wrong with the command line. Several words that are no command are, mostly, a question without quotes.
-pub(crate) fn refuse(error: &clap::Error) -> std::process::ExitCode {
+pub(crate) fn refuse(error: &clap::Error) -> Result<(), Failure> {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     let beside = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.contains("QUESTION"),
@@ -561,14 +561,16 @@ pub(crate) fn refuse(error: &clap::Error) -> std::process::ExitCode {
     if error.kind() == ErrorKind::ArgumentConflict
         && (beside(ContextKind::PriorArg) || beside(ContextKind::InvalidArg))
     {
-        let failure = Failure::new(Kind::Usage, "a question of several words stands in quotes")
-            .with_hint("massgen \"Why is the sky blue?\"; massgen --help shows the commands");
-        output::failure(&failure);
-        return std::process::ExitCode::from(failure.exit_code());
+        return Err(Failure::new(Kind::Usage, "a question of several words stands in quotes")
+            .with_hint("massgen \"Why is the sky blue?\"; massgen --help shows the commands"));
     }
-    // A reader that went away is no error.
-    let _ = error.print();
-    std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    let printed = error.print();
+    if error.use_stderr() {
+        return Err(Failure::silent(Kind::Usage));
+    }
+    // Help, or the version: what was asked for.
+    output::remember(printed);
+    output::complete()
 }
 
 fn probability(text: &str) -> Result<f64, String> {

@@ -70,11 +70,14 @@ fn main() -> ExitCode {
     panics::tell();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return args::refuse(&error),
+        Err(error) => return exit(args::refuse(&error)),
     };
     if let Some(Command::Completions { shell }) = &cli.command {
-        clap_complete::generate(*shell, &mut Cli::command(), "massgen", &mut std::io::stdout());
-        return ExitCode::SUCCESS;
+        // Written by us: the generator panics where nobody reads.
+        let mut script = Vec::new();
+        clap_complete::generate(*shell, &mut Cli::command(), "massgen", &mut script);
+        output::text(&String::from_utf8_lossy(&script));
+        return exit(output::complete());
     }
     // One thread: what a team does is wait, and a message that need not wake another thread costs half. Files and other
     // things that block have threads of their own.
@@ -92,6 +95,10 @@ fn main() -> ExitCode {
             hidden::show_again();
             ended
         });
+    exit(ended.and_then(|()| output::complete()))
+}
+
+fn exit(ended: Result<(), Failure>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

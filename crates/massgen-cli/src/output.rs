@@ -1,30 +1,54 @@
 //! The only file that prints.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// A line on standard output. A reader that went away is no error.
+/// Why something is missing on standard output.
+static MISSING: OnceLock<io::Error> = OnceLock::new();
+
+/// Keeps in mind what became of something written to standard output. A reader that went away is no error.
+pub(crate) fn remember(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // The first one is the cause.
+        let _ = MISSING.set(error);
+    }
+}
+
+/// Whether everything that was meant for standard output is there.
+pub(crate) fn complete() -> Result<(), Failure> {
+    let Some(error) = MISSING.get() else { return Ok(()) };
+    Err(Failure::config(format!("standard output could not be written: {error}")).with_hint(
+        "make room where it leads to, or let it lead elsewhere; what a run found is in its log folder, too",
+    ))
+}
+
+/// A line on standard output.
 pub(crate) fn line(text: impl AsRef<str>) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{}", text.as_ref());
-    let _ = out.flush();
+    self::text(&[text.as_ref(), "\n"].concat());
+}
+
+/// Text on standard output, as it is.
+pub(crate) fn text(text: &str) {
+    let mut out = io::stdout().lock();
+    remember(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
 /// A document on standard output.
 pub(crate) fn json(document: &impl Serialize) {
-    let mut out = std::io::stdout().lock();
-    let written = serde_json::to_writer_pretty(&mut out, document);
-    if written.is_ok() {
-        let _ = writeln!(out);
-    }
+    let mut out = io::stdout().lock();
+    let written = serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from);
+    remember(written.and_then(|()| writeln!(out)));
 }
 
 /// A line on standard error.
 pub(crate) fn note(text: impl AsRef<str>) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
+    let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
 }
 
 /// Why the command ends, unless that was told before.
@@ -36,10 +60,10 @@ pub(crate) fn failure(failure: &Failure) {
 
 /// Whether standard output is a terminal.
 pub(crate) fn is_terminal() -> bool {
-    std::io::stdout().is_terminal()
+    io::stdout().is_terminal()
 }
 
 /// Whether a person can be asked: standard input and output are a terminal.
 pub(crate) fn is_interactive() -> bool {
-    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+    io::stdin().is_terminal() && io::stdout().is_terminal()
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::display::Display;
 use crate::log_directory::LogDirectory;
+use crate::output;
 use crate::screen::Screen;
 use crate::summary::Summary;
 use crate::telemetry::names;
@@ -124,9 +125,7 @@ fn record(events: &mpsc::Receiver<Event>, written: &Written, mut screen: Screen)
         summary.log = Some(log.path().display().to_string());
         log.tell("summary.json", log.summarise(&summary));
     }
-    if let Err(error) = screen.finish() {
-        tracing::warn!(%error, "the output could not be written");
-    }
+    output::remember(screen.finish());
     summary
 }
 

@@ -1,6 +1,6 @@
 //! `massgen mcp audit export`: the log for programs that collect such things.
 
-use std::io::{self, BufRead, Write};
+use std::io::BufRead;
 use std::path::Path;
 
 use serde_json::Value;
@@ -36,12 +36,10 @@ pub(super) fn run(args: &AuditExport) -> Result<(), Failure> {
     match &args.output {
         Some(file) => std::fs::write(file, text)
             .map_err(|error| Failure::config(format!("{} could not be written: {error}", file.display()))),
-        None => match io::stdout().lock().write_all(text.as_bytes()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::config(format!("standard output could not be written: {error}")))
-            }
-            _ => Ok(()),
-        },
+        None => {
+            output::text(&text);
+            Ok(())
+        }
     }
 }
 

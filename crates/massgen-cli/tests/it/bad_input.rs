@@ -107,3 +107,32 @@ fn completions_and_schema_are_printed() {
     let schema = place.run(&["config", "schema"]).expect_code(0).json();
     assert!(schema["properties"]["agents"].is_object(), "{schema}");
 }
+
+/// What is asked for and cannot be shown is a failure; a reader who has seen enough is none.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_takes_nothing_is_told_and_one_that_is_closed_is_not() {
+    let place = Place::new();
+    place.write("play.yaml", "turns: [{ answer: '42' }]");
+    place.config(&json!({"agent": {"id": "a", "backend": {"type": "scripted", "script": "play.yaml"}}}));
+    for args in [
+        &["completions", "bash"][..],
+        &["config", "schema"],
+        &["--help"],
+        &["--version"],
+        &["--config", "team.yaml", "q"],
+        &["--config", "team.yaml", "--output", "json", "q"],
+        &["--config", "team.yaml", "--output", "events", "q"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = place.run_into(full, args).expect_code(1);
+        assert!(ended.stderr.contains("standard output could not be written"), "{args:?}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    }
+    for args in [&["completions", "bash"][..], &["config", "schema"], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = place.run_into(writer, args).expect_code(0);
+        assert!(!ended.stderr.contains("panicked"), "{args:?}: {}", ended.stderr);
+    }
+}

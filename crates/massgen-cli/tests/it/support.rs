@@ -95,6 +95,12 @@ impl Place {
         Ended::of(self.command_by(before, args).output().unwrap())
     }
 
+    /// With its standard output led elsewhere.
+    pub(crate) fn run_into(&self, stdout: impl Into<Stdio>, args: &[&str]) -> Ended {
+        let child = self.command(args).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        Ended::of(child.wait_with_output().unwrap())
+    }
+
     pub(crate) fn pipe(&self, args: &[&str], input: &str) -> Ended {
         let mut child = self
             .command(args)
