@@ -1,11 +1,12 @@
 //! What is wrong with a file, where, and what to do about it.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::mask::mask_line;
+use crate::mask::Masked;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -267,18 +268,18 @@ impl Source {
         let index = usize::try_from(place.line.checked_sub(1)?).ok()?;
         let line = self.text.lines().nth(index)?.trim_start_matches('\u{feff}');
         let column = usize::try_from(place.column.checked_sub(1)?).ok()?;
-        let masked = mask_line(line);
+        let hidden = Masked::new(line);
+        let masked = hidden.text();
         let length = masked.chars().count();
-        // A long line is cut around the place.
-        // Hiding a word before the place moves it.
-        let before: String = line.chars().take(column).collect();
-        let column = mask_line(&before).chars().count().min(length);
+        // A long line is cut around the place; hiding a word before the place moves it.
+        let wanted = usize::try_from(place.length).unwrap_or(1);
+        let Range { start: column, end } = hidden.span(column, wanted);
         let first = if length > EXCERPT_LIMIT { column.saturating_sub(EXCERPT_LIMIT / 2) } else { 0 };
         let shown =
             masked.chars().skip(first).take(EXCERPT_LIMIT).map(|c| if c.is_control() { ' ' } else { c });
         let start = (column - first).min(length.saturating_sub(first));
         let room = length.saturating_sub(first + start).min(EXCERPT_LIMIT - start.min(EXCERPT_LIMIT));
-        let wanted = usize::try_from(place.length).unwrap_or(1);
+        let wanted = end.saturating_sub(column);
         Some(Excerpt { line: shown.collect(), start, length: wanted.min(room).max(1) })
     }
 }

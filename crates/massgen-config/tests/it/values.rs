@@ -85,7 +85,7 @@ fn files_are_read_for_references_and_server_lists() {
         load_str(text, Path::new("conf/team.yml"), Format::Yaml, &options(&[("A", "env-a")]), &files);
     expect_test::expect![[r#"
         conf/mcp.json:2:21: warning: the server "my files" is called my-files here
-          2 |                     "my files": { "command": "npx", "args": ["-y", "fs", "/x"], "env": ***
+          2 |                     "my files": { "command": "npx", "args": ["-y", "fs", "/x"], "env": { "K": "${env:A}" }, "disabled": 
             |                     ^^^^^^^^^^"#]]
     .assert_eq(&loaded.diagnostics.to_string());
     let config = loaded.config.unwrap();

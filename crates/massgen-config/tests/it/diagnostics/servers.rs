@@ -59,18 +59,18 @@ mcp_servers:
               help: a remote server is reached over http or https
             conf/team.yaml:10:16: error: the url holds a user or a password
               10 |   user: { url: 'https://***@x.example' }
-                 |                ^^^^^^^^^^^^^^^^^^^^^^^^^
+                 |                ^^^^^^^^^^^^^^^^^^^^^^^
               help: send it in headers: { Authorization: "..." }
             conf/team.yaml:11:3: error: the server nocommand has no command
               11 |   nocommand: { type: stdio, args: [] }
                  |   ^^^^^^^^^
               help: type stdio needs command: the program that is the server
             conf/team.yaml:12:35: warning: headers has no effect: the server useless is reached by a child process (stdio)
-              12 |   useless: { command: a, headers: ***
+              12 |   useless: { command: a, headers: { X: *** }, http_read_timeout: 3 }
                  |                                   ^
             conf/team.yaml:12:64: warning: http_read_timeout has no effect: the server useless is reached by a child process (stdio)
-              12 |   useless: { command: a, headers: ***
-                 |                                      ^
+              12 |   useless: { command: a, headers: { X: *** }, http_read_timeout: 3 }
+                 |                                                                  ^
             conf/team.yaml:13:32: error: mcp_servers.time.timeout must be a time such as 30 (seconds), "90s", "2m" or "500ms", longer than nothing and at most a day, not "soon"
               13 |   time: { command: a, timeout: soon, startup_timeout: 0 }
                  |                                ^^^^
@@ -101,16 +101,16 @@ mcp_servers:
                  |         ^
               help: remove name: the key is the name
             conf/team.yaml:18:43: error: mcp_servers.level.security.level cannot be "permisive"
-              18 |   level: { command: a, security: { level: permisive, env: ***
+              18 |   level: { command: a, security: { level: permisive, env: { mode: *** } } }
                  |                                           ^^^^^^^^^
               help: did you mean permissive?
             conf/team.yaml:18:67: error: mcp_servers.level.security.env.mode cannot be "x"
-              18 |   level: { command: a, security: { level: permisive, env: ***
-                 |                                                              ^
+              18 |   level: { command: a, security: { level: permisive, env: { mode: *** } } }
+                 |                                                                   ^^^
               help: it is one of denylist, allowlist
             conf/team.yaml:19:42: error: mcp_servers.env.env.D must be text, not a list
-              19 |   env: ***
-                 |           ^
+              19 |   env: { command: ***, env: { ***
+                 |                               ^^^
               help: write it as one text, in quotes
             conf/team.yaml:20:9: error: mcp_servers.text must be a mapping, not text
               20 |   text: just text

@@ -120,7 +120,7 @@ fn references_must_lead_somewhere() {
               help: give it to the server in env, if it takes it there
             conf/team.yaml:9:77: error: "${" has no "}"
               9 |     mcp_servers: { s: { command: run, args: ["--token", "${SET_TOKEN:***
-                |                                                                         ^
+                |                                                                      ^^^
               help: close it, or write $${ for a literal ${"#]],
     );
 }
