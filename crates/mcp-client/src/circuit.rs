@@ -38,6 +38,9 @@ const MISDIRECTED: u32 = 3;
 /// The circuit of a tool that has not failed for so long is forgotten.
 const CLEAN: Duration = Duration::from_secs(600);
 
+/// Why a server is left alone whose streams break.
+pub(crate) const EXHAUSTED: &str = "its streams of events break too often";
+
 /// The circuits of one server and of its tools.
 pub(crate) struct Circuits {
     server: Gate,
@@ -56,6 +59,8 @@ pub(crate) struct Circuits {
     stale: AtomicBool,
     /// Until when it asked to be left alone.
     throttled: Mutex<Option<Instant>>,
+    /// Until when no stream that is to bring an answer may be opened again.
+    exhausted: Mutex<Option<Instant>>,
     /// Held by whoever asks.
     asking: tokio::sync::Mutex<()>,
 }
@@ -117,6 +122,7 @@ impl Circuits {
             misdirected: AtomicU32::new(0),
             stale: AtomicBool::new(false),
             throttled: Mutex::default(),
+            exhausted: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         }
     }
@@ -193,6 +199,7 @@ impl Circuits {
 
     fn rejected(&self, what: &str, rejected: Rejected) -> ToolError {
         let mut reason = match &rejected.reason {
+            Reason::Throttled if self.is_exhausted(Instant::now()) => EXHAUSTED.to_owned(),
             Reason::Throttled => rejected.reason.to_string(),
             reason => format!("{what}: {reason}"),
         };
@@ -226,6 +233,20 @@ impl Circuits {
         if let Ok(permit) = self.server.acquire(now) {
             permit.record(Outcome::Failure(Failure::Call), now);
         }
+    }
+
+    /// The streams that bring its answers broke as often as they may be opened again: for so long another call would only wait
+    /// for the same.
+    pub(crate) fn exhausted(&self, wait: Duration, now: Instant) {
+        // Where the circuit is open, nothing is called.
+        let Ok(permit) = self.server.acquire(now) else { return };
+        *lock(&self.exhausted) = now.checked_add(wait);
+        permit.record(Outcome::Throttled(wait), now);
+    }
+
+    /// Whether none of these streams may be opened again now.
+    pub(crate) fn is_exhausted(&self, now: Instant) -> bool {
+        lock(&self.exhausted).is_some_and(|until| now < until)
     }
 
     /// It asks to be left alone for so long, which is told once.

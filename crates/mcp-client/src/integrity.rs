@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mcp_core::{Refusal, ServerName, ToolError};
-use mcp_transport::{Breach, BreachSink};
+use mcp_transport::{Breach, BreachSink, Notice};
 use tokio::time::Instant;
 
 use crate::Observer;
 use crate::pipeline::Request;
-use crate::server::Reassess;
+use crate::server::{Heed, Reassess};
 use crate::spans;
 use crate::step::Check;
 
@@ -44,6 +44,7 @@ pub(crate) struct Guardian {
     server: ServerName,
     observer: Arc<dyn Observer>,
     changed: Reassess,
+    heed: Heed,
     /// What each call looks at.
     quarantined: AtomicBool,
     record: Mutex<Record>,
@@ -59,11 +60,18 @@ struct Record {
 }
 
 impl Guardian {
-    pub(crate) fn new(server: ServerName, observer: Arc<dyn Observer>, changed: Reassess) -> Arc<Self> {
+    /// `heed` takes in what is no breach.
+    pub(crate) fn new(
+        server: ServerName,
+        observer: Arc<dyn Observer>,
+        changed: Reassess,
+        heed: Heed,
+    ) -> Arc<Self> {
         Arc::new(Self {
             server,
             observer,
             changed,
+            heed,
             quarantined: AtomicBool::new(false),
             record: Mutex::default(),
         })
@@ -158,6 +166,10 @@ impl BreachSink for Guardian {
     fn breach(&self, _: &ServerName, breach: Breach) {
         self.note(breach);
     }
+
+    fn notice(&self, _: &ServerName, notice: Notice) {
+        (self.heed)(notice);
+    }
 }
 
 /// Refuses the calls of a server that is in quarantine.
@@ -197,7 +209,8 @@ mod tests {
 
     fn guardian() -> (Arc<Guardian>, Arc<Heard>) {
         let heard = Arc::new(Heard::default());
-        (Guardian::new(ServerName::new("srv").unwrap(), heard.clone(), Box::new(|| {})), heard)
+        let server = ServerName::new("srv").unwrap();
+        (Guardian::new(server, heard.clone(), Box::new(|| {}), Box::new(|_| {})), heard)
     }
 
     #[tokio::test(start_paused = true)]

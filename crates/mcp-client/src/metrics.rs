@@ -13,7 +13,7 @@ use std::time::Duration;
 use mcp_core::{ServerName, ToolError, ToolName, ToolOutput};
 use mcp_resilience::breaker::Transition;
 use mcp_resilience::observe::{self, Hooks};
-use mcp_transport::{Breach, BreachSink, Flaw, Session, TransportKind};
+use mcp_transport::{Breach, BreachSink, Flaw, Notice, Session, TransportKind};
 use tokio::time::{Instant, sleep};
 
 pub use mcp_resilience::observe::{Label, Observer};
@@ -249,6 +249,10 @@ impl BreachSink for Counted {
     fn late(&self, server: &ServerName) {
         self.metrics.count(names::LATE_RESPONSES, &[("server", server.as_str())], 1);
         self.inner.late(server);
+    }
+
+    fn notice(&self, server: &ServerName, notice: Notice) {
+        self.inner.notice(server, notice);
     }
 }
 

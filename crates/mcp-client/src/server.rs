@@ -10,7 +10,7 @@ use mcp_core::{Class, ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName
 use mcp_resilience::health::{Health, HealthOptions};
 use mcp_security::lock::ServerPins;
 use mcp_security::permission::Nature;
-use mcp_transport::{DroppedTool, EraPolicy, Session, TransportKind};
+use mcp_transport::{DroppedTool, EraPolicy, Notice, Session, TransportKind};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -110,6 +110,18 @@ struct Live {
     login: Option<Login>,
 }
 
+/// Takes in what the transport noticed of a server, besides breaches of the protocol.
+pub(crate) type Heed = Box<dyn Fn(Notice) + Send + Sync>;
+
+fn heed_later(server: &Weak<Shared>) -> Heed {
+    let server = server.clone();
+    Box::new(move |notice| {
+        if let Some(server) = server.upgrade() {
+            server.heed(notice);
+        }
+    })
+}
+
 /// Looks at the state of a server again; for what is part of it and made before it.
 fn assess_later(server: &Weak<Shared>) -> Reassess {
     let server = server.clone();
@@ -138,7 +150,12 @@ impl Shared {
         Arc::new_cyclic(|server: &Weak<Self>| Self {
             circuits: Circuits::new(&config, observer.clone(), &options, assess_later(server)),
             health: Health::new(HealthOptions::default()),
-            integrity: Guardian::new(config.name.clone(), observer.clone(), assess_later(server)),
+            integrity: Guardian::new(
+                config.name.clone(),
+                observer.clone(),
+                assess_later(server),
+                heed_later(server),
+            ),
             repeats: Repeats::default(),
             drift: Drift::new(options.wall_clock.clone()),
             held: Mutex::default(),
@@ -216,9 +233,12 @@ impl Shared {
         self.outdated.notify_one();
     }
 
-    /// Says that an answer repeated a registered secret, once.
-    pub(crate) fn tell_of_secret(&self) {
-        self.tell("an answer of it repeated a registered secret, which was taken out".to_owned());
+    /// Tells of an answer that held a registered secret: whoever keeps records each time, people once.
+    pub(crate) fn tell_of_secret(&self, judgement: &Judgement) {
+        self.observer.judged(&self.config.name, judgement);
+        if let Subject::Answer(tool) = &judgement.subject {
+            self.tell(format!("an answer of its tool {:?}: {}", tool.as_str(), judgement.finding.reason));
+        }
     }
 
     pub(crate) fn close_grace(&self) -> Duration {
@@ -354,7 +374,18 @@ impl Shared {
             offered.into_iter().any(|tool| Nature::of(&tool.annotations) != Nature::Reads)
         });
         let suspended = suspended.map(|refusal| refusal.reason);
-        Known { life: &live.life, login: live.login.as_ref(), integrity, circuit, suspended, slow }.state()
+        let (life, login, exhausted) = (&live.life, live.login.as_ref(), self.circuits.is_exhausted(now));
+        Known { life, login, integrity, circuit, suspended, exhausted, slow }.state()
+    }
+
+    fn heed(&self, notice: Notice) {
+        match notice {
+            Notice::Exhausted { wait } => {
+                self.circuits.exhausted(wait, Instant::now());
+                self.assess();
+            }
+            notice => self.tell(notice.to_string()),
+        }
     }
 
     /// Tells a problem that stops nothing, once.
@@ -375,13 +406,10 @@ impl Shared {
             self.tell(format!("its tool {name:?} is not valid and is left out: {reason}"));
         }
         if let Some(reason) = &list.truncated {
+            // What there is of it is the beginning of what may never end: nobody has said that these are its tools.
             self.circuits.charge(Instant::now());
-            if !self.tools().is_empty() {
-                // What was listed before is more than a beginning of what may never end.
-                let reason = format!("its list of tools does not end: {reason}");
-                return Err(ToolError::Malformed { server: self.config.name.clone(), reason });
-            }
-            self.tell(format!("its list of tools ends early: {reason}"));
+            let reason = format!("its list of tools does not end: {reason}");
+            return Err(ToolError::Malformed { server: self.config.name.clone(), reason });
         }
         // Against what was accepted first, as the server said it; then what it says is judged and made presentable.
         let tools = self.accepted(session, list.tools.into_iter().map(Arc::new).collect());
@@ -649,7 +677,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 let worth_a_try = error.class() != Class::Spawn
                     && (was_ready || error.class() == Class::Start || error.kind() == ErrorKind::Server);
                 // Its first failure was told; that it fails again as it did is no news.
-                unheard = !was_ready && error.class() == Class::Start;
+                unheard = !was_ready && matches!(error.class(), Class::Start | Class::Violation);
                 let mut delay = if worth_a_try { tries.next(Instant::now()) } else { None };
                 if error.class() == Class::Tls {
                     // A certificate does not become good in a moment.

@@ -9,6 +9,7 @@ use mcp_security::sandbox::Level;
 use mcp_transport::PeerInfo;
 
 use crate::Integrity;
+use crate::circuit::EXHAUSTED;
 
 /// How a server is: its life, its circuit and its honesty together. What hinders calls most is what is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub enum ServerState {
         /// How many tools it offers, those that the filter hides left out.
         tools: usize,
     },
-    /// It is there, but it answers mostly too slowly, or it fails so often that it is left alone now and then, or nothing may
-    /// change the world for now, as where the audit log cannot be written.
+    /// It is there, but it answers mostly too slowly, or it fails or breaks its streams so often that it is left alone now and
+    /// then, or nothing may change the world for now, as where the audit log cannot be written.
     Degraded {
         /// How many tools it offers.
         tools: usize,
@@ -209,13 +210,15 @@ pub(crate) struct Known<'a> {
     pub(crate) circuit: CircuitState,
     /// Why its tools that may change the world are refused for now.
     pub(crate) suspended: Option<String>,
+    /// The streams that bring its answers may not be opened again for now.
+    pub(crate) exhausted: bool,
     /// It answers mostly too slowly.
     pub(crate) slow: bool,
 }
 
 impl Known<'_> {
     pub(crate) fn state(self) -> ServerState {
-        let Self { life, login, integrity, circuit, suspended, slow } = self;
+        let Self { life, login, integrity, circuit, suspended, exhausted, slow } = self;
         if *life == Life::Stopped {
             return ServerState::Stopped;
         }
@@ -243,6 +246,7 @@ impl Known<'_> {
             CircuitState::HalfOpen { .. } => "it was left alone, and is asked whether it is back".to_owned(),
             _ => match suspended {
                 Some(reason) => format!("its tools that may change the world are refused: {reason}"),
+                None if exhausted => format!("it is left alone for a while: {EXHAUSTED}"),
                 None if slow => "it answers mostly too slowly".to_owned(),
                 None => return ServerState::Ready { tools },
             },
@@ -280,12 +284,14 @@ mod tests {
             (Life::Stopped, bad, None, &forced, true, "stopped"),
         ] {
             let suspended = None;
-            let known = Known { life: &life, login, integrity, circuit: circuit.clone(), suspended, slow };
+            let (circuit, exhausted) = (circuit.clone(), false);
+            let known = Known { life: &life, login, integrity, circuit, suspended, exhausted, slow };
             assert_eq!(known.state().name(), word);
         }
         let suspended = Some("the disk is full".to_owned());
         let (life, integrity) = (Life::Open { tools: 1 }, Integrity::Clean);
-        let known = Known { life: &life, login: None, integrity, circuit: closed, suspended, slow: true };
+        let (login, exhausted, slow) = (None, true, true);
+        let known = Known { life: &life, login, integrity, circuit: closed, suspended, exhausted, slow };
         let ServerState::Degraded { reason, .. } = known.state() else { unreachable!("it is degraded") };
         assert_eq!(reason, "its tools that may change the world are refused: the disk is full");
     }

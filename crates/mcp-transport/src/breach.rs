@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use mcp_core::ServerName;
 
@@ -107,6 +108,41 @@ impl fmt::Display for Breach {
     }
 }
 
+/// What a server does that is no breach, and that somebody should know of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// It names a time to wait before its streams of events are opened again (`retry`) that is not kept to: sooner than that
+    /// would be an attack on it, later as good as never.
+    Retry {
+        /// What it wants.
+        asked: Duration,
+        /// What is waited.
+        kept: Duration,
+    },
+    /// The stream that is to bring an answer broke, and as many were opened again as may be: ten in five minutes.
+    Exhausted {
+        /// How long until one may be opened again.
+        wait: Duration,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retry { asked, kept } => write!(
+                f,
+                "it wants its streams of events to be opened again after {} s: {} s are waited",
+                asked.as_secs_f64(),
+                kept.as_secs_f64()
+            ),
+            Self::Exhausted { .. } => {
+                f.write_str("its streams of events break too often: they are opened again later")
+            }
+        }
+    }
+}
+
 /// Hears of breaches. It is called from the task that reads what the server sends: it must return at once.
 pub trait BreachSink: Send + Sync {
     /// One breach.
@@ -114,6 +150,9 @@ pub trait BreachSink: Send + Sync {
 
     /// An answer to a request that nobody waits for any more. That is no breach: the server was slow.
     fn late(&self, _server: &ServerName) {}
+
+    /// Something else that is no breach.
+    fn notice(&self, _server: &ServerName, _notice: Notice) {}
 }
 
 /// Where the breaches of one session go; nowhere until it is told.
@@ -133,6 +172,14 @@ impl Breaches {
         tracing::debug!(%breach, "breach of the protocol");
         if let Some((server, sink)) = self.0.get() {
             sink.breach(server, breach);
+        }
+    }
+
+    /// Tells of something that is no breach.
+    pub(crate) fn notice(&self, notice: Notice) {
+        tracing::debug!(%notice, "notice");
+        if let Some((server, sink)) = self.0.get() {
+            sink.notice(server, notice);
         }
     }
 

@@ -72,11 +72,11 @@ pub(crate) fn transport(
         .max_sse_event_size(options.max_message_bytes);
     config.retry_config = Arc::new(reconnect);
     let (others, taken) = mpsc::channel(OTHERS);
-    let session = SessionId::new(others);
-    let client = AuthorizedClient::new(client, login).noting(session.clone());
-    let limits = Limits { bytes: options.max_message_bytes, silence: options.read_timeout };
     let breaches = Breaches::default();
     breaches.report_to(server, options.breaches.as_ref());
+    let session = SessionId::new(others, breaches.clone());
+    let client = AuthorizedClient::new(client, login).noting(session.clone());
+    let limits = Limits { bytes: options.max_message_bytes, silence: options.read_timeout };
     let awaited = Awaited::default();
     let way = Way { client: client.clone(), plain, url, received: Received::default() };
     let posts = Posts::new(way, &headers, session, limits, (awaited.clone(), breaches));

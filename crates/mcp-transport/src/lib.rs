@@ -65,7 +65,7 @@ mod sse_legacy;
 mod stderr;
 mod traced;
 
-pub use breach::{Breach, BreachSink, Flaw};
+pub use breach::{Breach, BreachSink, Flaw, Notice};
 pub use host::Host;
 pub use offers::{
     Completion, CompletionTarget, Listing, Prompt, PromptArgument, PromptMessage, PromptText, Resource,

@@ -31,6 +31,8 @@ use crate::stderr::Tail;
 
 /// Pages of a tool list.
 const PAGES: usize = 200;
+/// Tools of a server, those that are left out counted.
+const TOOLS: usize = 10_000;
 /// Bytes in flight in each direction of a session in memory.
 const PIPE: usize = 64 * 1024;
 /// How long a stream may stay open after its process ended: a descendant may hold it.
@@ -320,7 +322,7 @@ impl Session {
         self.inner.received.total()
     }
 
-    /// Lists the server's tools, all pages. Invalid items are left out and named.
+    /// Lists the server's tools, all pages: 200 pages and 10,000 tools at most. Invalid items are left out and named.
     ///
     /// # Errors
     ///
@@ -356,6 +358,10 @@ impl Session {
             }
             list.tools.extend(page.tools);
             list.dropped.extend(page.dropped);
+            if list.tools.len() + list.dropped.len() > TOOLS {
+                list.truncated = Some(format!("the server has more than {TOOLS} tools"));
+                break;
+            }
             match page.next {
                 None => return Ok(list),
                 Some(next) if !seen.insert(next.clone()) => {
@@ -366,7 +372,7 @@ impl Session {
             }
         }
         let reason = list.truncated.get_or_insert_with(|| format!("the server has more than {PAGES} pages"));
-        tracing::warn!(%server, reason, "the list of tools ends early");
+        tracing::debug!(%server, reason, "the list of tools is given up");
         Ok(list)
     }
 

@@ -9,13 +9,13 @@ use flate2::{Compress, Compression, FlushCompress};
 use massgen_testkit::engine::{Engine, Step};
 use massgen_testkit::http::{Body, HttpReply, HttpServer};
 use massgen_testkit::{HttpFault, McpHttpServer, Outcome, PATIENCE, ServerScript, ToolScript, process};
-use mcp_client::{Integrity, MultiMcpClient, RuleOptions};
+use mcp_client::{Integrity, MultiMcpClient, RuleOptions, ServerState};
 use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName, ToolFilter, ToolService};
 use mcp_security::Policy;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::heard::{listening, logs};
-use crate::lab::{Account, Measured, Scene, ask_innocent, innocent, named, remote};
+use crate::heard::{Heard, listening, logs};
+use crate::lab::{Account, Measured, Scene, ask_innocent, innocent, named, remote, until_answered};
 use crate::stdio::{LOST, says, script};
 use crate::support::{call, child, restarts, start, tools};
 use crate::time::on_a_moved_clock;
@@ -107,7 +107,7 @@ pub(crate) fn faults() -> Vec<Fault> {
         }),
         own(
             "F51",
-            "a list without end: the one before stays; at the first time its beginning is what there is",
+            "a list without end, or of 60,000 tools: the one before stays; at first, it is away until its list ends",
             || Box::pin(endless_list()),
         ),
         own("F68", "100 callers of a server that always fails: no storm of retries", || Box::pin(storm())),
@@ -361,61 +361,143 @@ async fn bombed() -> Measured {
 }
 
 async fn endless_list() -> Measured {
-    let mut measured = Measured::default();
-    for is_known in [true, false] {
-        let ends = Arc::new(AtomicBool::new(is_known));
-        let (seen, engine) = (ends.clone(), Mutex::new(Engine::stateless(sound().cursor_loop())));
-        let server = HttpServer::start(Arc::new(move |request| {
-            if request.method != "POST" {
-                return HttpReply::empty(405);
-            }
-            let message = request.json();
-            let ends = seen.load(Ordering::SeqCst);
-            if message["method"] == "tools/call" && message["params"]["name"] == "do" && !ends {
-                // It makes its tools be listed again.
-                let error = json!({"code": -32602, "message": "Unknown tool: do"});
-                return HttpReply::json(200, &json!({"jsonrpc": "2.0", "id": message["id"], "error": error}));
-            }
-            let steps = engine.lock().unwrap().receive(&message);
-            let answer = steps.into_iter().find_map(|step| match step {
-                Step::Send(message) => Some(message),
-                _ => None,
-            });
-            let Some(mut answer) = answer else { return HttpReply::empty(202) };
-            if message["method"] == "tools/list" && ends {
-                answer["result"].as_object_mut().unwrap().remove("nextCursor");
-            }
-            HttpReply::json(200, &answer)
-        }));
-        let mut config = remote("faulty", &server.url("/mcp"));
-        config.breaker.failures_in_a_row = 1;
-        (config.breaker.open_base, config.breaker.open_cap) =
-            (Duration::from_millis(50), Duration::from_millis(50));
-        let mut options = restarts(50);
-        options.relist_interval = Duration::from_millis(1);
-        let (client, recorder) = start([config], options);
-        let began = std::time::Instant::now();
-        client.ready(PATIENCE).await;
-        let told = |words: &str| recorder.notices.lock().unwrap().iter().any(|notice| notice.contains(words));
-        if is_known {
-            ends.store(false, Ordering::SeqCst);
-            let _ = client.call(call("mcp__faulty__do", json!({}))).await;
-            let noticed = process::until(PATIENCE, || told("could not be listed again")).await;
-            measured.expect(noticed && told("does not end"), "nobody is told");
-        } else {
-            measured.expect(told("ends early"), "at first, nobody is told");
+    // On a thread of its own, on which all that is said can be heard.
+    let played = tokio::task::spawn_blocking(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(heard_endless_list())
+    });
+    played.await.unwrap()
+}
+
+/// How a list does not end.
+#[derive(Debug, Clone, Copy)]
+enum Endless {
+    /// Each page names itself as the next one.
+    Cursor,
+    /// 60,000 tools, 600 a page.
+    Tools,
+}
+
+impl Endless {
+    /// What is said of it.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Cursor => "the server's pages repeat",
+            Self::Tools => "the server has more than 10000 tools",
         }
-        measured
-            .in_time(began.elapsed() <= Duration::from_secs(30), format!("it took {:?}", began.elapsed()));
-        let opened = || recorder.circuits.lock().unwrap().iter().any(|line| line == "faulty closed>open");
-        measured.expect(process::until(PATIENCE, opened).await, "it was not charged to the server");
-        let names = tools(&client);
-        measured
-            .expect(names == ["mcp__faulty__do", "mcp__faulty__look"], format!("its tools are {names:?}"));
-        let works = tokio::time::timeout(PATIENCE, crate::lab::until_answered(&client, "look")).await;
-        measured.expect(works.is_ok(), "what there is does not work");
-        measured.got = "answered".into();
-        client.close().await;
+    }
+
+    /// What becomes of a page that ends the list.
+    fn spoil(self, cursor: &Value, page: &mut Value) {
+        match self {
+            Self::Cursor => page["nextCursor"] = "again".into(),
+            Self::Tools => {
+                let number: usize =
+                    cursor.as_str().and_then(|cursor| cursor.parse().ok()).unwrap_or_default();
+                let tools =
+                    (0..600).map(|tool| json!({"name": format!("t{number}-{tool}"), "inputSchema": {}}));
+                page["tools"] = tools.collect();
+                if number < 99 {
+                    page["nextCursor"] = (number + 1).to_string().into();
+                }
+            }
+        }
+    }
+}
+
+async fn heard_endless_list() -> Measured {
+    let mut measured = Measured::default();
+    let heard = Heard::new(|metadata| {
+        metadata.is_event()
+            && metadata.target().starts_with("mcp_")
+            && *metadata.level() <= tracing::Level::WARN
+    });
+    let _hearing = crate::support::listen(heard.clone());
+    for endless in [Endless::Cursor, Endless::Tools] {
+        for is_known in [true, false] {
+            let what = format!("{endless:?}, {}", if is_known { "later" } else { "at first" });
+            let before = heard.lines().len();
+            let ends = Arc::new(AtomicBool::new(is_known));
+            let (seen, engine) = (ends.clone(), Mutex::new(Engine::stateless(sound())));
+            let server = HttpServer::start(Arc::new(move |request| {
+                if request.method != "POST" {
+                    return HttpReply::empty(405);
+                }
+                let mut message = request.json();
+                let ends = seen.load(Ordering::SeqCst);
+                if message["method"] == "tools/call" && message["params"]["name"] == "do" && !ends {
+                    // It makes its tools be listed again.
+                    let error = json!({"code": -32602, "message": "Unknown tool: do"});
+                    let answer = json!({"jsonrpc": "2.0", "id": message["id"], "error": error});
+                    return HttpReply::json(200, &answer);
+                }
+                let is_listing = message["method"] == "tools/list";
+                let cursor = if is_listing { message["params"]["cursor"].take() } else { Value::Null };
+                if let Some(params) = message["params"].as_object_mut().filter(|_| is_listing) {
+                    params.remove("cursor");
+                }
+                let steps = engine.lock().unwrap().receive(&message);
+                let answer = steps.into_iter().find_map(|step| match step {
+                    Step::Send(message) => Some(message),
+                    _ => None,
+                });
+                let Some(mut answer) = answer else { return HttpReply::empty(202) };
+                if is_listing && !ends {
+                    endless.spoil(&cursor, &mut answer["result"]);
+                }
+                HttpReply::json(200, &answer)
+            }));
+            let mut config = remote("faulty", &server.url("/mcp"));
+            config.breaker.failures_in_a_row = 1;
+            (config.breaker.open_base, config.breaker.open_cap) =
+                (Duration::from_millis(50), Duration::from_millis(50));
+            let mut options = restarts(50);
+            options.relist_interval = Duration::from_millis(1);
+            let (client, recorder) = start([config], options);
+            let one = client.client("faulty").unwrap();
+            let began = std::time::Instant::now();
+            client.ready(PATIENCE).await;
+            let said =
+                || heard.lines().split_off(before).iter().filter(|l| l.contains("does not end")).count();
+            if is_known {
+                ends.store(false, Ordering::SeqCst);
+                let _ = client.call(call("mcp__faulty__do", json!({}))).await;
+            }
+            let told = process::until(PATIENCE, || said() > 0).await;
+            measured.expect(told, format!("{what}: nobody is told"));
+            measured.in_time(
+                began.elapsed() <= Duration::from_secs(30),
+                format!("{what}: it took {:?}", began.elapsed()),
+            );
+            let opened = || recorder.circuits.lock().unwrap().iter().any(|line| line == "faulty closed>open");
+            let charged = process::until(PATIENCE, opened).await;
+            measured.expect(charged, format!("{what}: it was not charged to the server"));
+            let names = tools(&client);
+            if is_known {
+                // What was listed before stays, and works.
+                let before = ["mcp__faulty__do", "mcp__faulty__look"];
+                measured.expect(names == before, format!("{what}: its tools are {names:?}"));
+                let works = tokio::time::timeout(PATIENCE, until_answered(&client, "look")).await;
+                measured.expect(works.is_ok(), format!("{what}: what there was does not work"));
+            } else {
+                // There is no list before it, and none of what it has begun is used.
+                measured.expect(names.is_empty(), format!("{what}: its tools are {names:?}"));
+                let state = one.state().borrow().clone();
+                let holds = matches!(&state, ServerState::Unreachable { reason, retry_in: Some(_), .. }
+                    if reason.contains(endless.words()));
+                measured.expect(holds, format!("{what}: its state is {state:?}"));
+                let (class, text) = named(&one.call_tool("look", Default::default()).await);
+                let holds = class == "unavailable" && text.contains("does not end");
+                measured.expect(holds, format!("{what}: the caller got {class} ({text})"));
+                measured.got = class;
+            }
+            measured.expect(said() == 1, format!("{what}: it is told {} times", said()));
+            // Once it ends, it is back without anybody's doing.
+            ends.store(true, Ordering::SeqCst);
+            let back = tokio::time::timeout(PATIENCE, until_answered(&client, "do")).await;
+            measured.expect(back.is_ok(), format!("{what}: it did not come back"));
+            client.close().await;
+        }
     }
     measured
 }

@@ -10,8 +10,8 @@ use massgen_testkit::{
     CallReply, HttpFault, McpHttpOptions, McpHttpServer, Outcome, PATIENCE, Progress, ServerScript,
     ToolScript, process,
 };
-use mcp_client::ServerState;
-use mcp_core::ToolService;
+use mcp_client::{MultiMcpClient, ServerState};
+use mcp_core::{ToolError, ToolService};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -356,11 +356,20 @@ async fn paced_streams() -> Measured {
         client.ready(PATIENCE * 60).await;
         if is_call {
             let began = tokio::time::Instant::now();
-            let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
-            let took = began.elapsed();
+            let order = call("mcp__faulty__do", json!({}));
+            let pending = async {
+                let result = client.call(order).await;
+                (result, began.elapsed())
+            };
+            let ((result, took), problems) = tokio::join!(pending, when_exhausted(&client));
+            let (class, text) = named(&result);
             measured
                 .expect(LATE.contains(&class.as_str()), format!("paced: the caller got {class} ({text})"));
             measured.expect(took >= LIMIT && took <= LIMIT + GRACE, format!("paced: it took {took:?}"));
+            measured.problems.extend(problems);
+            let requests = server.requests();
+            let sends = requests.iter().filter(|one| one.json()["method"] == "tools/call").count();
+            measured.expect(sends == 1, format!("paced: {sends} calls were sent"));
         } else {
             tokio::time::sleep(LIMIT).await;
         }
@@ -375,6 +384,47 @@ async fn paced_streams() -> Measured {
         client.close().await;
     }
     measured
+}
+
+/// While one call's stream may not be opened again, the server says so, and another call is refused at once, with the time to
+/// try again; then that is over.
+async fn when_exhausted(client: &MultiMcpClient) -> Vec<String> {
+    const EACH: Duration = Duration::from_secs(30);
+    let mut problems = Vec::new();
+    let one = client.client("faulty").unwrap();
+    let mut state = one.state();
+    let degraded = |state: &ServerState| matches!(state, ServerState::Degraded { reason, .. } if reason.contains("streams of events break"));
+    let began = tokio::time::Instant::now();
+    if tokio::time::timeout(EACH, state.wait_for(degraded)).await.is_err() {
+        problems.push(format!("its state is {:?}", *one.state().borrow()));
+    }
+    // Ten of them, 250 ms apart.
+    let soon = began.elapsed();
+    if !(PAUSE * 10..PAUSE * 40).contains(&soon) {
+        problems.push(format!("that its streams break was noticed after {soon:?}"));
+    }
+    if one.status().retry_at.is_none() {
+        problems.push("nobody says when it can be tried again".to_owned());
+    }
+    let began = tokio::time::Instant::now();
+    let result = client.call(call("mcp__faulty__look", json!({}))).await;
+    let took = began.elapsed();
+    let holds = match &result {
+        Err(ToolError::Unavailable { reason, retry_at: Some(at), .. }) => {
+            let wait = at.saturating_duration_since(tokio::time::Instant::now().into_std());
+            reason.contains("streams of events break too often; try again in")
+                && wait <= EACH
+                && !wait.is_zero()
+        }
+        _ => false,
+    };
+    if !holds || took > PAUSE {
+        problems.push(format!("another caller got {:?} after {took:?}", named(&result)));
+    }
+    if tokio::time::timeout(EACH * 4, state.wait_for(|state| !degraded(state))).await.is_err() {
+        problems.push("it is degraded for ever".to_owned());
+    }
+    problems
 }
 
 async fn broken_streams() -> Measured {

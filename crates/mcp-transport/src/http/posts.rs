@@ -35,7 +35,7 @@ use super::plain::Plain;
 use super::reconnects::{self, Reconnects};
 use super::response::{Kind, Response};
 use super::unpack;
-use crate::breach::{Breach, Breaches};
+use crate::breach::{Breach, Breaches, Notice};
 use crate::oauth::{self, AuthorizedClient};
 use crate::options::ProgressSender;
 use crate::raw::{self, Ids, Request};
@@ -53,9 +53,8 @@ const ERROR_BODY: usize = 64 * 1024;
 const SETTLING: Duration = Duration::from_secs(2);
 /// Attempts in a row to open a broken stream again that bring nothing new.
 const RESUMES: u32 = 8;
-/// Bounds of the wait before such an attempt, whatever the server wants; and how the wait grows where it wants nothing.
-const RETRY: (Duration, Duration) = (reconnects::LEAST, Duration::from_secs(30));
-const BACKOFF: (Duration, Duration) = (reconnects::LEAST, Duration::from_secs(10));
+/// How the wait before such an attempt grows where the server wants none.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
 /// The session's id, which the server gives when a session is opened, or opened again after it was lost.
 #[derive(Clone)]
@@ -68,17 +67,29 @@ pub(crate) struct SessionId {
     /// The account of streams that are opened again.
     pub(crate) reconnects: Reconnects,
     others: mpsc::Sender<ServerJsonRpcMessage>,
+    breaches: Breaches,
 }
 
 impl SessionId {
-    pub(crate) fn new(others: mpsc::Sender<ServerJsonRpcMessage>) -> Self {
+    pub(crate) fn new(others: mpsc::Sender<ServerJsonRpcMessage>, breaches: Breaches) -> Self {
         Self {
             current: watch::Sender::default(),
             listening: watch::Sender::default(),
             renewals: watch::Sender::default(),
             reconnects: Reconnects::default(),
             others,
+            breaches,
         }
+    }
+
+    /// The server wants its streams to be opened again after this time. What is waited, which is told once where it is another
+    /// time.
+    pub(crate) fn wants(&self, asked: Duration) -> Duration {
+        let kept = reconnects::kept(asked);
+        if kept != asked && self.reconnects.is_first_to_be_corrected() {
+            self.breaches.notice(Notice::Retry { asked, kept });
+        }
+        kept
     }
 
     /// A session was opened.
@@ -420,6 +431,9 @@ impl Posts {
                     Some(_) => continue,
                     None => {}
                 }
+                if let Some(asked) = events.retry() {
+                    self.session.wants(asked);
+                }
                 match self.limits.chunk(&mut response).await {
                     Ok(Some(bytes)) => events.push(&bytes),
                     Ok(None) => break,
@@ -457,8 +471,9 @@ impl Posts {
         while *attempts < RESUMES {
             let grown = BACKOFF.0.saturating_mul(1 << *attempts).min(BACKOFF.1);
             *attempts += 1;
-            tokio::time::sleep(events.retry().unwrap_or(grown).clamp(RETRY.0, RETRY.1)).await;
-            self.session.reconnects.turn().await;
+            tokio::time::sleep(reconnects::kept(events.retry().unwrap_or(grown))).await;
+            let late = |wait| self.breaches.notice(Notice::Exhausted { wait });
+            self.session.reconnects.turn(late).await;
             match self.way.client.with_token(|token| self.open(headers.clone(), token)).await {
                 Ok(response) => {
                     events.restart();

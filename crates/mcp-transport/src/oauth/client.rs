@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt};
 use oauth2::http::header::AUTHORIZATION;
 use oauth2::http::{HeaderMap, HeaderName, HeaderValue};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage};
@@ -54,6 +56,18 @@ impl AuthorizedClient {
         if let (true, Some(session), Json(_, id) | Sse(_, id)) = (opens, &self.session, response) {
             session.opened(id.as_deref());
         }
+    }
+
+    /// The same events, with times to wait before the stream is opened again that can be kept to: rmcp takes a server at its
+    /// word.
+    fn tempered(&self, stream: EventStream) -> EventStream {
+        let Some(session) = self.session.clone() else { return stream };
+        let temper = move |mut event: sse_stream_02::Sse| {
+            event.retry =
+                event.retry.map(|asked| session.wants(Duration::from_millis(asked)).as_millis() as u64);
+            event
+        };
+        stream.map_ok(temper).boxed()
     }
 
     /// Sends a request with the token there is, and again where that brings another token.
@@ -155,7 +169,12 @@ impl StreamableHttpClient for AuthorizedClient {
             })
             .await?;
         self.note(opens, &response);
-        Ok(response)
+        Ok(match response {
+            StreamableHttpPostResponse::Sse(stream, id) => {
+                StreamableHttpPostResponse::Sse(self.tempered(stream), id)
+            }
+            whole => whole,
+        })
     }
 
     async fn delete_session(
@@ -215,6 +234,6 @@ impl StreamableHttpClient for AuthorizedClient {
         if let Some(session) = &self.session {
             session.listening();
         }
-        stream
+        Ok(self.tempered(stream?))
     }
 }
