@@ -91,18 +91,15 @@ impl Writer {
     fn write(&self, record: Value, figures: &Figures) {
         let Some(waiting) = self.records.put(record) else { return };
         figures.dropped(1);
-        if self.records.suspend() {
+        if self.gate.suspended().is_none() {
             figures.lag(waiting);
-            self.gate.suspend_changes(Some(AuditFile::unavailable(UNTAKEN)));
-            tracing::warn!(error = UNTAKEN, "{SUSPENDED}");
+            AuditFile::suspend(&self.gate, UNTAKEN);
         }
     }
 }
 
 /// What a disk does that hangs.
 const UNTAKEN: &str = "the disk does not keep up";
-/// What it means that the log cannot be written.
-const SUSPENDED: &str = "the audit log cannot be written; tools that change the world are refused";
 
 impl AuditLog {
     /// A log without a place to write to yet. No registered secret gets into it; `metrics` hears of each record; `key` is the
@@ -198,7 +195,8 @@ fn write(path: PathBuf, key: Option<&Path>, inbox: &Inbox, gate: &Gate, figures:
         log.lose(lost);
         // They were counted when they were lost.
         dropped += lost;
-        let appended = log.append(record);
+        // That it cannot be written was told when it happened.
+        let _ = log.append(record);
         let waiting = left + log.waiting();
         // Mostly it is nothing, and not told again with each record.
         if std::mem::replace(&mut lag, waiting) != waiting {
@@ -208,15 +206,10 @@ fn write(path: PathBuf, key: Option<&Path>, inbox: &Inbox, gate: &Gate, figures:
         if all > dropped {
             figures.dropped(all - std::mem::replace(&mut dropped, all));
         }
-        match appended {
-            Ok(()) if inbox.resume() => tracing::info!("the audit log can be written again"),
-            Err(error) if inbox.suspend() => tracing::warn!(%error, "{SUSPENDED}"),
-            Ok(()) | Err(_) => {}
-        }
     }
     match log.end() {
         // That it cannot be written is known by then.
-        Err(error) if inbox.suspend() => tracing::warn!(%error, "the audit log has no end"),
+        Err(error) if gate.suspended().is_none() => tracing::warn!(%error, "the audit log has no end"),
         Ok(()) | Err(_) => {}
     }
 }

@@ -36,6 +36,7 @@ struct Remains {
     outcome: Option<RunOutcome>,
     open: Vec<Open>,
     damaged: usize,
+    unnamed: usize,
 }
 
 pub(crate) async fn run(args: ResumeArgs) -> Result<(), Failure> {
@@ -100,6 +101,7 @@ fn read_one(log: &Path, remains: &mut Remains, is_last: bool) -> Result<(), Fail
         Failure::config(format!("the ledger in {} cannot be read: {error}", log.display()))
     })?;
     remains.damaged += ledger.damaged;
+    remains.unnamed += ledger.unnamed;
     for call in ledger.unknown {
         let arguments = events.events.iter().find_map(|event| match &event.kind {
             EventKind::ToolStarted { agent, call: id, arguments, .. }
@@ -126,11 +128,12 @@ fn read_one(log: &Path, remains: &mut Remains, is_last: bool) -> Result<(), Fail
 
 fn tell(session: &Session, log: &Path, remains: &Remains) {
     if remains.damaged > 0 {
-        output::note(format!(
-            "warning: {} line of the ledger in {} was cut off and left out; its call was not sent",
-            remains.damaged,
-            log.display()
-        ));
+        let named = match remains.unnamed {
+            0 => "what became of its call is taken for unknown",
+            _ => "of which call it was cannot be told any more: check what the servers of the run did last",
+        };
+        let log = log.display();
+        output::note(format!("warning: the last record of the ledger in {log} was cut off; {named}"));
     }
     if remains.open.is_empty() {
         session.say("No call of the run has an unknown outcome.");

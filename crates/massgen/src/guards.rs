@@ -49,16 +49,21 @@ impl Guards {
         for grant in context.lock.iter().flat_map(|accepted| &accepted.lock.grants) {
             gate.grant(grant);
         }
-        let redactor = Redactor::default();
-        for secret in config.secrets() {
-            redactor.register(secret.expose());
-        }
-        let scopes = Scopes::default();
+        let (redactor, scopes) = (Redactor::default(), Scopes::default());
         let own = config.agents.iter().flat_map(|agent| &agent.backend.mcp_servers);
         for server in config.mcp_servers.iter().chain(own) {
             for (label, secret) in secrets(server, config) {
                 scopes.register(&server.name, label, secret);
+                redactor.register_as(&format!("{label} of server {}", server.name), secret);
             }
+        }
+        for agent in &config.agents {
+            if let Some(key) = &agent.backend.api_key {
+                redactor.register_as(&format!("api_key of agent {}", agent.id), key.expose());
+            }
+        }
+        for secret in config.secrets() {
+            redactor.register(secret.expose());
         }
         Ok(Self { gate, scopes, redactor, neighbours: Neighbours::default() })
     }

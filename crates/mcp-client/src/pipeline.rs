@@ -21,7 +21,7 @@ use crate::duplicates::Once;
 use crate::integrity::Believed;
 use crate::ledger::{Entry, Recorded};
 use crate::permission::Permission;
-use crate::redact;
+use crate::redact::RedactLayer;
 use crate::resend::{Resends, Truth};
 use crate::rest::Woken;
 use crate::scope::Scope;
@@ -86,21 +86,9 @@ pub(crate) fn build(server: &Arc<Shared>) -> Pipeline {
     let stack = ServiceBuilder::new()
         // Audit: outermost, so that it sees every outcome, refusals and dropped calls included.
         .layer(AuditLayer::new(server.observer.clone()))
-        // Secrets out of errors: inside audit only, so that whatever failed further in cannot quote one.
-        .map_err({
-            let server = server.clone();
-            move |error| redact::error(&server.options, error)
-        })
-        // And out of answers: what a server echoes reaches no model, no log and no display.
-        .map_response({
-            let server = server.clone();
-            move |mut output| {
-                if redact::output(&server.options, &mut output) {
-                    server.tell_of_secret();
-                }
-                output
-            }
-        })
+        // Secrets out of errors and answers: inside audit only, so that whatever failed further in cannot quote one, and what a
+        // server echoes reaches no model, no log and no display.
+        .layer(RedactLayer(server.clone()))
         // Quarantine: nobody is asked about a call to a server that cannot be believed.
         .layer(CheckLayer(Believed::new(server.integrity.clone())))
         // Permission: before anything that costs or leaks, and outside the cache, so that no cached answer bypasses a

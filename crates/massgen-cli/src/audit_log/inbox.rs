@@ -21,8 +21,6 @@ struct State {
     bound: usize,
     /// Of these, those that the writer has not heard of.
     lost: u64,
-    /// Whether it was told that the log cannot be written.
-    suspended: bool,
     ended: bool,
 }
 
@@ -60,16 +58,6 @@ impl Inbox {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
-
-    /// Notes that the log cannot be written; whether that is news.
-    pub(super) fn suspend(&self) -> bool {
-        !std::mem::replace(&mut self.lock().suspended, true)
-    }
-
-    /// Notes that the log can be written; whether that is news.
-    pub(super) fn resume(&self) -> bool {
-        std::mem::replace(&mut self.lock().suspended, false)
-    }
 }
 
 /// The other end. When it is dropped, no record comes any more.
@@ -91,11 +79,6 @@ impl Outbox {
         }
         self.0.changed.notify_one();
         is_over.then_some(state.records.len())
-    }
-
-    /// As [`Inbox::suspend`].
-    pub(super) fn suspend(&self) -> bool {
-        self.0.suspend()
     }
 
     #[cfg(test)]

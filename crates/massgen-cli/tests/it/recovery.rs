@@ -84,6 +84,37 @@ async fn a_killed_run_is_resumed_and_posts_nothing_again() {
 }
 
 #[test]
+fn a_record_that_was_cut_off_is_told_with_its_call() {
+    let place = Place::new();
+    place.write("play.yaml", "turns: [{ calls: [{ tool: mcp__board__look }] }, { answer: done }]");
+    let server = board();
+    place.config(&json!({
+        "mcp_servers": [server.config("board")],
+        "agent": {"id": "a", "backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    place.run(&["--config", "team.yaml", "look"]).expect_code(0);
+    let log = place.log();
+    let intent = r#"{"kind":"intent","seq":2,"read_only":false,"server":"board","tool":"post","ke"#;
+    for (torn, told, lists) in [
+        (intent, "taken for unknown", true),
+        (r#"{"kind":"intent","seq":2,"read_only":false,"ser"#, "cannot be told any more", false),
+    ] {
+        let ledger = log.join("ledger.jsonl");
+        let whole = std::fs::read_to_string(&ledger).unwrap();
+        std::fs::write(&ledger, format!("{whole}{torn}")).unwrap();
+        let resumed = place.run(&["resume", log.to_str().unwrap()]).expect_code(0);
+        std::fs::write(&ledger, whole).unwrap();
+        assert!(
+            resumed.stderr.contains("warning: the last record") && resumed.stderr.contains(told),
+            "{}",
+            resumed.stderr
+        );
+        assert_eq!(resumed.stdout.contains("post on server board"), lists, "{}", resumed.stdout);
+    }
+    assert_eq!(posts(&server.journal()), 0);
+}
+
+#[test]
 fn what_is_no_run_is_not_resumed() {
     let place = Place::new();
     let ended = place.run(&["resume", "nowhere"]).expect_code(1);

@@ -90,7 +90,9 @@ async fn a_disk_without_room_is_told_once_for_each_thing_that_suffers() {
         return;
     }
     let ended = place.run_by(&apart, &["--config", "team.yaml", "Go on."]).expect_code(0);
-    let told: Vec<&str> = ended.stderr.lines().filter(|line| line.trim_start().starts_with("WARN")).collect();
+    let is_told =
+        |line: &&str| line.trim_start().starts_with("WARN") || line.trim_start().starts_with("ERROR");
+    let told: Vec<&str> = ended.stderr.lines().filter(is_told).collect();
     assert_eq!(told.len(), 3, "{}", ended.stderr);
     for what in [
         "log folder cannot be written",

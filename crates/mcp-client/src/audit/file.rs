@@ -86,27 +86,31 @@ impl AuditFile {
             // A log before this one may have suspended them.
             let suspended = gate.suspended().is_some_and(|why| why.rule == UNAVAILABLE);
             match &written {
-                Ok(()) if suspended => gate.suspend_changes(None),
-                Err(error) if !suspended => gate.suspend_changes(Some(Self::unavailable(error))),
+                Ok(()) if suspended => {
+                    gate.suspend_changes(None);
+                    tracing::info!(path = %self.path.display(), "the audit log can be written again");
+                }
+                Err(error) if !suspended => Self::suspend(gate, error),
                 Ok(()) | Err(_) => {}
             }
         }
         written
     }
 
+    /// Lets nothing change the world through this gate, for the log cannot be written, and says so.
+    pub fn suspend(gate: &Gate, error: impl fmt::Display) {
+        tracing::error!(%error, "the audit log cannot be written; tools that change the world are refused");
+        gate.suspend_changes(Some(Refusal {
+            rule: UNAVAILABLE,
+            reason: format!("the audit log cannot be written ({error})"),
+            hint: "make room where the log folder is; tools that only read still work".to_owned(),
+        }));
+    }
+
     /// Counts records that were lost on their way here. The next one that is written says so.
     pub fn lose(&mut self, records: u64) {
         self.lost += records;
         self.dropped += records;
-    }
-
-    /// Why nothing may change the world without this log, for [`Gate::suspend_changes`].
-    pub fn unavailable(error: impl fmt::Display) -> Refusal {
-        Refusal {
-            rule: UNAVAILABLE,
-            reason: format!("the audit log cannot be written ({error})"),
-            hint: "make room where the log folder is; tools that only read still work".to_owned(),
-        }
     }
 
     /// Records that wait for a disk that takes none.
@@ -134,15 +138,20 @@ impl AuditFile {
     fn write_waiting(&mut self) -> io::Result<()> {
         self.ready()?;
         let late = self.waiting.len().saturating_sub(1);
-        if late > 0 || self.lost > 0 {
-            // Whoever reads the log learns that these records were written later than they happened.
-            let gap = json!({"event": "gap", "waited": late, "lost": self.lost});
-            self.ready()?.write(gap)?;
-            self.lost = 0;
-        }
+        // Whoever reads the log learns that these records were written later than they happened. It is written with the first of
+        // them, or not at all: a disk that takes no record is not filled with notes of that.
+        let mut gap =
+            (late > 0 || self.lost > 0).then(|| json!({"event": "gap", "waited": late, "lost": self.lost}));
         while let Some(record) = self.waiting.front().cloned() {
-            self.ready()?.write(record)?;
+            self.ready()?.write(gap.iter().cloned().chain([record]))?;
             self.waiting.pop_front();
+            if gap.take().is_some() {
+                self.lost = 0;
+            }
+        }
+        if let Some(gap) = gap {
+            self.ready()?.write([gap])?;
+            self.lost = 0;
         }
         Ok(())
     }
@@ -184,16 +193,16 @@ impl Open {
         Ok(Self { file, chain, written: begun + line.len() as u64 })
     }
 
-    /// Writes one record whole, or not at all.
-    fn write(&mut self, record: Value) -> io::Result<()> {
+    /// Writes records whole, or not at all.
+    fn write(&mut self, records: impl IntoIterator<Item = Value>) -> io::Result<()> {
         let mut chain = self.chain.clone();
-        let line = format!("{}\n", chain.seal(record));
-        if let Err(error) = self.file.write_all(line.as_bytes()) {
+        let lines: String = records.into_iter().map(|record| format!("{}\n", chain.seal(record))).collect();
+        if let Err(error) = self.file.write_all(lines.as_bytes()) {
             let _ = self.file.set_len(self.written);
             return Err(error);
         }
         self.chain = chain;
-        self.written += line.len() as u64;
+        self.written += lines.len() as u64;
         Ok(())
     }
 

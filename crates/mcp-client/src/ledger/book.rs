@@ -28,14 +28,15 @@ impl Line {
         let call = &request.call;
         Self(json!({
             "kind": "intent",
+            // What tells which call it is stands first: the line may be cut off.
             "seq": seq,
-            "at_ms": now(),
-            "key": call.id,
-            "caller": call.caller,
+            "read_only": request.spec.annotations.is_read_only(),
             "server": request.spec.server,
             "tool": request.spec.name,
+            "key": call.id,
+            "caller": call.caller,
+            "at_ms": now(),
             "args_hash": digest(salt, &call.arguments),
-            "read_only": request.spec.annotations.is_read_only(),
             "retry_safe": retry_safe,
         }))
     }
@@ -98,7 +99,7 @@ impl Book {
         let random = || RandomState::new().hash_one(0_u8);
         let salt = format!("{:016x}{:016x}", random(), random());
         let (sender, messages) = mpsc::channel();
-        let pen = Pen { path, salt: salt.clone(), file: None, opened: false, torn: false };
+        let pen = Pen { path, salt: salt.clone(), file: None, opened: false, written: 0, torn: false };
         let thread =
             std::thread::Builder::new().name("ledger".into()).spawn(move || write_all(pen, &messages));
         Self {
@@ -166,6 +167,8 @@ struct Pen {
     salt: String,
     file: Option<File>,
     opened: bool,
+    /// Bytes in the file before the line that is written.
+    written: u64,
     /// The last write may have left half a line.
     torn: bool,
 }
@@ -181,8 +184,9 @@ impl Pen {
                 #[cfg(unix)]
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
                 let file = options.open(&self.path)?;
+                self.written = file.metadata()?.len();
                 // Whoever wrote here before may have been cut off.
-                self.torn |= file.metadata()?.len() > 0;
+                self.torn |= self.written > 0;
                 if !self.opened {
                     // Numbers begin anew with each such line.
                     let opened = json!({"kind": "opened", "v": VERSION, "at_ms": now(), "salt": self.salt});
@@ -200,9 +204,12 @@ impl Pen {
             Ok(()) => {
                 self.torn = false;
                 self.opened = true;
+                self.written += text.len() as u64;
                 Ok(())
             }
             Err(error) => {
+                // The call is refused: half a line of it would say later that nobody knows.
+                let _ = file.set_len(self.written);
                 // Opened anew by the next call: the file may have been replaced, or there may be room again.
                 self.file = None;
                 self.torn = true;

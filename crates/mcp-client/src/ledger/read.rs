@@ -39,8 +39,11 @@ pub struct LedgerReading {
     pub unknown: Vec<UnknownOutcome>,
     /// All calls that were written down.
     pub calls: usize,
-    /// Lines that are no records: at most the last one, where the program was cut off while it wrote.
+    /// Lines that are no records: at most the last one, where the program was cut off while it wrote. Where such a line still
+    /// names its call, that is among the unknown ones, perhaps not sent.
     pub damaged: usize,
+    /// Of these, those that do not say any more of which call they are.
+    pub unnamed: usize,
 }
 
 #[derive(Deserialize)]
@@ -68,13 +71,49 @@ enum Record {
     },
 }
 
-/// Reads a ledger. A file that is not there is a run without calls. Lines that are no records are counted and
-/// passed over.
+/// What is left of a record that was cut off.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Head {
+    kind: Option<String>,
+    seq: Option<u64>,
+    at_ms: Option<u64>,
+    key: String,
+    caller: Option<String>,
+    server: Option<String>,
+    tool: Option<String>,
+    read_only: bool,
+}
+
+impl Head {
+    /// The fields that are whole: what stands before the last comma between two of them.
+    fn of(line: &[u8]) -> Self {
+        let (mut in_text, mut is_escaped, mut end) = (false, false, None);
+        for (at, byte) in line.iter().enumerate() {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' if in_text => is_escaped = true,
+                b'"' => in_text = !in_text,
+                b',' if !in_text => end = Some(at),
+                _ => {}
+            }
+        }
+        let whole = end.and_then(|end| {
+            let fields = [&line[..end], b"}"].concat();
+            serde_json::from_slice(&fields).ok()
+        });
+        whole.unwrap_or_default()
+    }
+}
+
+/// Reads a ledger. A file that is not there is a run without calls. Lines that are no records are counted, and what they
+/// still say of their call is used; that there are any is logged as a warning.
 ///
 /// # Errors
 ///
 /// That the file cannot be read.
 pub fn read_ledger(path: impl AsRef<Path>) -> io::Result<LedgerReading> {
+    let path = path.as_ref();
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LedgerReading::default()),
@@ -95,11 +134,20 @@ pub fn read_ledger(path: impl AsRef<Path>) -> io::Result<LedgerReading> {
         }
         match serde_json::from_slice(text) {
             Ok(record) => reading.take(record, &mut open),
-            Err(_) => reading.damaged += 1,
+            Err(_) => reading.take_torn(Head::of(text), &mut open),
         }
     }
     reading.unknown.extend(open.into_values());
     reading.unknown.sort_by_key(|call| call.at);
+    if reading.damaged > 0 {
+        let LedgerReading { damaged, unnamed, .. } = &reading;
+        tracing::warn!(
+            path = %path.display(),
+            damaged,
+            unnamed,
+            "the ledger was cut off; the outcome of the call of its last record is taken for unknown"
+        );
+    }
     Ok(reading)
 }
 
@@ -111,7 +159,7 @@ impl LedgerReading {
             Record::Intent { seq, at_ms, key, caller, server, tool, read_only } => {
                 self.calls += 1;
                 if !read_only {
-                    let at = UNIX_EPOCH.checked_add(Duration::from_millis(at_ms)).unwrap_or(UNIX_EPOCH);
+                    let at = moment(at_ms);
                     let call = UnknownOutcome { key, caller, server, tool, at, sent: false, class: None };
                     open.insert(seq, call);
                 }
@@ -131,6 +179,30 @@ impl LedgerReading {
             }
         }
     }
+
+    /// A record that was cut off says of its call that nobody knows its outcome: that it ended, if that was it, is lost.
+    fn take_torn(&mut self, head: Head, open: &mut BTreeMap<u64, UnknownOutcome>) {
+        self.damaged += 1;
+        let Head { kind, seq, at_ms, key, caller, server, tool, read_only } = head;
+        match (kind.as_deref(), seq, server, tool) {
+            // No call's.
+            (Some("opened"), ..) => {}
+            (Some("intent"), Some(_), ..) if read_only => self.calls += 1,
+            (Some("intent"), Some(seq), Some(server), Some(tool)) => {
+                self.calls += 1;
+                let at = moment(at_ms.unwrap_or_default());
+                let call = UnknownOutcome { key, caller, server, tool, at, sent: false, class: None };
+                open.insert(seq, call);
+            }
+            // Its intent stands before it and stays open, unless the call only reads.
+            (Some("sent" | "done"), Some(_), ..) => {}
+            _ => self.unnamed += 1,
+        }
+    }
+}
+
+fn moment(at_ms: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_millis(at_ms)).unwrap_or(UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -175,7 +247,30 @@ mod tests {
             .map(|call| (call.tool.as_str(), call.sent, call.class.as_deref()))
             .collect();
         assert_eq!(unknown, [("late", true, Some("timeout")), ("cut", true, None)]);
-        assert_eq!((reading.calls, reading.damaged), (5, 1));
+        assert_eq!((reading.calls, reading.damaged, reading.unnamed), (5, 1, 1));
+    }
+
+    #[test]
+    fn a_record_that_was_cut_off_leaves_its_call_unknown_where_it_still_names_it() {
+        let opened = "{\"kind\":\"opened\",\"v\":1,\"salt\":\"\"}\n";
+        let whole = |line: &str| format!("{opened}{}\n{line}", intent(1, "before", false));
+        let named = |line: &str| {
+            let reading = read(&whole(line));
+            let tools: Vec<_> = reading.unknown.iter().map(|call| call.tool.clone()).collect();
+            (tools.join(" "), reading.damaged, reading.unnamed)
+        };
+        let begun =
+            r#"{"kind":"intent","seq":2,"read_only":false,"at_ms":2,"key":"c2","caller":null,"server":"s","#;
+        let cut = |rest: &str| named(&format!("{begun}{rest}"));
+        assert_eq!(cut(r#""tool":"a\",b","args_h"#), ("before a\",b".to_owned(), 1, 0));
+        assert_eq!(cut(r#""tool":"a\",b"#), ("before".to_owned(), 1, 1));
+        let reads = begun.replace("false", "true");
+        assert_eq!(named(&reads), ("before".to_owned(), 1, 0));
+        // It ended, and that is lost.
+        for end in [r#"{"kind":"done","seq":1,"at_ms":5,"cla"#, r#"{"kind":"sent","seq":1,"at"#] {
+            assert_eq!(named(end), ("before".to_owned(), 1, 0), "{end}");
+        }
+        assert_eq!(named(r#"{"kind":"do"#), ("before".to_owned(), 1, 1));
     }
 
     #[test]

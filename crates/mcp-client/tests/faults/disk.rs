@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use massgen_testkit::{Outcome, PATIENCE};
-use mcp_client::{AuditFile, AuditRecord, Ledger, MultiMcpClient, Observer, ServerConfig};
-use mcp_core::{MissingCredential, ToolService};
+use mcp_client::{AuditFile, AuditRecord, ClientOptions, Judgement, MultiMcpClient, Observer, ServerConfig};
+use mcp_core::{MissingCredential, ServerName, ToolService};
 use mcp_security::audit::{Broken, verify};
 use serde_json::json;
 
@@ -35,7 +35,7 @@ pub(crate) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// Writes each call into an audit log.
+/// Writes each call, and what was found in calls, into an audit log.
 pub(crate) struct Auditor(Mutex<AuditFile>);
 
 impl Auditor {
@@ -50,16 +50,21 @@ impl Observer for Auditor {
         // What cannot be written waits.
         let _ = self.file().append(record);
     }
+
+    fn judged(&self, server: &ServerName, judgement: &Judgement) {
+        let finding = &judgement.finding;
+        let record =
+            json!({"event": "judged", "server": server, "rule": finding.rule, "detail": finding.reason});
+        let _ = self.file().append(record);
+    }
 }
 
 /// A server whose calls are audited in this file, without which nothing may change the world.
 pub(crate) fn audited(
     path: &Path,
     config: ServerConfig,
-    ledger: Option<Ledger>,
+    options: ClientOptions,
 ) -> (MultiMcpClient, Arc<Auditor>) {
-    let mut options = restarts(1);
-    options.ledger = ledger;
     let file = AuditFile::new(path).guarding(options.permissions.clone());
     let auditor = Arc::new(Auditor(Mutex::new(file)));
     (MultiMcpClient::start([config], policy(), auditor.clone(), options), auditor)
@@ -70,7 +75,7 @@ async fn moved_audit() -> Measured {
     let folder = tempfile::tempdir().unwrap();
     let (path, aside) = (folder.path().join("audit.jsonl"), folder.path().join("audit.1.jsonl"));
     let scripted = script(Outcome::Echo).launch();
-    let (client, _) = audited(&path, child("faulty", &scripted), None);
+    let (client, _) = audited(&path, child("faulty", &scripted), restarts(1));
     client.ready(PATIENCE).await;
     let make_call = async || {
         client.call(call("mcp__faulty__do", json!({}))).await.unwrap();
@@ -121,7 +126,7 @@ pub(crate) async fn without_rights() -> Vec<String> {
     let mut measured = Measured::default();
     let folder = tempfile::tempdir().unwrap();
     let (path, aside) = (folder.path().join("audit.jsonl"), folder.path().join("audit.1.jsonl"));
-    let (client, auditor) = audited(&path, host::server(), None);
+    let (client, auditor) = audited(&path, host::server(), restarts(1));
     client.ready(PATIENCE).await;
     let make = async |tool: &str, wanted: &str| {
         let (class, text) = named(&client.call(call(&format!("mcp__faulty__{tool}"), json!({}))).await);
@@ -159,7 +164,7 @@ async fn altered_audit() -> Measured {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let scripted = script(Outcome::Echo).launch();
-    let (client, _) = audited(&path, child("faulty", &scripted), None);
+    let (client, _) = audited(&path, child("faulty", &scripted), restarts(1));
     client.ready(PATIENCE).await;
     for number in 0..5 {
         client.call(call("mcp__faulty__do", json!({"number": number}))).await.unwrap();

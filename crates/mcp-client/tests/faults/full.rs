@@ -1,17 +1,19 @@
 //! A disk without room for the record of calls.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use massgen_testkit::{Outcome, PATIENCE};
-use mcp_client::{Ledger, ServerConfig, ServerState};
+use mcp_client::{Ledger, ServerConfig, ServerState, metrics};
 use mcp_core::{ToolError, ToolService};
 use mcp_security::audit::verify;
 use serde_json::json;
 
 use crate::disk::audited;
+use crate::heard::{Heard, apart};
 use crate::host;
 use crate::lab::{Measured, named};
 use crate::stdio::script;
@@ -21,8 +23,6 @@ use crate::support::{call, child, restarts, start, until};
 const FOLDER: &str = "MASSGEN_FAULTS_FOLDER";
 const AUDIT: &str = "audit.jsonl";
 const LEDGER: &str = "ledger.jsonl";
-/// What takes the room.
-const FILLER: &str = "filler";
 
 /// How a folder is filled and freed.
 struct Disk {
@@ -33,57 +33,78 @@ struct Disk {
 
 /// On a file system of its own in memory, where there may be one; else with the system's device that is always full.
 pub(crate) async fn full_disk() -> Measured {
-    let mut measured = Measured::default();
+    let mut measured = Measured { got: "refused".into(), ..Measured::default() };
     let folder = tempfile::tempdir().unwrap();
     let scripted = script(Outcome::Echo).launch();
     let place = folder.path().to_str().unwrap();
-    let mount = format!("mount -t tmpfs -o size=1m none '{place}' && exec \"$0\" \"$@\"");
-    let apart = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &mount];
-    let mut part = host::part("disk", &apart, &scripted);
+    let mount = format!("mount -t tmpfs -o size=64k none '{place}' && exec \"$0\" \"$@\"");
+    let unshared = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &mount];
+    let mut part = host::part("disk", &unshared, &scripted);
     part.env(FOLDER, place);
     match host::outcome(part).await {
         Some((problems, _)) => measured.problems.extend(problems),
         None => {
-            let fill = |folder: &Path| {
+            measured.got.push_str(" (by the device that is always full)");
+            let fill: fn(&Path) = |folder| {
                 std::fs::rename(folder.join(AUDIT), folder.join("aside")).unwrap();
                 std::os::unix::fs::symlink("/dev/full", folder.join(AUDIT)).unwrap();
             };
             let free = |folder: &Path| std::fs::remove_file(folder.join(AUDIT)).unwrap();
             let disk = Disk { folder: folder.path().to_owned(), fill, free };
-            measured.problems.extend(fills_up(disk, child("faulty", &scripted)).await);
+            let config = child("faulty", &scripted);
+            measured.problems.extend(apart(|heard| fills_up(disk, config, heard)).await);
         }
     }
     let of_do = |sent: &&serde_json::Value| sent["params"]["name"] == "do";
     let sent = scripted.journal().method("tools/call").iter().filter(of_do).count();
     measured.expect(sent == 2, format!("{sent} calls that may change something were sent, not 2"));
     measured.sends = 1.0;
-    measured.got = "refused".into();
     measured.count_survivors(&[scripted.journal()]).await;
     without_a_ledger(&mut measured).await;
     measured
 }
 
-/// The part with a disk of its own.
+/// The part with a disk of its own: 64 KiB, which the records of calls fill up. There is room again when it is made larger, for
+/// what waits then is more than 64 KiB.
 pub(crate) async fn on_its_own() -> Vec<String> {
     let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
-    let fill = |folder: &Path| {
-        let mut filler = File::create(folder.join(FILLER)).unwrap();
-        // Until nothing more goes in, not a byte.
-        for piece in [4096, 1] {
-            while filler.write_all(&[b'x'; 4096][..piece]).is_ok() {}
-        }
+    let free = |folder: &Path| {
+        let enlarged = Command::new("mount").args(["-o", "remount,size=1m"]).arg(folder).status().unwrap();
+        assert!(enlarged.success());
     };
-    let free = |folder: &Path| std::fs::remove_file(folder.join(FILLER)).unwrap();
-    fills_up(Disk { folder, fill, free }, host::server()).await
+    apart(move |heard| fills_up(Disk { folder, fill: |_| (), free }, host::server(), heard)).await
+}
+
+/// Counts the calls that were refused for want of a record.
+#[derive(Default)]
+struct Refusals(AtomicU64);
+
+impl metrics::Observer for Refusals {
+    fn count(&self, name: &'static str, labels: &[metrics::Label<'_>], by: u64) {
+        let wanted = [("rule", "audit-unavailable"), ("verdict", "deny")];
+        if name == metrics::names::SECURITY_DECISIONS && wanted.iter().all(|label| labels.contains(label)) {
+            self.0.fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    fn histogram(&self, _: &'static str, _: &[metrics::Label<'_>], _: f64) {}
+
+    fn gauge(&self, _: &'static str, _: &[metrics::Label<'_>], _: f64) {}
 }
 
 /// A client whose disk has room, then none, then room again.
-async fn fills_up(disk: Disk, config: ServerConfig) -> Vec<String> {
+async fn fills_up(disk: Disk, config: ServerConfig, heard: Heard) -> Vec<String> {
     let mut measured = Measured::default();
     let log = disk.folder.join(AUDIT);
     let ledger = Ledger::new();
     ledger.write_to(Some(disk.folder.join(LEDGER)));
-    let (client, auditor) = audited(&log, config, Some(ledger.clone()));
+    let refusals = Arc::new(Refusals::default());
+    let mut options = restarts(1);
+    options.ledger = Some(ledger.clone());
+    options.metrics = Some(refusals.clone());
+    let (client, auditor) = audited(&log, config, options);
+    let said = |words: &str| heard.lines().iter().filter(|line| line.contains(words)).count();
+    let unwritten = "the audit log cannot be written; tools that change the world are refused";
     client.ready(PATIENCE).await;
     let one = client.client("faulty").unwrap();
     let make = async |tool: &str| client.call(call(&format!("mcp__faulty__{tool}"), json!({}))).await;
@@ -91,8 +112,8 @@ async fn fills_up(disk: Disk, config: ServerConfig) -> Vec<String> {
     measured.expect(class == "answered", format!("with room the caller got {class} ({text})"));
 
     (disk.fill)(&disk.folder);
-    // The last page of a file may have some room still.
-    for _ in 0..100 {
+    // What is written from now on fills it up.
+    for _ in 0..1000 {
         let (class, text) = named(&make("look").await);
         measured.expect(class == "answered", format!("a tool that only reads got {class} ({text})"));
         if auditor.file().waiting() > 0 {
@@ -103,11 +124,15 @@ async fn fills_up(disk: Disk, config: ServerConfig) -> Vec<String> {
     let state = until(one, |state| matches!(state, ServerState::Degraded { .. })).await;
     let says = state.to_string();
     measured.expect(says.contains("the audit log cannot be written"), format!("its state says {says:?}"));
-    for _ in 0..3 {
+    measured
+        .expect(said(unwritten) == 1, format!("it is said {} times: {:?}", said(unwritten), heard.lines()));
+    for number in 1..=3 {
         let began = Instant::now();
         let refused = make("do").await;
         let took = began.elapsed();
         measured.in_time(took <= Duration::from_millis(10), format!("it took {took:?} to be refused"));
+        let counted = refusals.0.load(Ordering::Relaxed);
+        measured.expect(counted == number, format!("{counted} of {number} refusals are counted"));
         let holds = matches!(&refused, Err(ToolError::Refused { refusal, .. }) if refusal.rule == "audit-unavailable");
         measured.expect(holds, format!("a tool that may change something got {:?}", named(&refused)));
         let (class, text) = named(&make("look").await);
@@ -126,6 +151,9 @@ async fn fills_up(disk: Disk, config: ServerConfig) -> Vec<String> {
         let (class, text) = named(&make("look").await);
         measured.expect(class == "answered", format!("a tool that only reads got {class} ({text})"));
     }
+    measured.expect(said(unwritten) == 1, format!("it is said {} times", said(unwritten)));
+    measured
+        .expect(said("the audit log can be written again") == 1, "it is not said that there is room again");
     let left = auditor.file().waiting();
     measured.expect(left == 0, format!("{left} records wait although there is room"));
     until(one, |state| matches!(state, ServerState::Ready { .. })).await;

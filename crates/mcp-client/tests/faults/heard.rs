@@ -27,8 +27,17 @@ impl Heard {
     }
 }
 
-/// Plays a scene on a thread of its own, on which all is heard that this workspace says about what it does.
+/// Plays a scene as [`apart`].
 pub(crate) async fn listening(scene: impl FnOnce(Heard) -> Scene + Send + 'static) -> Measured {
+    apart(|heard| scene(heard).play()).await
+}
+
+/// Plays on a thread of its own, on which all is heard that this workspace says about what it does.
+pub(crate) async fn apart<F, T>(play: impl FnOnce(Heard) -> F + Send + 'static) -> T
+where
+    F: Future<Output = T>,
+    T: Send + 'static,
+{
     let played = tokio::task::spawn_blocking(move || {
         let heard = Heard::new(|metadata| {
             metadata.is_event()
@@ -37,7 +46,7 @@ pub(crate) async fn listening(scene: impl FnOnce(Heard) -> Scene + Send + 'stati
         });
         let _heard = crate::support::listen(heard.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(scene(heard).play())
+        runtime.block_on(play(heard))
     });
     played.await.unwrap()
 }

@@ -1,5 +1,6 @@
 //! Faults on our side: the disk, our own death, everything at once.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +13,13 @@ use mcp_core::{
     ToolSpec,
 };
 use serde_json::json;
+use tracing::Level;
 
+use crate::heard::Heard;
 use crate::host;
 use crate::lab::{Measured, Playing, ask_innocent, innocent, named};
 use crate::stdio::script;
-use crate::support::{call, child, name, policy, restarts, start};
+use crate::support::{call, child, listen, name, policy, restarts, start};
 use crate::{Fault, Play};
 
 fn own(id: &'static str, what: &'static str, play: fn() -> Playing) -> Fault {
@@ -35,9 +38,11 @@ pub(crate) fn faults() -> Vec<Fault> {
             "a panic inside a call: that call fails at once, its place is free, nobody is blamed",
             || Box::pin(panics()),
         ),
-        own("F63", "a ledger that was cut off: its last line is left out, the rest is told", || {
-            Box::pin(torn())
-        }),
+        own(
+            "F63",
+            "a ledger that was cut off: the call of its last line is unknown, where that names it, and it is told",
+            || Box::pin(torn()),
+        ),
         own("F73", "all of 20 servers away: told at once, every call is answered", || Box::pin(all_away())),
     ];
     if cfg!(target_os = "linux") {
@@ -175,15 +180,52 @@ async fn torn() -> Measured {
     }
     client.close().await;
     ledger.flush().await;
-    let whole = std::fs::read(&path).unwrap();
-    for end in (0..whole.len()).rev().take(600) {
-        std::fs::write(&path, &whole[..end]).unwrap();
-        let reading = read_ledger(&path).unwrap();
-        measured.expect(reading.damaged <= 1, format!("cut at {end}: {} lines are damaged", reading.damaged));
-        measured.expect(reading.unknown.len() <= 1, format!("cut at {end}: {:?}", reading.unknown));
-    }
+    let whole = std::fs::read_to_string(&path).unwrap();
+    read_at_every_cut(&path, &whole, &mut measured);
     measured.count_survivors(&[scripted.journal()]).await;
     measured
+}
+
+/// Cuts a ledger off behind each of its bytes. Its calls were made one after the other, and are all of the tool `do`.
+fn read_at_every_cut(path: &Path, whole: &str, measured: &mut Measured) {
+    let heard = Heard::new(|metadata| metadata.is_event() && *metadata.level() == Level::WARN);
+    let _heard = listen(heard.clone());
+    let (mut named, mut unnamed) = (0, 0);
+    for end in 0..whole.len() {
+        std::fs::write(path, &whole[..end]).unwrap();
+        let told = heard.lines().len();
+        let reading = read_ledger(path).unwrap();
+        let told = heard.lines().len() - told;
+        let (lines, last) = whole[..end].rsplit_once('\n').unwrap_or(("", &whole[..end]));
+        let is_whole = serde_json::from_str::<serde_json::Value>(last).is_ok();
+        let is_torn = !is_whole && !last.is_empty();
+        let count = |kind: &str| {
+            let lines = lines.lines().chain(is_whole.then_some(last));
+            lines.filter(|line| line.contains(&format!(r#""kind":"{kind}""#))).count()
+        };
+        // What of it can still be read.
+        let head = last.rsplit_once(',').filter(|_| is_torn).map_or("", |(head, _)| head);
+        let says = |words: &[&str]| words.iter().all(|word| head.contains(word));
+        let names_it = says(&[r#""kind":"intent""#, r#""server":"faulty""#, r#""tool":"do""#]);
+        let is_known = names_it
+            || says(&[r#""kind":"opened""#])
+            || says(&[r#""kind":"sent""#, r#""seq":"#])
+            || says(&[r#""kind":"done""#, r#""seq":"#]);
+        let expected = match count("intent") > count("done") || names_it {
+            true => &[("faulty", "do")][..],
+            false => &[],
+        };
+        let calls: Vec<_> =
+            reading.unknown.iter().map(|call| (call.server.as_str(), call.tool.as_str())).collect();
+        measured.expect(calls == expected, format!("cut at {end}: {calls:?} are unknown, not {expected:?}"));
+        let counted = (reading.damaged, reading.unnamed, told);
+        let wanted = (usize::from(is_torn), usize::from(is_torn && !is_known), usize::from(is_torn));
+        measured.expect(counted == wanted, format!("cut at {end}: damaged, unnamed, told are {counted:?}"));
+        named += usize::from(names_it);
+        unnamed += reading.unnamed;
+    }
+    measured.expect(named > 0 && unnamed > 0, "not every kind of cut was made");
+    measured.got = format!("{named} cuts left a call's name, {unnamed} did not");
 }
 
 async fn all_away() -> Measured {

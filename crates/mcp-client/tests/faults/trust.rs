@@ -13,6 +13,8 @@ use mcp_core::{AgentId, ToolError, ToolService};
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::disk::audited;
+use crate::heard::{Heard, apart};
 use crate::lab::{Measured, Playing, Scene, Seen, named, remote};
 use crate::stdio::{LATE, script};
 use crate::support::{call, child, is_ready, restarts, start, until};
@@ -48,9 +50,11 @@ pub(crate) fn faults() -> Vec<Fault> {
         own("F70", "the same destructive call by three agents: sent once where the policy says so", || {
             Box::pin(same_order())
         }),
-        own("F75", "an answer that repeats a secret: taken out of answer and records, and told", || {
-            Box::pin(echoed_secret())
-        }),
+        own(
+            "F75",
+            "an answer that repeats a secret: taken out of answer, log and audit, and told by its name",
+            || Box::pin(apart(echoed_secret)),
+        ),
     ]
 }
 
@@ -297,38 +301,44 @@ async fn same_order() -> Measured {
     measured
 }
 
-async fn echoed_secret() -> Measured {
+async fn echoed_secret(heard: Heard) -> Measured {
     const SECRET: &str = "hunter2-hunter2-hunter2";
+    const NAME: &str = "TRACKER_TOKEN of server faulty";
     let mut measured = Measured::default();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ledger.jsonl");
+    let (path, audit) = (folder.path().join("ledger.jsonl"), folder.path().join("audit.jsonl"));
     let ledger = Ledger::new();
     ledger.write_to(Some(path.clone()));
     let scripted = script(Outcome::Text(format!("the key is {SECRET}"))).launch();
     let mut options = restarts(1);
     options.ledger = Some(ledger.clone());
-    options.redactor.register(SECRET);
-    let (client, recorder) = start([child("faulty", &scripted)], options);
+    options.redactor.register_as(NAME, SECRET);
+    let (client, _) = audited(&audit, child("faulty", &scripted), options);
     client.ready(PATIENCE).await;
     let result = client.call(call("mcp__faulty__do", json!({}))).await;
     let (class, text) = named(&result);
     measured.expect(class == "answered" && text == "the key is [redacted]", format!("{class}: {text}"));
+    let _ = client.call(call("mcp__faulty__do", json!({}))).await;
     let failing = client.call(call("mcp__faulty__no-such-tool", json!({"key": SECRET}))).await;
     client.close().await;
     ledger.flush().await;
-    let records = format!("{:?}", recorder.records.lock().unwrap());
-    let notices = format!("{:?}", recorder.notices.lock().unwrap());
-    let written = std::fs::read_to_string(&path).unwrap();
+    let audit = std::fs::read_to_string(&audit).unwrap();
+    let log = heard.lines().join("\n");
     for (where_to, text) in [
         ("the answer", format!("{result:?}")),
         ("an error", format!("{failing:?}")),
-        ("the records", records),
-        ("the notices", notices.clone()),
-        ("the ledger", written),
+        ("the audit log", audit.clone()),
+        ("the log", log.clone()),
+        ("the ledger", std::fs::read_to_string(&path).unwrap()),
     ] {
         measured.expect(!text.contains("hunter2"), format!("the secret is in {where_to}"));
     }
-    measured.expect(notices.contains("repeated a registered secret"), "it was not told");
+    // Which one it was is on record for each answer, and told once.
+    let said = format!("it repeated the secret {NAME}, which was taken out");
+    let flags = audit.lines().filter(|line| line.contains("echoed-secret") && line.contains(&said)).count();
+    measured.expect(flags == 2, format!("{flags} flags for 2 answers in the audit log: {audit}"));
+    let told = log.lines().filter(|line| line.contains(&said)).count();
+    measured.expect(told == 1, format!("it was told {told} times: {log}"));
     measured.got = class;
     measured.count_survivors(&[scripted.journal()]).await;
     measured

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -29,8 +29,10 @@ pub struct Redactor(Arc<RwLock<Registered>>);
 
 #[derive(Default)]
 struct Registered {
-    values: BTreeSet<String>,
-    spellings: BTreeSet<String>,
+    /// With their names, where they have one.
+    values: BTreeMap<String, Option<String>>,
+    /// With the value that each is one of.
+    spellings: BTreeMap<String, String>,
     /// Made when the first text comes: many values are registered one by one before. `None`: nothing can be found.
     finder: OnceLock<Option<AhoCorasick>>,
 }
@@ -41,10 +43,16 @@ impl Registered {
             // Without a finder nothing is found; it fails beyond gigabytes of spellings only.
             let kind = Some(AhoCorasickKind::ContiguousNFA);
             (!self.spellings.is_empty())
-                .then(|| AhoCorasick::builder().kind(kind).build(&self.spellings).ok())
+                .then(|| AhoCorasick::builder().kind(kind).build(self.spellings.keys()).ok())
                 .flatten()
         };
         self.finder.get_or_init(make).as_ref()
+    }
+
+    /// The name of the value whose spelling was found; the finder has them in the order in which they stand here.
+    fn name(&self, pattern: usize) -> Option<&str> {
+        let value = self.spellings.values().nth(pattern)?;
+        self.values.get(value)?.as_deref()
     }
 }
 
@@ -55,17 +63,43 @@ impl Redactor {
         if secret.len() < SHORTEST {
             return;
         }
+        self.add(None, secret);
+    }
+
+    /// The same with a name for people, such as that of the variable which holds it: [`Redactor::redact_naming`] says by it
+    /// what was found. The first name of a value is the one it keeps.
+    pub fn register_as(&self, name: &str, secret: impl AsRef<str>) {
+        let secret = secret.as_ref().trim();
+        if secret.len() >= SHORTEST {
+            self.add(Some(name), secret);
+        }
+    }
+
+    fn add(&self, name: Option<&str>, secret: &str) {
         let mut registered = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if !registered.values.insert(secret.to_owned()) {
+        if let Some(known) = registered.values.get_mut(secret) {
+            if known.is_none() {
+                *known = name.map(str::to_owned);
+            }
             return;
         }
+        registered.values.insert(secret.to_owned(), name.map(str::to_owned));
         let spellings = encodings(secret).into_iter().filter(|spelling| spelling.len() >= SHORTEST);
-        registered.spellings.extend(spellings);
+        registered.spellings.extend(spellings.map(|spelling| (spelling, secret.to_owned())));
         registered.finder = OnceLock::new();
     }
 
     /// The text without the registered values; borrowed where there was none in it.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.take_out(text, None)
+    }
+
+    /// As [`Redactor::redact`], and adds the names of what was found, where it has names ([`Redactor::register_as`]).
+    pub fn redact_naming<'a>(&self, text: &'a str, names: &mut BTreeSet<String>) -> Cow<'a, str> {
+        self.take_out(text, Some(names))
+    }
+
+    fn take_out<'a>(&self, text: &'a str, mut names: Option<&mut BTreeSet<String>>) -> Cow<'a, str> {
         let registered = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(finder) = registered.finder().filter(|finder| finder.is_match(text)) else {
             return Cow::Borrowed(text);
@@ -73,6 +107,11 @@ impl Redactor {
         // Values may overlap: whatever any of them covers goes.
         let mut covered: Vec<(usize, usize)> = Vec::new();
         for found in finder.find_overlapping_iter(text) {
+            if let Some(names) = &mut names
+                && let Some(name) = registered.name(found.pattern().as_usize())
+            {
+                names.insert(name.to_owned());
+            }
             let mut start = found.start();
             while let Some((begun, _)) = covered.pop_if(|(_, end)| *end > start) {
                 start = start.min(begun);
@@ -92,25 +131,32 @@ impl Redactor {
 
     /// Takes the registered values out of every text inside a JSON value, keys included. True: there was one.
     pub fn redact_json(&self, value: &mut Value) -> bool {
+        self.redact_json_naming(value, &mut BTreeSet::new())
+    }
+
+    /// As [`Redactor::redact_json`], and adds the names of what was found, where it has names.
+    pub fn redact_json_naming(&self, value: &mut Value, names: &mut BTreeSet<String>) -> bool {
         match value {
-            Value::String(text) => match self.redact(text) {
+            Value::String(text) => match self.redact_naming(text, names) {
                 Cow::Owned(clean) => {
                     *text = clean;
                     true
                 }
                 Cow::Borrowed(_) => false,
             },
-            Value::Array(items) => items.iter_mut().fold(false, |any, item| self.redact_json(item) | any),
+            Value::Array(items) => {
+                items.iter_mut().fold(false, |any, item| self.redact_json_naming(item, names) | any)
+            }
             Value::Object(fields) => {
                 let mut any = fields.keys().any(|key| matches!(self.redact(key), Cow::Owned(_)));
                 if any {
                     *fields = std::mem::take(fields)
                         .into_iter()
-                        .map(|(key, value)| (self.redact(&key).into_owned(), value))
+                        .map(|(key, value)| (self.redact_naming(&key, names).into_owned(), value))
                         .collect();
                 }
                 for value in fields.values_mut() {
-                    any |= self.redact_json(value);
+                    any |= self.redact_json_naming(value, names);
                 }
                 any
             }
@@ -229,6 +275,29 @@ mod tests {
         );
         assert_eq!(redactor.redact(r#"{"k":"line\nbreak\""}"#), r#"{"k":"[redacted]"}"#);
         assert!(matches!(redactor.redact("nothing here"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_was_found_is_told_by_its_name() {
+        let redactor = Redactor::default();
+        redactor.register("nameless-1234");
+        redactor.register_as("TOKEN", "token-1234");
+        redactor.register_as("KEY", "named-later-1234");
+        redactor.register("token-1234");
+        redactor.register_as("OTHER", "token-1234");
+        redactor.register("named-later-1234");
+        let named = |text: &str| {
+            let mut names = BTreeSet::new();
+            let clean = redactor.redact_naming(text, &mut names);
+            assert!(!clean.contains("1234"), "{clean}");
+            names.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(named("a token-1234 and dG9rZW4tMTIzNA=="), "TOKEN");
+        assert_eq!(named("nameless-1234"), "");
+        assert_eq!(named("named-later-1234 token-1234"), "KEY TOKEN");
+        let (mut value, mut names) = (json!({"a": [{"token-1234": 1}]}), BTreeSet::new());
+        assert!(redactor.redact_json_naming(&mut value, &mut names));
+        assert_eq!(names, BTreeSet::from(["TOKEN".to_owned()]));
     }
 
     #[test]
