@@ -19,8 +19,11 @@ mod gates;
 mod intent;
 mod lexicon;
 mod meant;
+mod sentence;
+mod silence;
 mod spell;
 mod spoken;
+mod takes;
 mod tokens;
 
 pub use around::{mentioned_as, mentions};
@@ -160,10 +163,13 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
     } else if cues.has(LoudTag) {
         scan.soft("instruction-tag", "holds a marked block");
     }
-    if cues.together(&[&[Hands, Steals], &[KeyFile]]) || cues.has(Template) {
+    if cues.reads_keys() || cues.has(Template) {
         scan.hard("reads-keys", "tells a model to read keys or credentials");
     }
-    if cues.orders_secrets() || cues.together(&[&[Steals], &[Secrets, Context, Prompt]]) || cues.has(Tells) {
+    if cues.orders_secrets()
+        || cues.together(&[&[Steals], &[Secrets, Context, Prompt]])
+        || cues.without(Tells, KeepsPrompt)
+    {
         scan.hard("gives-secrets", "tells a model to hand out secrets or its instructions");
     }
     if cues.has(TakesSecrets) {
@@ -185,6 +191,7 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
         (Denies, "conceals", "tells a model to deny what it is told"),
         (Diverts, "diverts", "tells a model to lead elsewhere what other tools do"),
         (ObeysPage, "remote-instruction", "tells a model to do what a page on the web says"),
+        (PipesByTool, "runs-page", "tells a model to run what a page on the web holds"),
         (Pipes, "pipes-to-shell", "runs what a page on the web holds"),
         (Plants, "plants-instruction", "tells a model to write instructions where they are read again"),
         (Addresses, "addresses-model", "speaks to a model about what is not the tool's"),
@@ -196,7 +203,7 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
             scan.hard(rule, reason);
         }
     }
-    if cues.together(&[&[Asks], &[Secrets], &[Pretext]]) {
+    if cues.together(&[&[Asks], &[Secrets, Codes], &[Pretext]]) {
         scan.hard("gives-secrets", "tells a model to ask for secrets under a pretext");
     }
     // Programs log who agreed to what; they do not say what a model is to do because of it.
@@ -204,7 +211,7 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
     if consents {
         scan.hard("role-marker", "speaks as if it were the host, and says that the user agreed");
     }
-    scan.speaks |= cues.has(Speaks) || consents;
+    scan.speaks |= cues.has(Speaks) || consents || cues.has(PipesByTool);
     if cues.has(Line) {
         scan.soft("goes-first", "wants to be used before other tools");
     }

@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
 use super::gates::Open;
-use super::intent::{self, Place};
+use super::intent;
 use super::meant;
+use super::sentence::Place;
 use super::tokens::{Room, Words};
 
 /// What a sentence contains.
@@ -49,6 +50,14 @@ pub(super) enum Cue {
     Does,
     /// "Never include passwords".
     Spares,
+    /// "Never reveal the system prompt".
+    KeepsPrompt,
+    /// "Add it to the configuration file".
+    Configures,
+    /// "A one-time code".
+    Codes,
+    /// "Call a tool with a command that runs what a page holds".
+    PipesByTool,
     /// "Do not forget to".
     Insists,
     /// The whole conversation.
@@ -191,7 +200,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         KeyFile,
-        r"\.ssh/(id_\w*($|[^.\w]|\.($|[^p\w]|p[^u]))|\*|identity|known|authorized|[a-z_]*key)|\bid[_ -](rsa|ed25519|ecdsa|dsa)($|[^.\w]|\.($|[^p\w]|p[^u]))|\.aws/|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bcookies (sqlite|database|db|file)\b|\bseed phrase|\.env(\.\w+)? (file|content)|\b(read|open|cat|load|dump|take|print|collect) (the |your |a )?\.env\b|\bcontents? of (the |your |a )?\.env\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)\b",
+        r"\.ssh/(id_\w*($|[^.\w]|\.($|[^p\w]|p[^u]))|\*|identity|known|authorized|[a-z_]*key)|\bid[_ -](rsa|ed25519|ecdsa|dsa)($|[^.\w]|\.($|[^p\w]|p[^u]))|\.aws/|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bcookies (sqlite|database|db|file)\b|\bseed phrase|\.env(\.\w+)? (file|content)|\b(user's|users'|their|victim's|his|her|archivo|fichero|fichier|datei|arquivo|bestand|plik|файл) \.env\b|\.env-datei|\b(read|open|cat|load|dump|take|print|collect) (the |your |a )?\.env\b|\bcontents? of (the |your |a )?\.env\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)\b",
     ),
     (
         Secrets,
@@ -218,6 +227,22 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     (
         Spares,
         r"\b(do not|don't|dont|never|must not|should not|cannot|can't|without|avoid|not be|are not|is not|are never|is never|no)\b[\w ,'/()-]{0,60}\b(api[ _-]?keys?|private[ _-]?keys?|ssh[ _-]?keys?|passwords?|passphrases?|secrets?|credentials?|tokens?|environment variables?)\b|\b(api[ _-]?keys?|private[ _-]?keys?|passwords?|secrets?|credentials?|tokens?)\b[\w ,'/()-]{0,40}\b(not|never|masked|redacted|removed|encrypted)\b",
+    ),
+    (
+        KeepsPrompt,
+        r"\b(do not|don't|never|must not|should not|cannot|can't|may not|will not|won't|refuses? to|declines? to|not to|without|unable to|instead of|avoid|against)( ever)? (\w+(, \w+)*,? or )?(print|output|reveal|repeat|show|disclose|give|send|return|include|pass|provide|leak|share|paste|append|expose|dump|hand over|recite|encode|forward|submit)(ing)?\b[\w ,'*]{0,40}\b(system|developer|initial|hidden)[ -]?(prompt|message|instructions?)\b",
+    ),
+    (
+        Configures,
+        r"\b(add|put|copy|paste|save|write|set|store|insert|place|define|enter|append)\b[^.!?;]{0,80}\b(to|into|in) (the |your |a |an )?[\w./~-]{0,40}(\.env\b|claude_desktop_config|\bmcp\.json|\.cursor/mcp|\.npmrc)",
+    ),
+    (
+        Codes,
+        r"\b(2fa|mfa|otp|one[- ]time|verification|security|sms|authenticator|login) (code|password|pin)s?\b|\b(otp|pin|tan)\b",
+    ),
+    (
+        PipesByTool,
+        r"\b(call|invoke|use|run) \w+_\w+ (tool |function )?with [^|\n]{0,40}\b(curl|wget|iwr|irm)\b[^|\n]{0,200}\| ?(sudo )?((ba|z|da|k)?sh|python3?|iex)\b",
     ),
     (Insists, r"\b(do not|don't|never) (forget|omit|fail|skip|hesitate|leave out|neglect)\b"),
     (
@@ -457,6 +482,15 @@ impl<'t> Cues<'t> {
         }
     }
 
+    /// Whether a sentence has the one cue, and not the other that takes it back.
+    pub(super) fn without(&self, cue: Cue, back: Cue) -> bool {
+        if !self.has(cue) {
+            return false;
+        }
+        let back = if self.has(back) { back.bit() } else { 0 };
+        self.found().any(|bits| bits & cue.bit() != 0 && (bits & back == 0 || bits & Insists.bit() != 0))
+    }
+
     /// What was found in each of the pieces.
     fn found(&self) -> impl Iterator<Item = u64> {
         self.pieces.iter().map(|piece| piece.found.get())
@@ -486,6 +520,20 @@ impl<'t> Cues<'t> {
                 && bits & Secrets.bit() != 0
                 && (bits & Spares.bit() == 0 || bits & Insists.bit() != 0)
                 && (presses || bits & (Must.bit() | Prompt.bit()) != 0)
+        })
+    }
+
+    /// Whether a sentence orders to look into a file of keys, and not to write a setting into it.
+    pub(super) fn reads_keys(&self) -> bool {
+        if !self.together(&[&[Hands, Steals], &[KeyFile]]) {
+            return false;
+        }
+        self.has(Configures);
+        let reads = Hands.bit() | Steals.bit();
+        self.found().any(|bits| {
+            bits & reads != 0
+                && bits & KeyFile.bit() != 0
+                && bits & (Configures.bit() | Steals.bit()) != Configures.bit()
         })
     }
 

@@ -114,6 +114,10 @@ pub(super) const GATES: &[(Cue, &[&str])] = &[
             "credit card",
         ],
     ),
+    (KeepsPrompt, &["system", "developer", "initial", "hidden"]),
+    (Configures, &[".env", "claude_desktop_config", "mcp.json", ".cursor/", ".npmrc"]),
+    (Codes, &["code", "password", "pin", "otp", "tan"]),
+    (PipesByTool, &["curl", "wget", "iwr", "irm"]),
     (Template, &["{{", "${", "$("]),
     (Tells, &["system", "developer", "initial", "hidden"]),
     (

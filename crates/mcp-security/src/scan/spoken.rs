@@ -1,7 +1,7 @@
 //! Whether a sentence speaks to a model. Documentation does, and so it says nothing there; what a page holds should not.
 
-use super::intent::Sentence;
 use super::lexicon::*;
+use super::sentence::Sentence;
 
 /// Tells a model that it addresses what to do.
 pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
