@@ -1,6 +1,13 @@
 //! `./.env`, as v0.0.13 reads it, with two liberties: space around `=` and a leading `export` do no harm.
 
+use std::io::{self, Read};
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use massgen::config::{Disk, FileReader};
+
+use crate::output;
 
 /// Reads the variables of a `.env` file's text. Lines that are blank, comments or lack `=` say nothing.
 pub(crate) fn parse(text: &str) -> Vec<(String, String)> {
@@ -19,17 +26,42 @@ pub(crate) fn parse(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The variables of the file; none where it does not exist. An unreadable file is said once and passed over.
+/// The variables of the file; none where it does not exist. An unreadable file is said and passed over.
 pub(crate) fn read(path: &Path) -> Vec<(String, String)> {
-    match std::fs::read_to_string(path) {
+    match text(path, PATIENCE) {
         Ok(text) => parse(&text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "this file could not be read");
+            let path = path.display();
+            output::note(format!("warning: {path} is passed over: it cannot be read: {error}"));
             Vec::new()
         }
     }
 }
+
+/// How long a pipe in the place of the file may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Password stores put a pipe there, into which they write when somebody reads; nobody may be at its other end.
+fn text(path: &Path, patience: Duration) -> io::Result<String> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_file() || metadata.is_dir() {
+        return Disk.read(path);
+    }
+    let (sender, text) = mpsc::channel();
+    let path = path.to_owned();
+    std::thread::Builder::new().name("dotenv".into()).spawn(move || {
+        let mut text = String::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
+        // Nobody waits any longer where this fails.
+        let _ = sender.send(read.map(|_| text));
+    })?;
+    let late = format!("nothing came from it within {} s", patience.as_secs());
+    text.recv_timeout(patience).unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, late)))
+}
+
+/// More bytes than this are no list of variables.
+const LARGEST: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -41,5 +73,14 @@ mod tests {
         let expected = [("A", "1"), ("B", "two words"), ("C", "3"), ("D", "a=b"), ("E", "")];
         let found = parse(text);
         assert_eq!(found.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect::<Vec<_>>(), expected);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_not_waited_for_without_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join(".env");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert_eq!(text(&pipe, Duration::ZERO).unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

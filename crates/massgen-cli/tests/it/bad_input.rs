@@ -136,3 +136,30 @@ fn an_output_that_takes_nothing_is_told_and_one_that_is_closed_is_not() {
         assert!(!ended.stderr.contains("panicked"), "{args:?}: {}", ended.stderr);
     }
 }
+
+/// Password stores hand variables over through a pipe; what cannot be read is told.
+#[cfg(unix)]
+#[test]
+fn a_file_of_variables_may_be_anything() {
+    let place = Place::new();
+    place.config(&json!({"agent": {"id": "${WHO:-nobody}", "backend": {"type": "openai", "model": "x"}}}));
+    let check = || place.run(&["config", "check", "team.yaml"]).expect_code(0);
+    let variables = place.path().join(".env");
+
+    std::fs::create_dir(&variables).unwrap();
+    assert!(check().stderr.contains(".env is passed over: it cannot be read: it is a folder"));
+    std::fs::remove_dir(&variables).unwrap();
+
+    place.write(".env", b"WHO=a\n\xff=1\n");
+    assert!(check().stderr.contains(".env is passed over: it cannot be read: it is not UTF-8 text (line 2)"));
+    std::fs::remove_file(&variables).unwrap();
+
+    // A pipe, with somebody at its other end.
+    assert!(std::process::Command::new("mkfifo").arg(&variables).status().unwrap().success());
+    let writer = std::thread::spawn({
+        let variables = variables.clone();
+        move || std::fs::write(variables, "WHO=somebody\n").unwrap()
+    });
+    assert!(check().stdout.contains("somebody"));
+    writer.join().unwrap();
+}
