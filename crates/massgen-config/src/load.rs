@@ -93,6 +93,9 @@ impl FileReader for Disk {
     fn read(&self, path: &Path) -> io::Result<String> {
         // The whole of an endless file (a device, a pipe) would never come, and that of a huge one is not wanted.
         let metadata = std::fs::metadata(path)?;
+        if metadata.is_dir() {
+            return Err(io::Error::other("it is a folder"));
+        }
         if !metadata.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
@@ -146,7 +149,7 @@ pub fn load(path: &Path, options: &LoadOptions) -> Loaded {
     let format = match extension.as_str() {
         "yaml" | "yml" => Format::Yaml,
         "json" => Format::Json,
-        _ if path.exists() => {
+        _ if path.is_file() => {
             let help = "name it .yaml, .yml or .json: the extension decides how it is read".to_owned();
             return problem("a configuration is a .yaml, .yml or .json file".to_owned(), help);
         }

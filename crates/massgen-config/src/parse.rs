@@ -157,6 +157,16 @@ fn yaml_help(message: &str, text: &str, place: Place) -> Option<&'static str> {
     if message.contains("unknown anchor") {
         return Some("no & of this name stands above it; a text that begins with * goes in quotes");
     }
+    if message.contains("recursive") {
+        return Some("the * stands inside of what it repeats: write it out");
+    }
+    // The words are well-formed; what they say is not, and the message says why.
+    if ["unknown field", "missing field", "duplicate", "invalid type", "invalid value", "unknown variant"]
+        .iter()
+        .any(|start| message.starts_with(start))
+    {
+        return None;
+    }
     if message.contains("unclosed bracket") {
         return Some("close it: { with }, [ with ]");
     }
@@ -461,6 +471,14 @@ mod tests {
                   1 | a: b: c
                     |     ^
                   help: put the value in quotes"#]],
+            ),
+            (
+                "a: &a [*a]",
+                expect![[r#"
+                    t.yaml:1:8: error: recursive references require weak recursion types
+                      1 | a: &a [*a]
+                        |        ^^
+                      help: the * stands inside of what it repeats: write it out"#]],
             ),
             (
                 "a: 1\n---\nb: 2",

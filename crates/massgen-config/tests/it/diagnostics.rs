@@ -131,12 +131,12 @@ fn a_file_that_is_not_there_has_neighbours() {
           help: name it .yaml, .yml or .json: the extension decides how it is read"#]]
     .assert_eq(&shown("note.txt"));
     expect![[r#"
-        DIR/: error: a configuration is a .yaml, .yml or .json file
-          help: name it .yaml, .yml or .json: the extension decides how it is read"#]]
+        DIR/: error: the file cannot be read: it is a folder
+          help: name a file of YAML or JSON"#]]
     .assert_eq(&shown(""));
     std::fs::create_dir(folder.path().join("dir.yaml")).unwrap();
     expect![[r#"
-        DIR/dir.yaml: error: the file cannot be read: it is not a regular file
+        DIR/dir.yaml: error: the file cannot be read: it is a folder
           help: name a file of YAML or JSON"#]]
     .assert_eq(&shown("dir.yaml"));
     std::fs::write(folder.path().join("latin.yaml"), b"# a\nagent: \xff").unwrap();

@@ -361,6 +361,9 @@ fn a_script_is_read_into_its_own_type() {
           2 | turn: 2
             | ^^^^"#]]
     .assert_eq(&error.to_string());
+    // No advice that has nothing to do with it.
+    let error = massgen_config::from_yaml_str::<Script>("{ turns: [1], turn: 2 }\n", "s.yaml").unwrap_err();
+    assert!(!error.to_string().contains("help:"), "{error}");
 }
 
 #[test]
