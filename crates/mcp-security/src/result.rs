@@ -77,20 +77,103 @@ fn words(text: &str, found: &mut Vec<Finding>) {
     }
 }
 
-/// A text without the lines that are a literal of a list in a program; `None`: it has no two of them.
+/// The longest literal that is a phrase of a list, in bytes.
+const LONGEST_LITERAL: usize = 120;
+
+/// Whether a literal is a phrase and no more: what leads somewhere, or reaches for a file, is meant.
+fn is_phrase(literal: &str) -> bool {
+    literal.len() <= LONGEST_LITERAL && !literal.contains(['@', '/', '~', '\\'])
+}
+
+/// A text without the phrases that a program holds: the lines that are literals of a list, and what a program's other
+/// lines quote. `None`: it has none.
 fn without_literals(text: &str) -> Option<String> {
-    const LONGEST: usize = 120;
     let is_literal = |line: &&str| {
         let line = line.trim().trim_end_matches(',');
-        let inside = line.trim_start_matches(['r', 'b', 'f', 'u']);
+        let inside = line.trim_start_matches("- ").trim_start_matches(['r', 'b', 'f', 'u']);
         ['\'', '"', '`'].iter().any(|mark| {
-            inside.len() > 2 && line.len() <= LONGEST && inside.starts_with(*mark) && inside.ends_with(*mark)
+            inside.len() > 2 && is_phrase(inside) && inside.starts_with(*mark) && inside.ends_with(*mark)
         })
     };
-    // Lists stand in brackets.
-    let opens = |line: &str| line.trim_end().ends_with(['[', '(', '{']);
+    // Lists stand in brackets, or behind dashes.
+    let opens =
+        |line: &str| line.trim_end().ends_with(['[', '(', '{']) || line.trim_start().starts_with("- ");
     let is_list = text.lines().any(opens) && text.lines().filter(is_literal).count() >= 2;
-    is_list.then(|| text.lines().filter(|line| !is_literal(line)).collect::<Vec<_>>().join("\n"))
+    let is_program = text.lines().filter(|line| is_code(line)).count() >= 2;
+    if !is_list && !is_program {
+        return None;
+    }
+    let lines = text.lines().filter(|line| !(is_list && is_literal(line)));
+    Some(
+        lines
+            .map(|line| if is_program { without_quotes(line) } else { line.into() })
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
+}
+
+/// Whether a line is one of a program.
+fn is_code(line: &str) -> bool {
+    const BEGINS: &[&str] = &[
+        "def ",
+        "assert ",
+        "assert(",
+        "import ",
+        "from ",
+        "const ",
+        "let ",
+        "var ",
+        "fn ",
+        "pub fn ",
+        "return ",
+        "func ",
+        "function ",
+        "class ",
+        "it(",
+        "test(",
+        "expect(",
+        "describe(",
+        "#[test]",
+        "assert!(",
+        "assert_eq!(",
+        "if (",
+        "for (",
+        "public ",
+        "private ",
+        "export ",
+        "@pytest",
+    ];
+    let line = line.trim();
+    BEGINS.iter().any(|begin| line.starts_with(begin))
+        && line.ends_with([';', ':', '{', ')', '}', ',', ']', '\'', '"'])
+        || line.starts_with("assert ")
+}
+
+/// A line of a program without the phrases in it. One of a comment is said.
+fn without_quotes(line: &str) -> Cow<'_, str> {
+    let is_comment =
+        ["#", "//", "*", "/*", "--", "<!--"].iter().any(|mark| line.trim_start().starts_with(mark));
+    if is_comment {
+        return Cow::Borrowed(line);
+    }
+    let (mut kept, mut rest) = (String::new(), line);
+    while let Some((open, mark)) = rest.char_indices().find(|(_, c)| matches!(c, '\'' | '"' | '`')) {
+        let (before, quoted) = (&rest[..open], &rest[open + 1..]);
+        let near = &quoted[..quoted.floor_char_boundary(LONGEST_LITERAL + 1)];
+        kept.push_str(before);
+        match near.split_once(mark) {
+            // An apostrophe opens nothing.
+            Some((inside, _)) if is_phrase(inside) && !before.ends_with(char::is_alphanumeric) => {
+                rest = &quoted[inside.len() + 1..];
+            }
+            _ => {
+                kept.push(mark);
+                rest = quoted;
+            }
+        }
+    }
+    kept.push_str(rest);
+    Cow::Owned(kept)
 }
 
 /// The address of an image of the web with a query, in Markdown or HTML.

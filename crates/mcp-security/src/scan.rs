@@ -158,7 +158,7 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
         || (cues.has(LoudTag) && cues.any(&[Order, Conceal, KeyFile, Secrets, First, Context]))
     {
         scan.hard("instruction-tag", "holds a block of instructions that people are not meant to read");
-    } else if cues.has(Comment) && cues.any(&[KeyFile, Secrets, Conceal, First, Context, Override, Role]) {
+    } else if cues.has(Comment) && hides_order(cues) {
         scan.hard("instruction-tag", "holds a comment that people are not meant to read");
     } else if cues.has(LoudTag) {
         scan.soft("instruction-tag", "holds a marked block");
@@ -223,6 +223,21 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
     } else if cues.has(Role) && cues.any(&[Order, Must]) {
         scan.soft("role-marker", "speaks as if it were the system or the user");
     }
+}
+
+/// Whether a comment says what is not meant for people. Whatever follows one that does not end is in it.
+fn hides_order(cues: &Cues<'_>) -> bool {
+    use Cue::*;
+    let said: Vec<&str> = cues
+        .text()
+        .split("<!--")
+        .skip(1)
+        .map(|rest| rest.split_once("-->").map_or(rest, |(comment, _)| comment).trim())
+        .filter(|comment| comment.contains(' '))
+        .collect();
+    // The comments of a page are read like one text.
+    !said.is_empty()
+        && Cues::of(&said.join(".\n")).any(&[KeyFile, Secrets, Conceal, First, Context, Override, Role])
 }
 
 /// Orders about tools of other servers.
@@ -304,6 +319,7 @@ pub fn tool_among(spec: &ToolSpec, around: &Around, heard: &mut Heard) -> Verdic
     parts.extend(spec.title.as_deref());
     parts.extend(spec.description.as_deref());
     parts.extend(spec.annotations.title.as_deref());
+    let of_tool = parts.len();
     let strings = schema::strings(spec.input_schema.as_str());
     let input = match strings.is_none().then(|| spec.input_schema.to_value()).transpose() {
         Ok(schema) => schema,
@@ -326,11 +342,16 @@ pub fn tool_among(spec: &ToolSpec, around: &Around, heard: &mut Heard) -> Verdic
     for schema in [&input, &output].into_iter().flatten() {
         texts(schema, &mut parts);
     }
-    for part in parts.iter().filter(|part| !is_keyword(part)) {
+    // A tool that handles conversations takes them.
+    let handles_talk = ABOUT_TALK.iter().any(|word| parts[..of_tool].iter().any(|said| said.contains(word)));
+    for (at, part) in parts.iter().enumerate().filter(|(_, part)| !is_keyword(part)) {
         if heard.0.contains(*part) {
             continue;
         }
-        let found = text(part, around);
+        let mut found = text(part, around);
+        if at >= of_tool && !handles_talk && Cues::of(&spell::plain(part)).has(Cue::Defines) {
+            found.hard("gives-conversation", "asks in a parameter for what is not the tool's");
+        }
         if found.hard.is_empty() && found.soft.is_empty() {
             heard.0.insert((*part).to_owned());
         }
@@ -353,6 +374,22 @@ pub fn tool_among(spec: &ToolSpec, around: &Around, heard: &mut Heard) -> Verdic
     }
     shown.map_or(Verdict::Allow, Verdict::Sanitize)
 }
+
+/// Words of tools that handle conversations.
+const ABOUT_TALK: [&str; 12] = [
+    "chat",
+    "Chat",
+    "onversation",
+    "ummari",
+    "ranscript",
+    "model",
+    "LLM",
+    "message",
+    "Message",
+    "dialog",
+    "meeting",
+    "thread",
+];
 
 /// What most strings of a schema are.
 fn is_keyword(part: &str) -> bool {

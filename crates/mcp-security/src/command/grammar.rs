@@ -128,6 +128,7 @@ fn unwrap<'a>(
             }
             at
         }
+        "shx" => skip_options(args, &[]),
         "time" => skip_options(args, &["-f", "-o", "--format", "--output"]),
         "timeout" | "gtimeout" => skip_options(args, &["-s", "-k", "--signal", "--kill-after"]) + 1,
         // Windows starts npx and friends through its shell; what follows /c must be one plain command.
@@ -332,6 +333,9 @@ fn judge_program(program: &str, args: &[&str], case: &mut Case<'_>) -> Result<()
         _ if interpreters::NAMES.contains(&versionless) => {
             interpreters::judge(&name, versionless, args, case)
         }
+        "doppler" | "infisical" | "flatpak" | "op" | "chamber" | "aws-vault" | "sops" => {
+            launcher(&name, args, case)
+        }
         "kubectl" | "oc" => cluster(&name, args, case),
         // The dynamic loader starts whatever it is given.
         _ if name.starts_with("ld-linux") || name.starts_with("ld-musl") || name == "ld.so" => {
@@ -351,6 +355,25 @@ fn judge_program(program: &str, args: &[&str], case: &mut Case<'_>) -> Result<()
             passed_on(args, case)
         }
     }
+}
+
+/// Programs that hand secrets or a place of its own to a program, which one of their options may hold as a line for a
+/// shell.
+fn launcher(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
+    let own = args.iter().take_while(|arg| **arg != "--");
+    for (at, arg) in own.enumerate() {
+        let (option, attached) =
+            arg.split_once('=').map_or((*arg, None), |(option, value)| (option, Some(value)));
+        if option != "--command" {
+            continue;
+        }
+        let value = attached.or(args.get(at + 1).copied()).unwrap_or_default();
+        // To flatpak it is a program's name.
+        if name != "flatpak" || super::runs_code(value) {
+            return Err(inline(name, option));
+        }
+    }
+    passed_on(args, case)
 }
 
 /// What starts a server on a cluster.

@@ -162,7 +162,7 @@ fn php(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
             return Err(runner_option(name, arg));
         }
     }
-    options(name, args, &["-r", "-B", "-R", "-E", "--run", "-a", "-z"], &["-c", "-d"], case)
+    options(name, args, &["-r", "-B", "-R", "-E", "--run", "-a", "-z", "-S", "--server"], &["-c", "-d"], case)
 }
 
 fn powershell(name: &str, args: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {

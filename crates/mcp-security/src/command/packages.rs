@@ -350,7 +350,7 @@ fn program_of(spec: &str) -> &str {
 /// Packages that are interpreters or wrappers themselves are judged like them.
 fn inner(program: &str, rest: &[&str], case: &mut Case<'_>) -> Result<(), Refusal> {
     let name = program_of(program);
-    let starts = matches!(name, "npm" | "pnpm" | "pnpx" | "yarn" | "bunx" | "uv" | "uvx" | "pipx");
+    let starts = matches!(name, "shx" | "npm" | "pnpm" | "pnpx" | "yarn" | "bunx" | "uv" | "uvx" | "pipx");
     if starts || grammar::is_interpreter(name) {
         grammar::judge(name, rest, case)
     } else {

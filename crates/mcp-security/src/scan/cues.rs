@@ -56,6 +56,8 @@ pub(super) enum Cue {
     Configures,
     /// "A one-time code".
     Codes,
+    /// "Everything said in this chat, verbatim", as what a parameter is to hold.
+    Defines,
     /// "Call a tool with a command that runs what a page holds".
     PipesByTool,
     /// "Do not forget to".
@@ -241,6 +243,18 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
         r"\b(2fa|mfa|otp|one[- ]time|verification|security|sms|authenticator|login) (code|password|pin)s?\b|\b(otp|pin|tan)\b",
     ),
     (
+        Defines,
+        r"^\W*(the |a |an )?((full|entire|complete|whole|exact|verbatim|unedited|literal) )*(everything|all|every|messages|transcript|copy|history|text|record|log|dump|chat|conversation)\b[^.!?;]{0,60}\b(this|our|your|the current|the whole|the entire) (chat|conversation|session|dialog(ue)?|thread|exchange)\b[^.!?;]{0,40}\b(verbatim|word for word|unedited|in full|so far|up to (now|here|this point)|until now|from the (start|beginning))\b",
+    ),
+    (
+        Defines,
+        r"^\W*(the |your )?(user's|users'|host's|caller's|their|your|developer's|victim's) ([\w-]+ ){0,3}(tokens?|keys?|passwords?|credentials?|secrets?|cookies?|passphrase)\b[^.!?;]{0,30}\b(taken|copied|extracted|collected|found|pulled|harvested|lifted|grabbed|fetched|obtained|stored|saved) (from|in|on) (the |their |your |his |this )?(local )?(environment|env|browser|keychain|machine|disk|computer|home|shell|system|password manager|\.env|memory|clipboard|chat|conversation)",
+    ),
+    (
+        Defines,
+        r"^\W*(a |an |the )?((exact|full|verbatim|complete|literal|entire) )*(copy of |text of |contents of )?(your|the model's|the assistant's|the agent's) ((own|original|initial|operator|system|hidden|full|complete|current|entire) )*(instructions?|prompt|guidelines|directives|briefing)\b[^.!?;]{0,60}\b(word for word|verbatim|in full|unedited|exactly as|as given|as received|from the (operator|developer|system|host))\b",
+    ),
+    (
         PipesByTool,
         r"\b(call|invoke|use|run) \w+_\w+ (tool |function )?with [^|\n]{0,40}\b(curl|wget|iwr|irm)\b[^|\n]{0,200}\| ?(sudo )?((ba|z|da|k)?sh|python3?|iex)\b",
     ),
@@ -264,6 +278,10 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     (
         ImageTemplate,
         r"https?://[^\s)]{1,200}[?&][\w-]+=(\{+|<|\$\{|\[)[^}>\]]{0,30}((value|contents?) of (the |your )?[\w ]{0,20}(key|token|password|credential|cookie)|\.(env|aws|ssh|netrc|npmrc)\b|(user's|users|their|saved|stored) ([\w-]+ ){0,2}(key|token|credential|cookie)|system prompt|operator|conversation|secret|chat|last message|private|password)",
+    ),
+    (
+        ImageTemplate,
+        r"https?://[^\s)]{1,200}[?&]([a-z]|data|content|info|payload|text|msg|message|body|log|dump|leak|value|param|note|trace|context|ctx|[a-z]\d)=(<|\{+|\[)[^>}\]]{0,30}(token|password|secret|credential|cookie|api[ _-]?key|private key)",
     ),
     (
         First,
@@ -461,6 +479,11 @@ impl<'t> Cues<'t> {
             }
         }
         Self { joined, pieces, open: opened.all(), known: Cell::default(), whole: Cell::new(whole), orders }
+    }
+
+    /// The text without its line breaks.
+    pub(super) fn text(&self) -> &str {
+        &self.joined
     }
 
     pub(super) fn has(&self, cue: Cue) -> bool {

@@ -80,7 +80,7 @@ fn is_technical(sentence: &Sentence<'_>, part: Range<usize>) -> bool {
     sentence.find(part, WORDS).is_some()
 }
 
-/// "Say nothing of it to anybody", "the answer must hold no hint of it".
+/// "Say nothing of it to anybody."
 fn is_hushed(sentence: &Sentence<'_>) -> bool {
     const SILENT: &[&str] =
         &["nothing", "nobody", "none", "quiet", "silent", "mum", "silence", "word", "yourself"];
@@ -98,6 +98,11 @@ fn is_hushed(sentence: &Sentence<'_>) -> bool {
             }
         }
     });
+    silent
+}
+
+/// "Your answer must hold no hint of it."
+fn gives_no_hint(sentence: &Sentence<'_>) -> bool {
     let hint = || {
         let answer = |at: usize| {
             let word = sentence.word(at);
@@ -113,7 +118,7 @@ fn is_hushed(sentence: &Sentence<'_>) -> bool {
                 .is_some()
         })
     };
-    silent || (sentence.has(TALK) && hint())
+    sentence.has(TALK) && hint()
 }
 
 /// "Leave the upload out of your replies."
@@ -129,9 +134,12 @@ fn leaves_out(sentence: &Sentence<'_>) -> bool {
             word.starts_with("your answer")
                 || word.starts_with("your re")
                 || word == "your"
-                    && ["summar", "report", "answer", "output", "message", "explan", "review"]
-                        .iter()
-                        .any(|begin| sentence.word(at + 1).starts_with(begin))
+                    && [
+                        "summar", "report", "answer", "output", "message", "explan", "review", "repl",
+                        "respon",
+                    ]
+                    .iter()
+                    .any(|begin| sentence.word(at + 1).starts_with(begin))
         })
     })
 }
@@ -158,5 +166,5 @@ pub(super) fn denies(sentence: &Sentence<'_>) -> bool {
         let says = sentence.word(at).starts_with("say") || sentence.word(at).starts_with("answer");
         !says || sentence.before(at, 8, ASK).is_some()
     });
-    itself || keeps || hides || lies
+    itself || keeps || hides || lies || gives_no_hint(sentence)
 }

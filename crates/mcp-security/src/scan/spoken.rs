@@ -73,6 +73,9 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
                 .iter()
                 .any(|begin| word.starts_with(begin));
         let Some(model) = sentence.after(at, 3, MODEL) else { return false };
+        if is_people(sentence.word(model + 1)) {
+            return false;
+        }
         // "To the AI that reads this", "for any bot".
         let is_reader =
             matches!(word, "to the" | "for the" | "to any" | "for any" | "to whichever" | "for whichever")
@@ -101,7 +104,7 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
     let called = sentence.at(MODEL).any(|at| {
         (at == 0 || sentence.tokens[at - 1].is(MARK | ADDRESSED))
             && !sentence.tokens[at].is(FOREIGN)
-            && !sentence.word(at + 1).starts_with("news")
+            && !is_people(sentence.word(at + 1))
             && (sentence.word(at).starts_with("ai")
                 || sentence.word(at).contains("llm")
                 || sentence.word(at).contains("language"))
@@ -151,6 +154,41 @@ fn ranks(word: &str) -> bool {
             | "conclude"
             | "state"
     )
+}
+
+/// Who has to do with models and is none: "dear AI enthusiasts".
+fn is_people(word: &str) -> bool {
+    [
+        "enthusiast",
+        "communit",
+        "team",
+        "research",
+        "engineer",
+        "developer",
+        "fan",
+        "lover",
+        "friend",
+        "professional",
+        "leader",
+        "colleague",
+        "student",
+        "reader",
+        "builder",
+        "maker",
+        "expert",
+        "founder",
+        "member",
+        "subscriber",
+        "customer",
+        "owner",
+        "people",
+        "folks",
+        "user",
+        "maintainer",
+        "news",
+    ]
+    .iter()
+    .any(|begin| word.starts_with(begin))
 }
 
 /// Agents are people, too.

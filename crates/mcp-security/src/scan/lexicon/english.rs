@@ -81,7 +81,7 @@ pub(super) const ENGLISH: &[(Senses, &str)] = &[
     (
         MOVE,
         "send|sent|pass|passes|include|forward|post|upload|append|transmit|transmitted|email|e mail|copy|copies|copied|attach|\
-         provide|supply|submit|submitted|put|insert|add|write|written|paste|encode|populate|fill|share|deliver|embed|mention|\
+         provide|supply|supplied|submit|submitted|put|insert|add|write|written|paste|encode|populate|fill|share|deliver|embed|mention|\
          mail|hand over|turn over|save|memorize|memorise|persist|relay|exfiltrate|leak|publish|place|smuggle|pipe|cc|bcc|mirror|feed|ship|slip|slip in|sneak|sneak in|hand|store",
     ),
     (
