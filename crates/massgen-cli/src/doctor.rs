@@ -28,7 +28,7 @@ struct Examination {
 /// One step.
 #[derive(Debug, Serialize)]
 struct Check {
-    /// `command`, `address`, `start`, `tools` or `lock`.
+    /// `command`, `address`, `start`, `output`, `tools` or `lock`.
     check: &'static str,
     status: Status,
     detail: String,
@@ -163,11 +163,13 @@ fn checks(report: &ServerReport, config: &Config, surveyed: &[Surveyed], seen: &
             };
             checks.push(Check::new("start", Status::Failed, reason).with_remedy(hint.unwrap_or_default()));
             // What it printed where messages belong may be the very reason.
+            checks.extend(chatter(report));
             told(name, seen, &mut checks);
             return checks;
         }
         _ => checks.push(Check::new("start", Status::Ok, started(report, seen))),
     }
+    checks.extend(chatter(report));
     let tools = match report.tools {
         0 => Check::new("tools", Status::Warning, "it offers no tool").with_remedy(
             "look at allowed_tools and exclude_tools, and at what the server needs to offer any",
@@ -178,6 +180,22 @@ fn checks(report: &ServerReport, config: &Config, surveyed: &[Surveyed], seen: &
     checks.push(tools);
     told(name, seen, &mut checks);
     checks
+}
+
+/// What it printed where messages belong.
+fn chatter(report: &ServerReport) -> Option<Check> {
+    let line = report.status.chatter.as_deref()?;
+    let detail = format!("it writes to its standard output what is no message of MCP: {line:?}");
+    let check = Check::new("output", Status::Warning, detail);
+    // Where that is all it does, the failed start has the remedy.
+    Some(if report.status.state.is_usable() {
+        check.with_remedy(
+            "massgen passes it over, other clients may not: have the server, and what starts it, write such lines to standard \
+             error",
+        )
+    } else {
+        check
+    })
 }
 
 /// How long it took, and what it says it is.

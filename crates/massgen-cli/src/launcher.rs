@@ -12,9 +12,10 @@ mod tree;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -131,8 +132,31 @@ fn start(command: &[OsString], own: Option<&OwnFolder>) -> Result<i32, String> {
     if let Some(own) = own {
         command.envs(["TMPDIR", "TMP", "TEMP"].map(|name| (name, own.path())));
     }
-    let child = command.spawn().map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
+    let child = command.spawn().map_err(|error| {
+        let why = why_not(Path::new(program), &error).unwrap_or_else(|| error.to_string());
+        format!("{} cannot be run: {why}", program.display())
+    })?;
     i32::try_from(child.id()).map_err(|_| "the server has no process id".to_owned())
+}
+
+/// What the system's word for it leaves out, with the remedy.
+fn why_not(program: &Path, error: &io::Error) -> Option<String> {
+    let mut start = [0; 128];
+    let read = File::open(program).ok()?.read(&mut start).ok()?;
+    let start = String::from_utf8_lossy(start.get(..read)?);
+    let interpreter = start.strip_prefix("#!").and_then(|line| line.split_whitespace().next());
+    match (error.kind(), interpreter) {
+        (io::ErrorKind::NotFound, Some(interpreter)) => {
+            Some(format!("its first line names {interpreter}, which is not there. Install that, or mend the line"))
+        }
+        // What a shell would take for a script of its own.
+        (_, None) if error.raw_os_error() == Some(libc::ENOEXEC) => Some(
+            "it is no program, and has no first line (#!) that names one. Set command: to what runs it, such as python3 \
+             or node, and put the file into args:"
+                .to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 /// Closes what was left open by whoever started massgen: the server gets its three streams and nothing else.

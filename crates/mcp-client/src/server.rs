@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use mcp_core::{Class, ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName, ToolSpec};
@@ -81,6 +81,8 @@ pub(crate) struct Shared {
     live: RwLock<Live>,
     /// Problems that were told; each is told once.
     told: Mutex<HashSet<String>>,
+    /// The first thing that it wrote and that is no message.
+    chatter: OnceLock<String>,
     /// Tools that are held back, and why.
     held: Mutex<BTreeMap<ToolName, Refusal>>,
     /// Tools and instructions word for word, as they were listed last.
@@ -176,6 +178,7 @@ impl Shared {
             stop: watch::Sender::new(false),
             live: RwLock::default(),
             told: Mutex::default(),
+            chatter: OnceLock::new(),
             seen: Mutex::default(),
             questions: Arc::default(),
         })
@@ -277,6 +280,7 @@ impl Shared {
                 .map(Instant::into_std),
             circuit: self.circuits.server().state(),
             integrity: self.integrity.state(Instant::now()),
+            chatter: self.chatter.get().cloned(),
         }
     }
 
@@ -383,6 +387,10 @@ impl Shared {
             Notice::Exhausted { wait } => {
                 self.circuits.exhausted(wait, Instant::now());
                 self.assess();
+            }
+            // Many servers do that, and it costs nothing: whoever looks into one wants to know.
+            Notice::Chatter { line } => {
+                self.chatter.get_or_init(|| redact::text(&self.options, "log", line));
             }
             notice => self.tell(notice.to_string()),
         }

@@ -167,6 +167,9 @@ pub struct ServerStatus {
     pub circuit: CircuitState,
     /// What is thought of its honesty.
     pub integrity: Integrity,
+    /// How the first thing begins that it wrote to its standard output and that is no message; at most 80 characters, without
+    /// registered secrets.
+    pub chatter: Option<String>,
 }
 
 /// What the task of a server knows of it: the part of its state that is about its session.

@@ -125,6 +125,11 @@ pub enum Notice {
         /// How long until one may be opened again.
         wait: Duration,
     },
+    /// It wrote to its standard output what is no message, as programs do that greet or log there.
+    Chatter {
+        /// How that begins, at most 80 characters.
+        line: String,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -139,6 +144,7 @@ impl fmt::Display for Notice {
             Self::Exhausted { .. } => {
                 f.write_str("its streams of events break too often: they are opened again later")
             }
+            Self::Chatter { line } => write!(f, "it wrote to its standard output what is no message: {line:?}"),
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::breach::{Breach, Breaches};
+use crate::breach::{Breach, Breaches, Notice};
 use crate::raw::{self, Calls, Failure, TooLarge};
 
 /// Why a stream ended by our decision; shared with whoever composes the error.
@@ -395,6 +395,7 @@ impl Decoder {
                 if self.noted.is_none_or(|noted| now.saturating_duration_since(noted) >= HOUR) {
                     self.noted = Some(now);
                     tracing::warn!(%error, ?start, "the server wrote something to its output that is not a message");
+                    self.breaches().notice(Notice::Chatter { line: start });
                 } else {
                     tracing::debug!(%error, ?start, "the server wrote something to its output that is not a message");
                 }

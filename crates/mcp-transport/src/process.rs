@@ -426,9 +426,7 @@ pub(crate) async fn find(spec: &LaunchSpec) -> Result<PathBuf, NotFound> {
     let found = tokio::task::spawn_blocking(move || match path {
         Some(path) => match executable(&path) {
             Executable::Yes => Ok(path),
-            Executable::No => {
-                Err(not_found(format!("{} is not a program that may be run", path.display()), Vec::new()))
-            }
+            Executable::No => Err(not_found(not_executable(&path), Vec::new())),
             Executable::Missing => Err(not_found(format!("{} does not exist", path.display()), Vec::new())),
         },
         None => {
@@ -442,6 +440,18 @@ pub(crate) async fn find(spec: &LaunchSpec) -> Result<PathBuf, NotFound> {
     });
     // The task can only be gone together with the runtime.
     found.await.unwrap_or_else(|_| Err(not_found("nothing is started any more".to_owned(), Vec::new())))
+}
+
+/// Why what is there is no program, with the remedy.
+fn not_executable(path: &Path) -> String {
+    let shown = path.display();
+    if path.is_dir() {
+        return format!("{shown} is a folder. Set command: to a program");
+    }
+    format!(
+        "{shown} is not a program that may be run. Make it one with: chmod +x {shown}, or set command: to what runs it, such as \
+         python3 or node, and put the file into args:"
+    )
 }
 
 fn on_path(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {

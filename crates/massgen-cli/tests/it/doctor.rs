@@ -1,6 +1,6 @@
 //! `massgen mcp doctor`: what is wrong with each server, and what to do.
 
-use massgen_testkit::{ServerScript, ToolScript};
+use massgen_testkit::{Quirk, ServerScript, ToolScript};
 use serde_json::{Value, json};
 
 use crate::support::Place;
@@ -55,4 +55,54 @@ async fn each_step_of_each_server_is_told_with_its_remedy() {
     );
     place.run(&["mcp", "doctor", "--config", "team.yaml", "good"]).expect_code(0);
     assert_eq!(server.journal().alive(), Vec::<u32>::new());
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_new_user_trips_over_has_its_remedy() {
+    use std::os::unix::fs::PermissionsExt;
+    let lines = vec!["Server v1 is running on stdio \u{1b}[2J".to_owned()];
+    let chatty =
+        ServerScript::new().quirk(Quirk::Chatter(lines)).tool(ToolScript::echo("look").read_only()).launch();
+    let place = Place::new();
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = place.write(name, text);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    std::fs::create_dir(place.path().join("folder")).unwrap();
+    let usage = file("usage", "#!/bin/sh\necho 'Usage: server [--stdio]'\n", 0o755);
+    place.config(&json!({
+        "mcp_servers": [
+            chatty.config("chatty"),
+            {"name": "plain", "command": file("plain.py", "print()", 0o644)},
+            {"name": "folder", "command": place.path().join("folder")},
+            {"name": "unnamed", "command": file("unnamed", "print()\n", 0o755)},
+            {"name": "elsewhere", "command": file("elsewhere", "#!/no/such/python3\n", 0o755)},
+            {"name": "usage", "command": usage},
+        ],
+        "agent": {"backend": {"model": "gpt-5"}},
+    }));
+    let told = place.run(&["mcp", "doctor", "--config", "team.yaml", "chatty"]).expect_code(0).stdout;
+    assert!(told.contains("  ok       start") && told.contains("  warning  output"), "{told}");
+    assert!(told.contains("Server v1 is running on stdio") && !told.contains('\u{1b}'), "{told}");
+    assert!(told.contains("help: massgen passes it over"), "{told}");
+    let document = place.run(&["mcp", "doctor", "--config", "team.yaml", "--json"]).expect_code(3).json();
+    for (server, check, words) in [
+        ("chatty", "output", "standard error"),
+        ("plain", "start", "chmod +x "),
+        ("plain", "start", "put the file into args:"),
+        ("folder", "start", "is a folder. Set command: to a program"),
+        ("usage", "start", "is this the command that starts it?"),
+        ("usage", "output", "Usage: server [--stdio]"),
+        #[cfg(target_os = "linux")]
+        ("unnamed", "start", "has no first line (#!) that names one"),
+        #[cfg(target_os = "linux")]
+        ("elsewhere", "start", "names /no/such/python3, which is not there"),
+    ] {
+        let one = document.as_array().unwrap().iter().find(|one| one["server"] == server).unwrap();
+        let found = one["checks"].as_array().unwrap().iter().find(|one| one["check"] == check);
+        let said = found.map(|one| format!("{} {}", one["detail"], one["remedy"])).unwrap_or_default();
+        assert!(said.contains(words), "{server}: {one}");
+    }
 }

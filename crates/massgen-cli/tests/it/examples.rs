@@ -149,7 +149,10 @@ fn a_post_is_signed_and_accepted() {
     assert!(posted[0].authorization().starts_with("OAuth "), "{}", posted[0].authorization());
     assert_eq!(posted[0].json()["text"], "A team of agents says hello.");
     let searched = example.requests("GET", "/2/tweets/search/recent");
+    assert_eq!((searched.len(), searched[0].status), (1, 200));
     assert_eq!(searched[0].authorization(), format!("Bearer {}", x::BEARER_TOKEN));
+    assert!(searched[0].http.query.contains("MCP"), "{}", searched[0].http.query);
+    assert_eq!(example.calls("mcp__twitter__search_twitter"), ["ok"]);
     assert_eq!(example.calls("mcp__twitter__post_tweet"), ["ok"]);
     assert!(ended.stdout.contains(x::POST) && ended.stdout.contains("a post about MCP"), "{}", ended.stdout);
     for secret in [x::API_SECRET, x::ACCESS_TOKEN_SECRET, x::BEARER_TOKEN] {
@@ -167,6 +170,18 @@ fn a_refused_post_is_an_answer_of_the_tool() {
     assert_eq!(example.requests("POST", "/2/tweets")[0].status, 403);
     assert_eq!(example.calls("mcp__twitter__post_tweet"), ["tool_error"]);
     assert!(ended.stdout.contains("duplicate content"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_search_with_another_apps_token_is_refused() {
+    let server = require!(python "twitter", "x-twitter-mcp-server");
+    let mut example = twitter_example(&server);
+    example.place.set("TWITTER_BEARER_TOKEN", "bearer-token-of-another");
+    example.ask("A team of agents says hello.");
+    assert_eq!(example.requests("GET", "/2/tweets/search/recent")[0].status, 401);
+    assert_eq!(example.calls("mcp__twitter__search_twitter"), ["tool_error"]);
+    // The post is signed with the keys, which are the right ones.
+    assert_eq!(example.calls("mcp__twitter__post_tweet"), ["ok"]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! X's API v2: posts and searches, for whoever signs as OAuth 1.0a wants it (RFC 5849) or bears the token.
+//! X's API v2: posts, for whoever signs as OAuth 1.0a wants it (RFC 5849), and searches, for whoever does so or bears the
+//! app's token.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -24,12 +25,17 @@ pub const POST: &str = "1800000000000000001";
 pub(super) fn answer(_: &World, call: Call<'_>) -> Answer {
     let authorization = call.http.header("authorization").unwrap_or_default();
     let url = format!("https://{}{}", call.host, call.path);
-    let admitted = authorization == format!("Bearer {BEARER_TOKEN}")
-        || is_signed(authorization, &call.http.method, &url, &call.http.query);
-    if !admitted {
-        return problem(401, "Unauthorized", "neither a bearer token nor a good signature");
+    let signed = is_signed(authorization, &call.http.method, &url, &call.http.query);
+    // The token is the app's, and no user's: it reads what is public.
+    let bears = authorization == format!("Bearer {BEARER_TOKEN}");
+    if !signed && !bears {
+        return problem(401, "Unauthorized", "Unauthorized");
     }
     match (call.http.method.as_str(), call.path) {
+        ("POST", _) if !signed => {
+            let detail = "Authenticating with OAuth 2.0 Application-Only is forbidden for this endpoint.";
+            problem(403, "Unsupported Authentication", detail)
+        }
         ("POST", "/2/tweets") => {
             let text = call.http.json()["text"].clone();
             if text.as_str().is_some_and(|text| text.contains("duplicate")) {

@@ -148,15 +148,23 @@ async fn a_proxy_for_arxiv_and_for_no_other_host() {
 }
 
 #[tokio::test]
-async fn a_tunnel_to_x_with_a_bearer_token() {
+async fn the_token_of_an_app_searches_x_and_posts_nothing() {
     let upstream = Upstream::start();
     let authority = upstream.authority();
-    let line = "GET /2/tweets/search/recent?query=MCP";
-    for (token, status) in [(x::BEARER_TOKEN, 200), ("another", 401)] {
+    let search = "GET /2/tweets/search/recent?query=MCP";
+    let bearer = format!("Bearer {}", x::BEARER_TOKEN);
+    for (line, authorization, status) in [
+        (search, bearer.as_str(), 200),
+        (search, "Bearer another", 401),
+        (search, x::BEARER_TOKEN, 401),
+        (search, "OAuth oauth_token=\"x\"", 401),
+        ("POST /2/tweets", &bearer, 403),
+        ("POST /2/tweets", "Bearer another", 401),
+    ] {
         let stream = tunnel(&upstream, "api.x.com", &authority).await;
-        let headers = format!("authorization: Bearer {token}\r\n");
-        let (got, body) = ask(stream, line, &headers, "").await;
-        assert_eq!(got, status, "{body}");
+        let headers = format!("authorization: {authorization}\r\n");
+        let (got, body) = ask(stream, line, &headers, r#"{"text": "hello"}"#).await;
+        assert_eq!(got, status, "{line} {authorization}: {body}");
     }
     let seen = &upstream.requests()[0];
     assert_eq!((seen.via, seen.line().as_str()), (Via::Tunnel, "GET api.x.com/2/tweets/search/recent"));
