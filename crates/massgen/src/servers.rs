@@ -295,13 +295,14 @@ impl Servers {
             return group.client.call(call).await;
         }
         // Held back, or away with its server: whoever had it says so.
-        for group in self.groups.iter().rev() {
-            match group.client.call(call.clone()).await {
-                Err(ToolError::UnknownTool { .. }) => {}
-                answer => return answer,
+        let mut groups = self.groups.iter().rev();
+        let had = groups.find(|group| group.client.target(&call.tool).is_some()).or(self.groups.first());
+        match had.map(|group| group.client.refuse(&call)) {
+            Some(ToolError::UnknownTool { .. }) | None => {
+                Err(ToolError::unknown_tool(call.tool, &self.catalogue()))
             }
+            Some(error) => Err(error),
         }
-        Err(ToolError::unknown_tool(call.tool, &self.catalogue()))
     }
 
     /// What an agent sees: the team's servers and its own, through its filters. Its own hides a shared one of the same
@@ -323,7 +324,7 @@ impl Servers {
             Owner::Agent(id) => *id == agent.id,
         };
         let parts = self.groups.iter().filter(mine).map(|group| Part {
-            service: Arc::new(group.client.clone()),
+            client: group.client.clone(),
             hidden: if group.owner == Owner::Team { hidden.clone() } else { Vec::new() },
             filter: filter.clone(),
             own_lists: group.own_lists.clone(),

@@ -5,16 +5,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcp_client::{Gate, Judgement, Observer, Subject};
+use mcp_client::{Gate, Judgement, MultiMcpClient, Observer, Subject};
 use mcp_core::{
-    BoxFuture, Catalogue, CatalogueEntry, Envelope, ServerName, ToolCall, ToolError, ToolFilter, ToolOutput,
-    ToolService, ToolSpec,
+    BoxFuture, Catalogue, CatalogueEntry, Envelope, ServerName, ToolCall, ToolError, ToolFilter, ToolName,
+    ToolOutput, ToolService, ToolSpec,
 };
 use mcp_security::result;
 
 use crate::board::Board;
 
-/// Several services as one. Where two offer the same exposed name, the later one's tool is used.
+/// Several clients as one service. Where two offer the same exposed name, the later one's tool is used.
 pub(crate) struct AgentTools {
     pub(crate) parts: Vec<Part>,
     pub(crate) reader: Reader,
@@ -72,9 +72,9 @@ impl Reader {
     }
 }
 
-/// One of the services, and what of it the agent sees.
+/// One of the clients, and what of it the agent sees.
 pub(crate) struct Part {
-    pub(crate) service: Arc<dyn ToolService>,
+    pub(crate) client: MultiMcpClient,
     /// Servers of it that the agent does not see, because it has one of that name of its own.
     pub(crate) hidden: Vec<ServerName>,
     /// The agent's filter for servers that have no allow-list of their own.
@@ -86,17 +86,42 @@ pub(crate) struct Part {
 
 impl Part {
     fn shows(&self, entry: &CatalogueEntry) -> bool {
-        let server = &entry.spec.server;
+        self.permits(&entry.spec.server, &entry.spec.name)
+    }
+
+    fn permits(&self, server: &ServerName, tool: &ToolName) -> bool {
         let filter = if self.own_lists.contains(server) { &self.exclusions } else { &self.filter };
-        !self.hidden.contains(server) && filter.permits(server, &entry.spec.name)
+        !self.hidden.contains(server) && filter.permits(server, tool)
     }
 
     fn catalogue(&self) -> Arc<Catalogue> {
-        let all = self.service.catalogue();
+        let all = self.client.catalogue();
         if all.iter().all(|entry| self.shows(entry)) {
             all
         } else {
             Arc::new(all.filtered(|entry| self.shows(entry)))
+        }
+    }
+}
+
+impl AgentTools {
+    /// Ends a call of a tool that the agent is not shown, on the record of whose tool it is.
+    fn refuse(&self, call: &ToolCall) -> ToolError {
+        let unknown = || ToolError::unknown_tool(call.tool.clone(), &self.catalogue());
+        let holder = self.parts.iter().rev().find_map(|part| Some((part, part.client.target(&call.tool)?)));
+        let refused = match holder {
+            // Held back, or away with its server.
+            Some((part, (server, tool))) if part.permits(&server, &tool) => part.client.refuse(call),
+            Some((part, _)) => return part.client.refused(call, unknown()),
+            None => match self.parts.first() {
+                Some(part) => part.client.refuse(call),
+                None => return unknown(),
+            },
+        };
+        match refused {
+            // It may be near to a name that this agent is not shown.
+            ToolError::UnknownTool { .. } => unknown(),
+            other => other,
         }
     }
 }
@@ -116,16 +141,16 @@ impl ToolService for AgentTools {
     fn call(&self, call: ToolCall) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
         // A tool that the agent is not shown is not there for it, whatever name it guesses.
         let holder = self.parts.iter().rev().find_map(|part| {
-            let catalogue = part.service.catalogue();
+            let catalogue = part.client.catalogue();
             let entry = catalogue.find(&call.tool).filter(|entry| part.shows(entry))?;
             Some((part, entry.spec.clone()))
         });
         match holder {
             Some((part, spec)) => Box::pin(async move {
-                let output = part.service.call(call).await?;
+                let output = part.client.call(call).await?;
                 Ok(self.reader.read(&spec, output))
             }),
-            None => Box::pin(async move { Err(ToolError::unknown_tool(call.tool, &self.catalogue())) }),
+            None => Box::pin(async move { Err(self.refuse(&call)) }),
         }
     }
 }

@@ -18,6 +18,9 @@ mod file;
 
 pub use file::AuditFile;
 
+/// How much of a name that a model wrote is kept, bytes; that of a tool is shorter.
+const LONGEST_NAME: usize = 256;
+
 /// One call, from its arrival to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,7 +29,7 @@ pub struct AuditRecord {
     pub call: CallId,
     /// Who asked; `None`: nobody of a team.
     pub caller: Option<AgentId>,
-    /// The tool as it was asked for: the exposed name, or whatever a model made of it.
+    /// The tool as it was asked for: the exposed name, or whatever a model made of it, of which the first 256 bytes are kept.
     pub asked: String,
     /// The server; `None` where no server has such a tool.
     pub server: Option<ServerName>,
@@ -54,7 +57,8 @@ pub enum Outcome {
         kind: ErrorKind,
         /// The stable name of the error, such as `timeout` or `invalid_arguments`.
         class: &'static str,
-        /// The rule that refused it, where one did.
+        /// The rule that refused it, where one did. It may be told to the caller as another error: a tool that is left out is an
+        /// unknown one to it.
         rule: Option<&'static str>,
     },
     /// The caller dropped the call before its end.
@@ -66,14 +70,17 @@ impl Outcome {
         match result {
             Ok(output) if output.is_error => Self::ToolFailed,
             Ok(_) => Self::Answered,
-            Err(error) => {
-                let rule = match error {
-                    ToolError::Refused { refusal, .. } => Some(refusal.rule),
-                    _ => None,
-                };
-                Self::Failed { kind: error.kind(), class: error.name(), rule }
-            }
+            Err(error) => Self::failed(error, None),
         }
+    }
+
+    /// By this rule, or the error's own.
+    fn failed(error: &ToolError, rule: Option<&'static str>) -> Self {
+        let own = match error {
+            ToolError::Refused { refusal, .. } => Some(refusal.rule),
+            _ => None,
+        };
+        Self::Failed { kind: error.kind(), class: error.name(), rule: rule.or(own) }
     }
 }
 
@@ -95,7 +102,7 @@ impl Trail {
         let record = AuditRecord {
             call: call.id.clone(),
             caller: call.caller.clone(),
-            asked: call.tool.clone(),
+            asked: call.tool[..call.tool.floor_char_boundary(LONGEST_NAME)].to_owned(),
             server,
             tool,
             started: SystemTime::now(),
@@ -107,6 +114,18 @@ impl Trail {
 
     pub(crate) fn end(mut self, result: &Result<ToolOutput, ToolError>) {
         self.tell(Outcome::of(result));
+    }
+
+    /// Ends a call that goes no further.
+    pub(crate) fn refuse(mut self, error: ToolError) -> ToolError {
+        self.tell(Outcome::failed(&error, None));
+        error
+    }
+
+    /// Ends a call that goes no further, because of this rule, whatever the error says to its caller.
+    pub(crate) fn deny(mut self, error: ToolError, rule: &'static str) -> ToolError {
+        self.tell(Outcome::failed(&error, Some(rule)));
+        error
     }
 
     fn tell(&mut self, outcome: Outcome) {

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use mcp_core::{CallId, Guard, JsonObject, ServerName, ToolCall, ToolError, ToolOutput, ToolSpec, caught};
+use mcp_core::{
+    CallId, Guard, JsonObject, ServerName, ToolCall, ToolError, ToolName, ToolOutput, ToolSpec, caught,
+};
 use mcp_security::lock::ServerPins;
 use tokio::sync::{oneshot, watch};
 use tower::ServiceExt;
@@ -12,6 +14,7 @@ use tower::ServiceExt;
 use crate::audit::Trail;
 use crate::circuit;
 use crate::metrics;
+use crate::multi::NOT_OFFERED;
 use crate::pipeline::{self, Pipeline, Request};
 use crate::server::{self, Shared, Task, ToolsHook};
 use crate::{ClientOptions, Observer, ServerConfig, ServerState, ServerStatus, Target};
@@ -131,21 +134,30 @@ impl McpClient {
         let spec = self.shared.tools().iter().find(offered).cloned();
         match spec {
             Some(spec) => self.send(Request::new(call, spec)).await,
-            None => {
-                let tools = self.tools();
-                let trail = Trail::begin(self.shared.observer.clone(), &call, None);
-                let error = if let Some(held) = self.shared.held(|tool| tool.as_str() == call.tool) {
-                    held
-                } else if self.shared.offers() {
-                    let names = tools.iter().map(|tool| tool.name.as_str());
-                    ToolError::UnknownTool { nearest: nearest(&call.tool, names), name: call.tool }
-                } else {
-                    self.unavailable()
-                };
-                let result = Err(error);
-                trail.end(&result);
-                result
-            }
+            None => Err(self.refuse(call)),
+        }
+    }
+
+    /// Ends a call of a tool that is not offered, on the record too.
+    fn refuse(&self, call: ToolCall) -> ToolError {
+        let is_meant = |tool: &ToolName| tool.as_str() == call.tool;
+        let listed = self.shared.tools().iter().map(|spec| spec.name.clone()).find(is_meant);
+        let is_left_out = listed.is_some();
+        let target =
+            listed.or_else(|| self.shared.kept_back(is_meant)).map(|tool| (self.name().clone(), tool));
+        let trail = Trail::begin(self.shared.observer.clone(), &call, target);
+        if let Some(held) = self.shared.held(is_meant) {
+            return trail.refuse(held);
+        }
+        let unknown = || {
+            let tools = self.tools();
+            let names = tools.iter().map(|tool| tool.name.as_str());
+            ToolError::UnknownTool { nearest: nearest(&call.tool, names), name: call.tool.clone() }
+        };
+        match self.shared.withheld(is_meant).or(is_left_out.then_some(NOT_OFFERED)) {
+            Some(rule) => trail.deny(unknown(), rule),
+            None if self.shared.offers() => trail.refuse(unknown()),
+            None => trail.refuse(self.unavailable()),
         }
     }
 

@@ -128,6 +128,17 @@ impl Table {
         catalogue
     }
 
+    /// The tool of this name that the filter of its server leaves out.
+    fn left_out(&self, exposed: &str) -> Option<(ServerName, ToolName)> {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.iter().find_map(|part| {
+            let is_named = is_named(&part.server, exposed);
+            let is_left_out = |tool: &ToolName| is_named(tool) && !part.filter.permits(&part.server, tool);
+            let tool = part.tools.iter().find(|tool| is_left_out(&tool.name))?;
+            Some((part.server.clone(), tool.name.clone()))
+        })
+    }
+
     fn known(&self, exposed: &str) -> Option<(ServerName, ToolName)> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(exposed).cloned()
     }
@@ -228,18 +239,55 @@ impl MultiMcpClient {
         while closing.join_next().await.is_some() {}
     }
 
-    /// Ends a call that reaches no server, in the record too.
-    fn refuse(
-        &self,
-        call: &ToolCall,
-        target: Option<(ServerName, ToolName)>,
-        error: ToolError,
-    ) -> Result<ToolOutput, ToolError> {
-        let trail = Trail::begin(self.fleet.observer.clone(), call, target);
-        let result = Err(error);
-        trail.end(&result);
-        result
+    /// The tool that a server has, or had, under this name, offered now or not.
+    pub fn target(&self, exposed: &str) -> Option<(ServerName, ToolName)> {
+        let table = &self.fleet.table;
+        let held = || {
+            self.fleet.clients.iter().find_map(|(server, client)| {
+                let tool = client.shared().kept_back(is_named(server, exposed))?;
+                Some((server.clone(), tool))
+            })
+        };
+        table.known(exposed).or_else(held).or_else(|| table.left_out(exposed))
     }
+
+    /// Ends a call of a tool that is not offered: says why, to whoever calls and on the record.
+    pub fn refuse(&self, call: &ToolCall) -> ToolError {
+        let (table, clients) = (&self.fleet.table, &self.fleet.clients);
+        let target = self.target(&call.tool);
+        let trail = Trail::begin(self.fleet.observer.clone(), call, target.clone());
+        let held =
+            clients.iter().find_map(|(server, client)| client.shared().held(is_named(server, &call.tool)));
+        if let Some(error) = held.or_else(|| table.seat.refused(&call.tool)) {
+            return trail.refuse(error);
+        }
+        let unknown = || ToolError::unknown_tool(call.tool.clone(), &table.catalogue());
+        let withheld = clients
+            .iter()
+            .find_map(|(server, client)| client.shared().withheld(is_named(server, &call.tool)));
+        // Not a word of what is withheld goes to a model.
+        if let Some(rule) = withheld.or_else(|| table.left_out(&call.tool).map(|_| NOT_OFFERED)) {
+            return trail.deny(unknown(), rule);
+        }
+        // Away with its server, or gone for good?
+        match target.and_then(|(server, _)| self.client(server.as_str())) {
+            Some(client) if !client.shared().offers() => trail.refuse(client.unavailable()),
+            _ => trail.refuse(unknown()),
+        }
+    }
+
+    /// Puts on record that a call ended before it came here, because its tool is not offered to whoever called.
+    pub fn refused(&self, call: &ToolCall, error: ToolError) -> ToolError {
+        Trail::begin(self.fleet.observer.clone(), call, self.target(&call.tool)).deny(error, NOT_OFFERED)
+    }
+}
+
+/// By which rule a call ends whose tool a filter leaves out.
+pub(crate) const NOT_OFFERED: &str = "not-offered";
+
+/// Whether a tool of this server has this name for those who call.
+fn is_named<'a>(server: &'a ServerName, exposed: &'a str) -> impl Fn(&ToolName) -> bool + 'a {
+    move |tool| ExposedName::for_tool(server, tool).as_str() == exposed
 }
 
 impl ToolService for MultiMcpClient {
@@ -250,27 +298,12 @@ impl ToolService for MultiMcpClient {
     fn call(&self, call: ToolCall) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
         Box::pin(async move {
             let catalogue = self.catalogue();
-            if let Some(entry) = catalogue.find(&call.tool) {
-                let Some(client) = self.client(entry.spec.server.as_str()) else {
-                    let error = ToolError::Internal(format!("server {} has no client", entry.spec.server));
-                    return self.refuse(&call, None, error);
-                };
-                return client.send(Request::new(call, entry.spec.clone())).await;
-            }
-            // Away with its server, or gone for good?
-            let target = self.fleet.table.known(&call.tool);
-            let held = self.fleet.clients.iter().find_map(|(server, client)| {
-                client.shared().held(|tool| ExposedName::for_tool(server, tool).as_str() == call.tool)
-            });
-            if let Some(error) = held.or_else(|| self.fleet.table.seat.refused(&call.tool)) {
-                return self.refuse(&call, target, error);
-            }
-            let client = target.as_ref().and_then(|(server, _)| self.client(server.as_str()));
-            let error = match client {
-                Some(client) if !client.shared().offers() => client.unavailable(),
-                _ => ToolError::unknown_tool(call.tool.clone(), &catalogue),
+            let Some(entry) = catalogue.find(&call.tool) else { return Err(self.refuse(&call)) };
+            let Some(client) = self.client(entry.spec.server.as_str()) else {
+                let error = ToolError::Internal(format!("server {} has no client", entry.spec.server));
+                return Err(Trail::begin(self.fleet.observer.clone(), &call, None).refuse(error));
             };
-            self.refuse(&call, target, error)
+            client.send(Request::new(call, entry.spec.clone())).await
         })
     }
 }
@@ -307,11 +340,11 @@ impl ToolService for Scoped {
 
     fn call(&self, call: ToolCall) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
         // By the table of all names: a tool that is away now is still this agent's, or still is not.
-        match self.client.fleet.table.known(&call.tool) {
+        match self.client.target(&call.tool) {
             Some((server, tool)) if self.permits(&server, &tool) => self.client.call(call),
-            target => Box::pin(async move {
+            _ => Box::pin(async move {
                 let error = ToolError::unknown_tool(call.tool.clone(), &self.catalogue());
-                self.client.refuse(&call, target, error)
+                Err(self.client.refused(&call, error))
             }),
         }
     }

@@ -20,7 +20,7 @@ use crate::classify;
 use crate::clock::Drift;
 use crate::examine;
 use crate::giving_up::{self, Tries};
-use crate::integrity::Guardian;
+use crate::integrity::{Guardian, SECURITY};
 use crate::judged::{Judgement, Subject};
 use crate::launch::Launches;
 use crate::pins;
@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     chatter: OnceLock<String>,
     /// Tools that are held back, and why.
     held: Mutex<BTreeMap<ToolName, Refusal>>,
+    /// Tools that are withheld for what they say, by which rule.
+    withheld: Mutex<BTreeMap<ToolName, &'static str>>,
     /// Tools and instructions word for word, as they were listed last.
     seen: Mutex<Seen>,
     pub(crate) questions: Arc<Questions>,
@@ -161,6 +163,7 @@ impl Shared {
             repeats: Repeats::default(),
             drift: Drift::new(options.wall_clock.clone()),
             held: Mutex::default(),
+            withheld: Mutex::default(),
             rest: Rest::new(&config),
             era: Mutex::default(),
             in_flight: AtomicUsize::new(0),
@@ -398,13 +401,17 @@ impl Shared {
 
     /// Tells a problem that stops nothing, once.
     pub(crate) fn tell(&self, message: String) {
-        let message = redact::text(&self.options, "log", message);
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < 1000 && told.insert(message.clone()) {
-            drop(told);
+        if let Some(message) = self.is_news(message) {
             tracing::warn!(server = %self.config.name, message, "notice");
             self.observer.notice(&self.config.name, &message);
         }
+    }
+
+    /// The message as it may be told, where it was not told before.
+    fn is_news(&self, message: String) -> Option<String> {
+        let message = redact::text(&self.options, "log", message);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        (told.len() < 1000 && told.insert(message.clone())).then_some(message)
     }
 
     /// The tools that the filter lets through.
@@ -431,6 +438,12 @@ impl Shared {
         for judgement in &examined.judgements {
             self.observer.judged(&self.config.name, judgement);
         }
+        let withheld = examined.judgements.iter().filter(|judgement| judgement.withheld);
+        let withheld = withheld.filter_map(|judgement| match &judgement.subject {
+            Subject::Tool(tool) => Some((tool.clone(), judgement.finding.rule)),
+            _ => None,
+        });
+        *self.withheld.lock().unwrap_or_else(PoisonError::into_inner) = withheld.collect();
         Ok(examined.tools)
     }
 
@@ -457,7 +470,12 @@ impl Shared {
             self.observer.drifted(&self.config.name, drift);
         }
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = pins::held(&drifts);
-        pins::notices(&drifts).into_iter().for_each(|notice| self.tell(notice));
+        for notice in pins::notices(&drifts) {
+            if let Some(message) = self.is_news(notice) {
+                tracing::warn!(target: SECURITY, server = %self.config.name, message, "drift");
+                self.observer.notice(&self.config.name, &message);
+            }
+        }
         tools
     }
 
@@ -466,6 +484,19 @@ impl Shared {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, refusal) = held.iter().find(|(tool, _)| is_wanted(tool))?;
         Some(ToolError::Refused { server: self.config.name.clone(), refusal: refusal.clone() })
+    }
+
+    /// By which rule this tool is withheld for what it says, where it is.
+    pub(crate) fn withheld(&self, is_wanted: impl Fn(&ToolName) -> bool) -> Option<&'static str> {
+        let withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        withheld.iter().find(|(tool, _)| is_wanted(tool)).map(|(_, rule)| *rule)
+    }
+
+    /// The tool, where it is held back or withheld.
+    pub(crate) fn kept_back(&self, is_wanted: impl Fn(&ToolName) -> bool) -> Option<ToolName> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        held.keys().chain(withheld.keys()).find(|tool| is_wanted(tool)).cloned()
     }
 
     fn offered(&self, tools: &[Arc<ToolSpec>]) -> usize {
@@ -685,7 +716,8 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 let worth_a_try = error.class() != Class::Spawn
                     && (was_ready || error.class() == Class::Start || error.kind() == ErrorKind::Server);
                 // Its first failure was told; that it fails again as it did is no news.
-                unheard = !was_ready && matches!(error.class(), Class::Start | Class::Violation);
+                unheard =
+                    !was_ready && matches!(error.class(), Class::Start | Class::Violation | Class::Rejected);
                 let mut delay = if worth_a_try { tries.next(Instant::now()) } else { None };
                 if error.class() == Class::Tls {
                     // A certificate does not become good in a moment.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use mcp_core::{CallId, Envelope, JsonObject, ToolCall};
+use mcp_core::{CallId, Envelope, JsonObject, ToolCall, ToolError};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -91,12 +91,11 @@ impl ToolLoop {
             return Answer::refused("No tool can be used now. Answer in text.".into());
         }
         // Looked up again: a server may have come or gone since the model was asked.
-        if self.tools.catalogue().find(&call.name).is_none() {
-            return Answer::refused(unknown(&call.name, offered));
-        }
+        let is_there = self.tools.catalogue().find(&call.name).is_some();
         let arguments = match arguments(call) {
             Ok(arguments) => arguments,
-            Err(problem) => return Answer::refused(problem),
+            Err(problem) if is_there => return Answer::refused(problem),
+            Err(_) => JsonObject::new(),
         };
         let started = Instant::now();
         let deadline = started.checked_add(self.options.call_timeout.min(YEAR)).unwrap_or(started);
@@ -109,6 +108,10 @@ impl ToolLoop {
                 envelope = output.envelope.take();
                 let status = if output.is_error { CallStatus::ToolError } else { CallStatus::Ok };
                 (status, output.to_text())
+            }
+            // Whoever has the tools was asked all the same: it may know why this one is not there, and keeps a record.
+            Ok(Err(ToolError::UnknownTool { .. })) if !is_there => {
+                return Answer::refused(unknown(&call.name, offered));
             }
             Ok(Err(error)) => (CallStatus::Failed, error.to_string()),
             Err(_) => {

@@ -75,6 +75,16 @@ impl ToolService for Tools {
     }
 
     fn call(&self, call: ToolCall) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
+        if self.catalogue().find(&call.tool).is_none() {
+            let error = match call.tool.as_str() {
+                "mcp__s__held" => ToolError::Refused {
+                    server: ServerName::new("s").unwrap(),
+                    refusal: Refusal { rule: "tool-changed", reason: "it changed".into(), hint: "ask".into() },
+                },
+                _ => ToolError::unknown_tool(call.tool, &self.catalogue()),
+            };
+            return Box::pin(async { Err(error) });
+        }
         self.started.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             assert_eq!(call.caller.as_ref().map(AgentId::as_str), Some("alpha"));
@@ -248,6 +258,7 @@ async fn every_call_gets_an_answer() {
         ("mcp__s__ecko", json!({}), true, r#"There is no tool "mcp__s__ecko"; did you mean "mcp__s__echo"?"#),
         ("long", json!({}), true, r#"did you mean "mcp__s__long"?"#),
         ("rm -rf", json!({}), true, "Among those there are: vote, mcp__s__echo"),
+        ("mcp__s__held", json!("{broken"), true, "it changed"),
         ("mcp__s__fail", json!({}), true, "no such file"),
         ("mcp__s__gone", json!({}), true, "server s is not available: its circuit is open"),
         ("mcp__s__hang", json!({}), true, "did not answer within 600 s"),

@@ -163,3 +163,42 @@ async fn a_question_about_a_log_that_finds_nothing_says_so() {
         query(&["--event", record["event"].as_str().unwrap(), "--json"]).expect_code(0);
     }
 }
+
+#[test]
+fn calls_of_tools_that_are_left_out_are_on_record_with_the_rule() {
+    let server = ["keep", "cut", "own"]
+        .into_iter()
+        .fold(ServerScript::new(), |script, tool| script.tool(ToolScript::echo(tool).read_only()))
+        .launch();
+    let mut config = server.config("s");
+    config["exclude_tools"] = json!(["cut"]);
+    let place = Place::new();
+    let calls =
+        "{ tool: mcp__s__cut }, { tool: mcp__s__own }, { tool: mcp__s__none }, { tool: mcp__s__keep }";
+    place.write("play.yaml", &format!("turns: [{{ calls: [{calls}] }}, {{ answer: done }}]"));
+    place.config(&json!({
+        "mcp_servers": [config],
+        "agent": {"id": "a", "backend": {"type": "scripted", "script": "play.yaml", "exclude_tools": ["own"]}},
+    }));
+    place.run(&["--config", "team.yaml", "Go on."]).expect_code(0);
+    let log = std::fs::read_to_string(place.log().join("audit.jsonl")).unwrap();
+    let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut calls: Vec<_> = records
+        .filter(|record| record["event"] == "tool_call")
+        .map(|record| ["asked", "tool", "decision", "class", "rule"].map(|key| record[key].clone()))
+        .collect();
+    calls.sort_by_key(|call| call[0].to_string());
+    let left_out = |tool: &str| {
+        [
+            json!(format!("mcp__s__{tool}")),
+            json!(tool),
+            json!("deny"),
+            json!("unknown_tool"),
+            json!("not-offered"),
+        ]
+    };
+    let unknown = [json!("mcp__s__none"), Value::Null, json!("deny"), json!("unknown_tool"), Value::Null];
+    let made = [json!("mcp__s__keep"), json!("keep"), json!("allow"), Value::Null, Value::Null];
+    assert_eq!(calls, [left_out("cut"), made, unknown, left_out("own")]);
+    assert_eq!(server.journal().method("tools/call").len(), 1);
+}

@@ -103,7 +103,8 @@ async fn a_rug_pull_between_two_runs_is_shown_and_held_back() {
     assert_eq!(calls(&honest), 1);
     let warnings = format!("{:?}", of_type(&place.events(), "warning"));
     assert!(warnings.contains("writes down") && warnings.contains("new tools wait"), "{warnings}");
-    assert_eq!((ruled(&place, "tool-changed").len(), ruled(&place, "tool-new").len()), (1, 1));
+    // That it changed, and the call that was made of it all the same.
+    assert_eq!((ruled(&place, "tool-changed").len(), ruled(&place, "tool-new").len()), (2, 1));
 
     let differs = place.run(&["mcp", "lock", "--config", "team.yaml"]).expect_code(1);
     assert!(
@@ -149,7 +150,7 @@ async fn what_nobody_accepted_is_not_called_by_hand_either() {
 
     // What is new on a server that was looked at waits in a run, too.
     run(&place, &[]);
-    assert_eq!((calls(&honest), ruled(&place, "tool-new").len()), (3, 1));
+    assert_eq!((calls(&honest), ruled(&place, "tool-new").len()), (3, 2));
     mcp(&["lock", "--accept"]).expect_code(0);
     mcp(&["call", "s", "extra"]).expect_code(0);
     mcp(&["call", "s", "look"]).expect_code(0);
@@ -193,7 +194,11 @@ async fn a_poisoned_tool_is_withheld_and_told() {
         .collect();
     assert_eq!(withheld.len(), 1, "{withheld:?}");
     assert_eq!((&withheld[0]["server"], &withheld[0]["tool"]), (&json!("s"), &json!("add")));
-    assert_eq!(ruled(&place, withheld[0]["rule"].as_str().unwrap()), withheld);
+    // The call that the model made of it all the same is on record, by that rule.
+    let ruled = ruled(&place, withheld[0]["rule"].as_str().unwrap());
+    let told: Vec<_> = ruled.iter().map(|record| (&record["event"], &record["decision"])).collect();
+    assert_eq!(told, [(&json!("tool"), &json!("deny")), (&json!("tool_call"), &json!("deny"))], "{ruled:?}");
+    assert_eq!((&ruled[1]["tool"], &ruled[1]["class"]), (&json!("add"), &json!("unknown_tool")));
 }
 
 /// A name of this computer that does not say so, as the system's resolver knows it.
