@@ -26,6 +26,7 @@ mod local;
 mod names;
 mod others;
 mod pipes;
+mod sends;
 mod stdio;
 mod time;
 mod trust;
@@ -74,6 +75,7 @@ fn faults() -> Vec<Fault> {
         endings::faults(),
         web::faults(),
         wire::faults(),
+        sends::faults(),
         names::faults(),
         local::faults(),
         trust::faults(),

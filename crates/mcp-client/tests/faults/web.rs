@@ -8,7 +8,7 @@ use std::time::Duration;
 use flate2::{Compress, Compression, FlushCompress};
 use massgen_testkit::engine::{Engine, Step};
 use massgen_testkit::http::{Body, HttpReply, HttpServer};
-use massgen_testkit::{HttpFault, McpHttpServer, Outcome, PATIENCE, ServerScript, ToolScript, process};
+use massgen_testkit::{HttpFault, McpHttpServer, Outcome, PATIENCE, ServerScript, process};
 use mcp_client::{Integrity, MultiMcpClient, RuleOptions, ServerState};
 use mcp_core::{Admitted, Guard, LaunchSpec, Refusal, RemoteSpec, ServerName, ToolFilter, ToolService};
 use mcp_security::Policy;
@@ -109,12 +109,6 @@ pub(crate) fn faults() -> Vec<Fault> {
             "F51",
             "a list without end, or of 60,000 tools: the one before stays; at first, it is away until its list ends",
             || Box::pin(endless_list()),
-        ),
-        own("F68", "100 callers of a server that always fails: no storm of retries", || Box::pin(storm())),
-        own(
-            "F69",
-            "a destructive call whose answer is lost: outcome unknown, sent once, in the ledger",
-            || Box::pin(ambiguous()),
         ),
     ]
 }
@@ -499,53 +493,5 @@ async fn heard_endless_list() -> Measured {
             client.close().await;
         }
     }
-    measured
-}
-
-async fn storm() -> Measured {
-    const CALLERS: usize = 100;
-    let mut measured = Measured::default();
-    let script = ServerScript::new().tool(ToolScript::echo("look").read_only());
-    let web = McpHttpServer::start(script);
-    let mut config = remote("faulty", &web.url());
-    config.total_timeout = Duration::from_secs(5);
-    let (client, _) = start([config], restarts(50));
-    client.ready(PATIENCE).await;
-    web.fail_method("tools/call", u32::MAX, HttpFault::status(500));
-    let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..CALLERS {
-        let client = client.clone();
-        calls.spawn(async move { client.call(call("mcp__faulty__look", json!({}))).await.is_err() });
-    }
-    let failed = calls.join_all().await.into_iter().filter(|failed| *failed).count();
-    let sends = web.method("tools/call").len();
-    measured.expect(failed == CALLERS, format!("only {failed} of {CALLERS} calls failed"));
-    measured.expect(sends <= CALLERS * 12 / 10 + 10, format!("{sends} sends for {CALLERS} calls"));
-    measured.got = format!("{sends} sends for {CALLERS} calls");
-    client.close().await;
-    measured
-}
-
-async fn ambiguous() -> Measured {
-    let mut measured = Measured::default();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ledger.jsonl");
-    let ledger = mcp_client::Ledger::new();
-    ledger.write_to(Some(path.clone()));
-    let web = McpHttpServer::start(sound());
-    let mut options = restarts(50);
-    options.ledger = Some(ledger.clone());
-    let (client, _) = start([remote("faulty", &web.url())], options);
-    client.ready(PATIENCE).await;
-    web.fail_method("tools/call", 1, HttpFault::ResetAfterwards);
-    let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
-    measured.expect(LOST.contains(&class.as_str()), format!("the caller got {class} ({text})"));
-    measured.sends = f64::from(web.executed());
-    measured.expect(web.executed() == 1, format!("it was executed {} times", web.executed()));
-    client.close().await;
-    ledger.flush().await;
-    let reading = mcp_client::read_ledger(&path).unwrap();
-    measured.expect(reading.unknown.len() == 1, "the ledger does not list it");
-    measured.got = class;
     measured
 }
