@@ -79,7 +79,11 @@ impl ToolService for Tools {
             let error = match call.tool.as_str() {
                 "mcp__s__held" => ToolError::Refused {
                     server: ServerName::new("s").unwrap(),
-                    refusal: Refusal { rule: "tool-changed", reason: "it changed".into(), hint: "ask".into() },
+                    refusal: Refusal {
+                        rule: "tool-changed",
+                        reason: "it changed".into(),
+                        hint: "ask".into(),
+                    },
                 },
                 _ => ToolError::unknown_tool(call.tool, &self.catalogue()),
             };
