@@ -81,7 +81,12 @@ impl FileTokens {
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            let text = tokio::fs::read(&path).await.map_err(|error| failed(&path, error))?;
+            let text = match tokio::fs::read(&path).await {
+                Ok(text) => text,
+                // Another program has just put a newer one in its place, or logged out.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(&path, error)),
+            };
             match serde_json::from_slice::<Value>(&text) {
                 Ok(kept) if kept["resource"] == json!(resource) => {
                     found.push((path, kept["record"].as_str().map(str::to_owned)));
@@ -114,7 +119,11 @@ impl FileTokens {
                 write_private(&draft, text.as_bytes()).await?;
                 tokio::fs::rename(&draft, &path).await
             };
-            written.await.map_err(failed)?;
+            if let Err(error) = written.await {
+                // Nothing of a login lies about.
+                let _ = tokio::fs::remove_file(&draft).await;
+                return Err(failed(error));
+            }
         }
         let is_old = |old: &PathBuf| record.is_none() || *old != path;
         for (old, _) in before?.into_iter().filter(|(old, _)| is_old(old)) {

@@ -387,6 +387,12 @@ async fn tokens_are_kept_in_files_of_the_user_alone() {
     assert!(files().is_empty(), "{:?}", files());
     std::fs::write(deep.join("scripted.json"), named.to_string()).unwrap();
     assert_eq!(store.load(&here.resource).await.unwrap().as_deref(), Some("older"));
+    // One that another program took away between the look at the folder and the look at the file.
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("gone", deep.join("gone.json")).unwrap();
+        assert_eq!(store.load(&here.resource).await.unwrap().as_deref(), Some("older"));
+    }
     std::fs::write(deep.join("scripted.json"), "{").unwrap();
     let error = store.load(&here.resource).await.unwrap_err();
     assert!(error.to_string().contains("damaged") && !error.to_string().contains("older"), "{error}");
