@@ -26,8 +26,8 @@ httpsleep-json. Default: all.
   --write      put the table into docs/performance.md
 
 Each round starts a fresh process and a fresh server for each contender, and the order changes. Figures are medians
-over the rounds; a ratio is taken within a round. Any contender of the same protocol can be added by hand: see the
-examples contender (mcp-client), bare_rmcp, race_server and race_floor (mcp-transport).
+over the rounds; a ratio is taken within a round. Any contender of the same protocol can be added by hand: see
+examples/race, and the examples race_server and race_floor of mcp-transport.
 ";
 
 /// What a suite does, and what is compared.
@@ -224,23 +224,23 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds the contenders and their server with all optimisations.
+/// Builds the contenders and their server with all optimisations. The contenders are packages of their own: beside an
+/// example cargo would build what the tests of its package need, and nobody who uses it has that.
 fn build() -> Result<runner::Programs> {
-    let example = |package: &str, name: &str, features: &[&str]| {
+    let build = |what: &[&str]| {
         let mut cargo = project::cargo();
-        cargo.args(["build", Profile::Dist.option(), "--package", package, "--example", name]).args(features);
+        cargo.args(["build", Profile::Dist.option()]).args(what);
         process::run(&mut cargo)
     };
-    example("mcp-client", "contender", &[])?;
-    example("mcp-transport", "bare_rmcp", &["--features", "serve-http"])?;
-    example("mcp-transport", "race_server", &["--features", "serve-http"])?;
-    example("mcp-transport", "race_floor", &["--features", "serve-http"])?;
-    let folder = Profile::Dist.folder()?.join("examples");
-    let path = |name: &str| folder.join(project::program(name));
+    build(&["--package", "massgen-race-contender"])?;
+    build(&["--package", "massgen-race-bare"])?;
+    build(&["--package", "mcp-transport", "--features", "serve-http", "--examples"])?;
+    let folder = Profile::Dist.folder()?;
+    let example = |name: &str| folder.join("examples").join(project::program(name));
     Ok(runner::Programs {
-        ours: path("contender"),
-        bare: path("bare_rmcp"),
-        server: path("race_server"),
-        floor: path("race_floor"),
+        ours: folder.join(project::program("massgen-race-contender")),
+        bare: folder.join(project::program("massgen-race-bare")),
+        server: example("race_server"),
+        floor: example("race_floor"),
     })
 }

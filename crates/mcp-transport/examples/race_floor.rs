@@ -2,7 +2,7 @@
 //! next to nothing. Neither knows MCP beyond the lines it needs, and both block.
 //!
 //! `--serve stdio` and `--serve ADDRESS` (HTTP, answers as JSON) are the server; else it is a client that speaks the same
-//! protocol as the `contender` example of mcp-client, for the scenarios `cold`, `seq` and `conc`.
+//! protocol as `massgen-race-contender`, for the scenarios `cold`, `seq` and `conc`.
 
 #![allow(clippy::disallowed_methods, reason = "a program of its own, measured by the clock on the wall")]
 

@@ -23,7 +23,7 @@ const PROGRAMS: &[&str] =
 const WORDS: &[Word] = &[
     Word {
         word: "rmcp",
-        allowed: &["crates/mcp-transport/"],
+        allowed: &["crates/mcp-transport/", "examples/race/bare/"],
         in_tests: false,
         why: "foreign protocol types stay in mcp-transport",
     },
@@ -82,6 +82,7 @@ const WORDS: &[Word] = &[
         allowed: &[
             "crates/mcp-transport/src/process.rs",
             "crates/mcp-transport/examples/",
+            "examples/race/bare/",
             "crates/massgen-cli/",
             "crates/massgen-testkit/",
             "xtask/",

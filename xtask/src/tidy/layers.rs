@@ -41,6 +41,12 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { name: "massgen-example-desk", level: None, may_use: &["mcp-core", "mcp-transport"] },
     Layer { name: "massgen-example-library", level: None, may_use: &["mcp-core", "mcp-transport"] },
     Layer {
+        name: "massgen-race-contender",
+        level: None,
+        may_use: &["mcp-core", "mcp-transport", "mcp-security", "mcp-client"],
+    },
+    Layer { name: "massgen-race-bare", level: None, may_use: &[] },
+    Layer {
         name: "xtask",
         level: None,
         may_use: &["mcp-core", "mcp-transport", "mcp-security", "mcp-client"],
@@ -94,6 +100,9 @@ pub(super) const HOMES: &[Home] = &[
     },
     Home { package: "anyhow", home: "xtask", why: "libraries have typed errors" },
 ];
+
+/// The other side of `cargo xtask race` is a client of rmcp and nothing else: that alone may use it past mcp-transport.
+pub(super) const RIVAL: (&str, &str) = ("massgen-race-bare", "rmcp");
 
 /// How many crates of others one of ours may bring along.
 pub(super) struct Ceiling {

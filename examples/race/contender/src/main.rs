@@ -2,7 +2,7 @@
 //! pipeline of [`MultiMcpClient`].
 //!
 //! ```text
-//! contender --server CMD_OR_URL --scenario NAME [--key value ...]
+//! massgen-race-contender --server CMD_OR_URL --scenario NAME [--key value ...]
 //! ```
 //!
 //! The scenarios are `cold`, `seq`, `conc`, `list`, `connect`, `crash`, `hang` and `hanginit`; the last line of the output

@@ -1,6 +1,6 @@
 //! The peer of `cargo xtask race`: rmcp alone, used as its own documentation shows it. No deadline, no check, no record.
 //!
-//! It speaks the same protocol as the `contender` example of mcp-client: `--server CMD_OR_URL --scenario NAME`.
+//! It speaks the same protocol as `massgen-race-contender`: `--server CMD_OR_URL --scenario NAME`.
 
 #![allow(clippy::disallowed_methods, reason = "a program of its own, measured by the clock on the wall")]
 
