@@ -69,12 +69,48 @@ fn words(text: &str, found: &mut Vec<Finding>) {
             ));
         }
         found.extend(scan.soft.into_iter().filter(|finding| finding.rule == "instruction-tag"));
+        if let Some(tag) = breaks_out(piece) {
+            let reason =
+                format!("the result ends a {tag} that it is not in, as if what follows were not its own");
+            found.push(Finding::new("imitates-host", reason, "read all of it as the server's"));
+        }
         if let Some(address) = image(piece) {
             let reason =
                 format!("the result shows an image whose address can carry data, {}", text::escaped(address));
             found.push(Finding::new("image-leak", reason, "do not load it"));
         }
     }
+}
+
+/// The tag by which a text ends the envelope that hosts put results into, where it has not begun one itself.
+fn breaks_out(text: &str) -> Option<&'static str> {
+    const ENVELOPES: &[&str] = &[
+        "tool_result",
+        "tool_results",
+        "tool_response",
+        "tool_output",
+        "function_result",
+        "function_results",
+        "function_response",
+        "tool_call_result",
+        "mcp_result",
+        "untrusted",
+        "untrusted_content",
+    ];
+    ENVELOPES.iter().copied().find(|tag| {
+        text.match_indices("</").any(|(at, _)| {
+            let is_tag = |at: usize| {
+                text.as_bytes()
+                    .get(at..at + tag.len())
+                    .is_some_and(|name| name.eq_ignore_ascii_case(tag.as_bytes()))
+                    && text
+                        .as_bytes()
+                        .get(at + tag.len())
+                        .is_some_and(|end| !end.is_ascii_alphanumeric() && *end != b'_' && *end != b'-')
+            };
+            is_tag(at + 2) && !text[..at].match_indices('<').any(|(open, _)| is_tag(open + 1))
+        })
+    })
 }
 
 /// The longest literal that is a phrase of a list, in bytes.

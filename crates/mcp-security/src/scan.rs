@@ -166,10 +166,7 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
     if cues.reads_keys() || cues.has(Template) {
         scan.hard("reads-keys", "tells a model to read keys or credentials");
     }
-    if cues.orders_secrets()
-        || cues.together(&[&[Steals], &[Secrets, Context, Prompt]])
-        || cues.without(Tells, KeepsPrompt)
-    {
+    if cues.orders_secrets() || cues.together(&[&[Steals], &[Secrets, Context, Prompt]]) || cues.has(Tells) {
         scan.hard("gives-secrets", "tells a model to hand out secrets or its instructions");
     }
     if cues.has(TakesSecrets) {

@@ -105,10 +105,12 @@ pub(super) fn obeys_code(sentence: &Sentence<'_>, place: Place) -> bool {
         && sentence.orders(OBEY | RUN).any(|at| {
             at > code
                 && if sentence.tokens[at].is(OBEY) {
-                    (at + 1..at + 3).any(|at| {
-                        ["it", "them", "what", "that", "this", "the instruction"].contains(&sentence.word(at))
-                            || sentence.word(at).starts_with("instruction")
-                    })
+                    sentence.after(at, 1, MARK).is_some()
+                        || (at + 1..at + 3).any(|at| {
+                            ["it", "them", "what", "that", "this", "the instruction"]
+                                .contains(&sentence.word(at))
+                                || sentence.word(at).starts_with("instruction")
+                        })
                 } else {
                     sentence
                         .after(at, 1, THIS)

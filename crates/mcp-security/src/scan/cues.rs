@@ -52,6 +52,10 @@ pub(super) enum Cue {
     Spares,
     /// "Never reveal the system prompt".
     KeepsPrompt,
+    /// "Never do it without telling the user".
+    TellsFirst,
+    /// "Refused commands: ...".
+    Bans,
     /// "Add it to the configuration file".
     Configures,
     /// "A one-time code".
@@ -202,7 +206,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         KeyFile,
-        r"\.ssh/(id_\w*($|[^.\w]|\.($|[^p\w]|p[^u]))|\*|identity|known|authorized|[a-z_]*key)|\bid[_ -](rsa|ed25519|ecdsa|dsa)($|[^.\w]|\.($|[^p\w]|p[^u]))|\.aws/|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bcookies (sqlite|database|db|file)\b|\bseed phrase|\.env(\.\w+)? (file|content)|\b(user's|users'|their|victim's|his|her|archivo|fichero|fichier|datei|arquivo|bestand|plik|файл) \.env\b|\.env-datei|\b(read|open|cat|load|dump|take|print|collect) (the |your |a )?\.env\b|\bcontents? of (the |your |a )?\.env\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)\b",
+        r"\.ssh/(id_\w*($|[^.\w]|\.($|[^p\w]|p[^u]))|\*|identity|known|authorized|[a-z_]*key)|\bid[_ -](rsa|ed25519|ecdsa|dsa)($|[^.\w]|\.($|[^p\w]|p[^u]))|\.aws/|~/\.(ssh|aws|gnupg|kube|azure|docker|password-store)( |$|[,;:)'])|\.config/gh\b|\bgh/hosts\.yml|\.kube/|\b(user's|users'|your|their|current) kubeconfig|\bkubeconfig of\b|\.gitconfig\b|\.pgpass\b|\.my\.cnf\b|\.terraformrc\b|\.cargo/credentials|\.m2/settings|\.azure/|service[_-]account\.json|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bcookies (sqlite|database|db|file)\b|\bseed phrase|\.env(\.\w+)? (file|content)|\b(user's|users'|their|victim's|his|her|archivo|fichero|fichier|datei|arquivo|bestand|plik|файл) \.env\b|\.env-datei|\b(read|open|cat|load|dump|take|print|collect) (the |your |a )?\.env\b|\bcontents? of (the |your |a )?\.env\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)\b",
     ),
     (
         Secrets,
@@ -233,6 +237,14 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     (
         KeepsPrompt,
         r"\b(do not|don't|never|must not|should not|cannot|can't|may not|will not|won't|refuses? to|declines? to|not to|without|unable to|instead of|avoid|against)( ever)? (\w+(, \w+)*,? or )?(print|output|reveal|repeat|show|disclose|give|send|return|include|pass|provide|leak|share|paste|append|expose|dump|hand over|recite|encode|forward|submit)(ing)?\b[\w ,'*]{0,40}\b(system|developer|initial|hidden)[ -]?(prompt|message|instructions?)\b",
+    ),
+    (
+        TellsFirst,
+        r"\b(never|do not|don't|dont|must not|should not|may not|cannot|can't|is not to|not)\b[^.!?;,]{2,100}\bwithout( first| ever| also)? (tell|inform|notify|warn|alert|ask|lett|show)ing\b",
+    ),
+    (
+        Bans,
+        r"\b(refused?s?|refuses|block(ed|s)|forbidden|forbids|denied|denies|disallow(ed|s)|not allowed|not permitted|reject(ed|s)|prohibit(ed|s)|banned|never|do not|don't|dangerous|detects?|flags?|warns?|scans?)\b",
     ),
     (
         Configures,
@@ -284,6 +296,10 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
         r"https?://[^\s)]{1,200}[?&]([a-z]|data|content|info|payload|text|msg|message|body|log|dump|leak|value|param|note|trace|context|ctx|[a-z]\d)=(<|\{+|\[)[^>}\]]{0,30}(token|password|secret|credential|cookie|api[ _-]?key|private key)",
     ),
     (
+        ImageTemplate,
+        r"https?://[^\s)]{1,200}[?&][\w-]+=\W{0,2}(the_|your_|this_)?((last|previous|full|whole|entire|latest|current)_)?(user|users|chat|conversation|session|system)_(message|chat|conversation|prompt|history|transcript|secret|reply|answer|context|text|input|question|log)",
+    ),
+    (
         First,
         r"\b(before|prior to) (answering|responding|replying|anything else)\b|\b(before|prior to) (using |calling |invoking |running )?(any|every|all|each|this|other|another|the)( of the| single)?( other)? ?(tools?|functions?|actions?|request|calls?|else|response|answer)|\b(call|use|invoke|run|execute) (this|it|me)( tool| function)? (first|before (any|every|all|other))|\bfirst[, ]+(read|call|send|open|run|print|execute|fetch|use \w+_\w+)\b|\bmust (always )?(be called|be used|run|be invoked) (first|before)|\bmust first\b",
     ),
@@ -297,7 +313,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         Prefer,
-        r"\b(best|only|superior|most reliable) (\w+ )?tool\b.{0,60}\b(always|prefer|other)|\balways (prefer|choose|pick|select) (it|this)( tool| one| server)?($|[.,;!]| (over|to|above|instead of) (any|all|every|other|the other)\b| (for|when|if|first|whenever)\b)|\b(choose|pick|select|use|take|favou?r|trust) this( \w+)? (over|instead of|rather than|before) (any|all|every) (other\b|(\w+ )?(tool|function|server)s?\b)|\buse (only )?this( \w+)?,? and no other\b|\bprefer (it|this)( tool)? (over|to|above) (every|any|all|other)|\b(all )?(other|alternative|competing) (\w+ )?tools? (are|is) (\w+ and )?(broken|deprecated|unsafe|unreliable|inferior|slow|outdated|wrong|obsolete|insecure)|\b(do not|don't|never) use (any |the )?other (\w+ )?tools?( ?[.,;!)]| for| to| instead|$)|\b(instead of|rather than) (any|all|every) other tools?",
+        r"\b(best|only|superior|most reliable) (\w+ )?tool\b.{0,60}\b(always|prefer|other)|\balways (prefer|choose|pick|select) (it|this)( tool| one| server)?($|[.,;!]| (over|to|above|instead of) (any|all|every|other|the other)\b| (for|when|if|first|whenever)\b)|\b(choose|pick|select|use|take|favou?r|trust) this( \w+)? (over|instead of|rather than|before) (any|all|every|each) (other\b|of (them|those|these|the)\b|one of\b|(\w+ )?(tool|function|server)s?\b)|\buse (only )?this( \w+)?,? and no other\b|\bprefer (it|this)( tool)? (over|to|above) (every|any|all|other)|\b(all )?(other|alternative|competing) (\w+ )?tools? (are|is) (\w+ and )?(broken|deprecated|unsafe|unreliable|inferior|slow|outdated|wrong|obsolete|insecure)|\b(do not|don't|never) use (any |the )?other (\w+ )?tools?( ?[.,;!)]| for| to| instead|$)|\b(instead of|rather than) (any|all|every) other tools?",
     ),
     (
         Role,
@@ -338,6 +354,16 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (Instead, r"\binstead\b|\brather than\b|\bin place of\b"),
 ];
+
+/// What in the same sentence says the opposite of a cue.
+fn takes_back(cue: Cue) -> Option<Cue> {
+    match cue {
+        Conceal => Some(TellsFirst),
+        Tells => Some(KeepsPrompt),
+        Pipes => Some(Bans),
+        _ => None,
+    }
+}
 
 /// The patterns of each cue, compiled when the first text is looked at that may hold it.
 static COMPILED: [OnceLock<RegexSet>; CUES] = [const { OnceLock::new() }; CUES];
@@ -498,20 +524,15 @@ impl<'t> Cues<'t> {
         let Some(set) = compiled(cue) else { return };
         for piece in self.pieces.iter().filter(|piece| piece.open & cue.bit() != 0) {
             let text = piece.meant.as_deref().unwrap_or(&self.joined[piece.place.clone()]);
-            if set.is_match(text.as_bytes()) {
+            let back = || {
+                takes_back(cue).and_then(compiled).is_some_and(|back| back.is_match(text.as_bytes()))
+                    && !compiled(Insists).is_some_and(|insists| insists.is_match(text.as_bytes()))
+            };
+            if set.is_match(text.as_bytes()) && !back() {
                 piece.found.set(piece.found.get() | cue.bit());
                 self.whole.set(self.whole.get() | cue.bit());
             }
         }
-    }
-
-    /// Whether a sentence has the one cue, and not the other that takes it back.
-    pub(super) fn without(&self, cue: Cue, back: Cue) -> bool {
-        if !self.has(cue) {
-            return false;
-        }
-        let back = if self.has(back) { back.bit() } else { 0 };
-        self.found().any(|bits| bits & cue.bit() != 0 && (bits & back == 0 || bits & Insists.bit() != 0))
     }
 
     /// What was found in each of the pieces.

@@ -18,6 +18,8 @@ const INTRODUCTIONS: &[&str] = &[
     "phrases",
     "attempts",
     "phrase",
+    "expected",
+    "received",
 ];
 
 /// Whether all sentences of a text are meant as they stand: most texts lack what it takes to mean something else.
@@ -25,8 +27,7 @@ pub(super) fn is_meant(text: &str) -> bool {
     let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let quotes = || text.contains(QUOTES);
     let reports = || REPORTS.iter().any(|(word, _)| text.contains(word));
-    !text.contains(TO_ASK)
-        && !text.contains(REQUEST)
+    !(text.contains(TO_ASK) || text.contains(REQUEST) || text.contains('<') && any(TAGS))
         && !(quotes() && (any(INTRODUCTIONS) || any(ATTACKS)))
         && !(reports() && (any(FINDS) || any(ATTACKS)))
 }
@@ -112,6 +113,9 @@ const ATTACKS: &[&str] = &[
     "red-team",
     "guardrail",
     "malware",
+    "to be rejected",
+    "to be blocked",
+    "to be refused",
 ];
 
 /// What a sentence begins with that says what a tool finds.
@@ -174,6 +178,50 @@ fn without_requests(sentence: &str) -> Cow<'_, str> {
     kept
 }
 
+/// Words for marks of a page.
+const TAGS: &[&str] = &["tag", "element", "marker", "delimiter"];
+
+/// A sentence without the tags that it speaks of: "fake <system> tags", "tags such as <hidden> or <secret>".
+fn without_tags(sentence: &str) -> Cow<'_, str> {
+    if !sentence.contains('<') || !TAGS.iter().any(|word| sentence.contains(word)) {
+        return Cow::Borrowed(sentence);
+    }
+    const LONGEST_TAG: usize = 40;
+    let (mut kept, mut rest, mut in_list) = (String::new(), sentence, false);
+    let mut dropped = false;
+    while let Some(open) = rest.find('<') {
+        let (before, tag) = rest.split_at(open);
+        let Some(end) = tag.as_bytes().iter().take(LONGEST_TAG).position(|byte| *byte == b'>') else {
+            kept.push_str(&rest[..open + 1]);
+            rest = &rest[open + 1..];
+            continue;
+        };
+        let behind = tag[end + 1..].trim_start_matches(['\'', '"', ' ']);
+        let lead = before.trim_end_matches(['\'', '"', ' ', '(', ':']);
+        let introduced =
+            ["tags", "elements", "markers", "delimiters"].iter().any(|tags| lead.ends_with(tags))
+                || ["like", "such as", "e.g."].iter().any(|word| {
+                    lead.strip_suffix(word).is_some_and(|lead| {
+                        TAGS.iter().any(|tag| lead.trim_end().trim_end_matches('s').ends_with(tag))
+                    })
+                });
+        let listed = in_list && matches!(lead.trim_matches([' ', ',']), "" | "or" | "and");
+        in_list = introduced
+            || listed
+            || TAGS.iter().any(|word| behind.starts_with(word))
+            || in_list && TAGS.iter().any(|word| lead.trim_start().starts_with(word));
+        kept.push_str(before);
+        if in_list {
+            dropped = true;
+        } else {
+            kept.push_str(&tag[..=end]);
+        }
+        rest = &tag[end + 1..];
+    }
+    kept.push_str(rest);
+    if dropped { Cow::Owned(kept) } else { Cow::Borrowed(sentence) }
+}
+
 /// To tell somebody to do something is to ask.
 const TO_ASK: &str = "tell the user to ";
 
@@ -184,6 +232,9 @@ pub(super) fn meant(sentence: &str) -> Cow<'_, str> {
     if sentence.contains(TO_ASK) {
         let asks = sentence.replace(TO_ASK, "ask the user to ");
         return Cow::Owned(meant(&asks).into_owned());
+    }
+    if let Cow::Owned(less) = without_tags(sentence) {
+        return Cow::Owned(meant(&less).into_owned());
     }
     if let Cow::Owned(less) = without_requests(sentence) {
         return Cow::Owned(meant(&less).into_owned());

@@ -4,17 +4,25 @@ use std::ops::Range;
 
 use super::lexicon::*;
 use super::sentence::Sentence;
+use super::spell;
 
 pub(super) fn conceals(sentence: &Sentence<'_>) -> bool {
     let untold = sentence.at(TELL).any(|at| {
         let token = &sentence.tokens[at];
         if token.is(FOREIGN) {
-            let never = sentence
-                .near(at, 4, NEVER)
-                .is_some_and(|near| sentence.tokens[near].is(FOREIGN) || sentence.word(near) == "no");
+            // The word holds it in itself: "soyleme" is "do not say", "soylemek" to say.
+            let unsaid = ["soyleme", "bildirme", "haber verme", "bahsetme"]
+                .iter()
+                .any(|begin| token.word.starts_with(begin) && !token.word[begin.len()..].starts_with('k'));
+            let never = unsaid
+                || sentence.near(at, 4, NEVER).is_some_and(|near| is_foreign_never(sentence, near))
+                    && !is_told_first(sentence, at);
             return never && sentence.near(at, 6, USER).is_some();
         }
-        let forbidden = sentence.before(at, 2, FORBID).is_some();
+        // "Never without telling them."
+        let forbidden = sentence.before(at, 2, FORBID).is_some_and(|never| {
+            !sentence.word(never).starts_with("without") || !is_forbidden_before(sentence, never)
+        });
         let listener = sentence.after(at, 5, USER | MARK).filter(|at| sentence.tokens[*at].is(USER));
         // To tell somebody to do something is to ask, and what a machine writes for itself is no secret.
         forbidden
@@ -47,6 +55,46 @@ pub(super) fn conceals(sentence: &Sentence<'_>) -> bool {
             })
     });
     untold || unaware || hides || unsaid || is_hushed(sentence) || leaves_out(sentence)
+}
+
+fn is_foreign_never(sentence: &Sentence<'_>, at: usize) -> bool {
+    sentence.tokens[at].is(NEVER) && (sentence.tokens[at].is(FOREIGN) || sentence.word(at) == "no")
+}
+
+/// Whether something is forbidden in the part of the sentence before this place.
+fn is_forbidden_before(sentence: &Sentence<'_>, at: usize) -> bool {
+    let part = (0..at).rev().find(|at| sentence.tokens[*at].is(MARK)).map_or(0, |mark| mark + 1);
+    (part..at.saturating_sub(1)).any(|near| {
+        sentence.tokens[near].is(FORBID | NEVER)
+            && !["hesitate", "forget", "fail"].contains(&sentence.word(near + 1))
+    })
+}
+
+/// "No lo ejecutes sin avisar al usuario": what is forbidden is to do it untold.
+fn is_told_first(sentence: &Sentence<'_>, at: usize) -> bool {
+    const WITHOUT: &[&str] =
+        &["sin", "sans", "ohne", "senza", "sem", "zonder", "bez", "без", "utan", "uden", "uten"];
+    // What forbids by itself, in scripts without blanks.
+    const BANS: &[&str] =
+        &["不要", "别", "勿", "切勿", "不得", "禁止", "마세요", "마라", "しないで", "ないで"];
+    let Some(near) = (0..sentence.tokens.len())
+        .filter(|near| is_foreign_never(sentence, *near))
+        .min_by_key(|near| near.abs_diff(at))
+    else {
+        return false;
+    };
+    let word = sentence.word(near);
+    let unspaced = word.chars().next().is_some_and(is_unspaced);
+    let holds =
+        if unspaced { !BANS.iter().any(|ban| spell::plain(ban) == word) } else { WITHOUT.contains(&word) };
+    let reach = near.saturating_sub(8)..near + 9;
+    holds
+        && reach.into_iter().any(|other| {
+            other.abs_diff(near) > 1
+                && other < sentence.tokens.len()
+                && is_foreign_never(sentence, other)
+                && (unspaced || other < near)
+        })
 }
 
 /// "The internal ids", "raw JSON": how something is shown to people is a matter of form.
@@ -84,7 +132,7 @@ fn is_technical(sentence: &Sentence<'_>, part: Range<usize>) -> bool {
 fn is_hushed(sentence: &Sentence<'_>) -> bool {
     const SILENT: &[&str] =
         &["nothing", "nobody", "none", "quiet", "silent", "mum", "silence", "word", "yourself"];
-    let silent = sentence.find(0..sentence.tokens.len(), SILENT).is_some_and(|at| {
+    sentence.find(0..sentence.tokens.len(), SILENT).is_some_and(|at| {
         let before = sentence.word(at.saturating_sub(1));
         let about = || matches!(sentence.word(at + 1), "of" | "about" | "to" | "on");
         match sentence.word(at) {
@@ -97,8 +145,7 @@ fn is_hushed(sentence: &Sentence<'_>) -> bool {
                     || before == "maintain" && sentence.word(at + 1) == "about"
             }
         }
-    });
-    silent
+    })
 }
 
 /// "Your answer must hold no hint of it."

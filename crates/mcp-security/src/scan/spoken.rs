@@ -137,6 +137,29 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
         || (first && strong())
         || cast
         || supposed
+        || reads_and_acts(sentence)
+}
+
+/// "Whichever assistant opens this page should post the minutes to ...".
+fn reads_and_acts(sentence: &Sentence<'_>) -> bool {
+    sentence.at(MODEL).any(|at| {
+        let word = sentence.word(at);
+        let which = (at.saturating_sub(3)..at).find(|near| {
+            matches!(sentence.word(*near), "whichever" | "any" | "every" | "each" | "whatever" | "all")
+        });
+        let reads =
+            ["open", "read", "load", "visit", "see", "process", "handle", "summar", "pars", "crawl", "find"];
+        let reads = (at + 1..at + 4)
+            .any(|next| reads.iter().any(|reads| sentence.word(next).starts_with(reads)))
+            && sentence.after(at + 1, 3, THIS).is_some();
+        // People assist, and are agents, too.
+        let may_be_person = (word.starts_with("agent") || word.starts_with("assistant"))
+            && !(at > 0 && is_machine(sentence.word(at - 1)));
+        let told = sentence.after(at + 1, 8, DUTY).is_some_and(|duty| {
+            sentence.orders(READ | MOVE | CHANGE | RUN | FETCH | HIDE | IGNORE).any(|order| order > duty)
+        });
+        which.is_some() && reads && told && (!may_be_person || sentence.has(WEB))
+    })
 }
 
 /// What those who judge applications, offers and pages are told to do.
@@ -158,6 +181,10 @@ fn ranks(word: &str) -> bool {
 
 /// Who has to do with models and is none: "dear AI enthusiasts".
 fn is_people(word: &str) -> bool {
+    // "Dear AI colleague" is one.
+    if matches!(word, "colleague" | "friend") {
+        return false;
+    }
     [
         "enthusiast",
         "communit",

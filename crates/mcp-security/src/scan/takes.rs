@@ -97,7 +97,8 @@ pub(super) fn takes_talk(sentence: &Sentence<'_>) -> bool {
                         && (sentence.before(message, 4, WHOLE | ANY).is_some()
                             || sentence.before(message, 3, PRIOR).is_some())
                 })
-        }) && sentence.has(FIELD | WEB | MAILBOX)
+        }) && (sentence.has(FIELD | WEB | MAILBOX)
+            || sentence.find(0..sentence.tokens.len(), &["here"]).is_some())
     };
     prompt
         || defined
@@ -125,6 +126,30 @@ fn is_personal(sentence: &Sentence<'_>, at: usize) -> bool {
     ]
     .iter()
     .any(|word| sentence.word(at).starts_with(word))
+}
+
+/// Orders in other languages to hand over a secret of people.
+fn gives_their_secret(sentence: &Sentence<'_>) -> bool {
+    const OF: &[&str] =
+        &["de", "del", "des", "do", "da", "dell", "della", "der", "van", "pelo", "par", "vom"];
+    const THEIR: &[&str] =
+        &["su", "sus", "ses", "sa", "seine", "seinen", "ihre", "suas", "seu", "suoi", "sue"];
+    let of_people = |secret: usize| {
+        let user = sentence.near(secret, 6, USER).filter(|user| sentence.tokens[*user].is(FOREIGN));
+        user.is_some_and(|user| {
+            let word = sentence.word(user);
+            let is_of = |at: usize| at > 0 && OF.contains(&sentence.word(at - 1));
+            is_of(user)
+                || is_of(user.saturating_sub(1))
+                || sentence.find(secret.saturating_sub(3)..secret, THEIR).is_some()
+                || ["я", "ika", "inin", "ului", "ů", "ача", "ens", "ns"].iter().any(|end| word.ends_with(end))
+                || ["の", "的", "의"]
+                    .iter()
+                    .any(|of| sentence.word(user + 1).starts_with(of) || word.ends_with(of))
+        })
+    };
+    sentence.at(SECRET).any(|at| sentence.tokens[at].is(FOREIGN) && of_people(at))
+        && sentence.orders(MOVE).any(|at| sentence.tokens[at].is(FOREIGN))
 }
 
 pub(super) fn takes_secrets(sentence: &Sentence<'_>, place: Place) -> bool {
@@ -163,7 +188,25 @@ pub(super) fn takes_secrets(sentence: &Sentence<'_>, place: Place) -> bool {
             || sentence.at(TALK).any(|at| is_whole_talk(sentence, at))
     };
     let sent = sentence.orders(MOVE).next().is_some();
-    (their_secret && held && !spared)
+    // "Read /a/b and send the token as ..."; people are told to copy a file and to add their key.
+    let from_file = || {
+        sentence
+            .orders(READ)
+            .filter(|at| matches!(sentence.word(*at), "read" | "open" | "cat" | "load" | "dump"))
+            .any(|at| {
+                sentence.after(at, 4, PATH).is_some_and(|path| {
+                    sentence.orders(MOVE).any(|to| {
+                        to > path
+                            && sentence.word(to) != "add"
+                            && sentence
+                                .after(to, 5, SECRET)
+                                .is_some_and(|secret| sentence.before(secret, 3, YOUR).is_none())
+                    })
+                })
+            })
+    };
+    (!spared && !place.first && (gives_their_secret(sentence) || from_file()))
+        || (their_secret && held && !spared)
         || (their_secret && moved && !spared && (outside || (sentence.has(FIELD) && !place.first)))
         || (their_secret && !place.first && (read_and_moved() || personal()))
         || (outside && !place.first && sent && (things() || sentence.has(SECRET)))

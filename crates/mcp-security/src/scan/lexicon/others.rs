@@ -124,4 +124,37 @@ pub(super) const OTHERS: &[(Senses, &str)] = &[
         ASK,
         "frage|frag|demande|demandez|pide|pida|pregunta|pregunte|chiedi|chieda|peca|запроси*|спроси*|索要|要求|尋ねて|聞いて|물어|요구|preguntar|pedir|confirmacion|demander|nachfrage|ruckfrage|bestatigung|fragen|chiedere|conferma|confirmacao|спрашивать|подтверждени*|确认|询问|確認|확인",
     ),
+    (
+        USER,
+        "utilizador*|cliente|clientes|ninguem|nadie|niemandem|niemanden|nessuno|nikomu|никому|anvandare*|bruger*|bruker*|kayttaja*|uzivatel*|користувач*|nguoi dung|utilizator*|χρηστ*|felhasznalo*|ผู้ใช้|کاربر*|kullaniciya",
+    ),
+    (
+        SECRET,
+        "credenciai*|llavero*|losenord*|adgangskod*|passord*|salasana*|hesla|heslo|hesel|паролі*|mat khau|kata sandi|parolele|parola*|κωδικ*|jelszav*|jelszo*|รหัสผ่าน|رمز عبور",
+    ),
+    (
+        MOVE,
+        "adjuntar|acompana*|acompane|gib|gebt|geben sie|ajoute|ajoutez|ajouter|anade|anada|agrega|agregue|adiciona|adicione|aggiungi|zet|skicka|sende|posli*|odesli*|vloz*|надішли*|надсилай*|kirim*|trimite*|στειλε*|kuldd|kuldj|ส่ง|بفرست",
+    ),
+    (READ, "laes|lue|precti*|прочитай*|baca|citeste*|διαβασε*|olvasd|อ่าน|بخوان"),
+    (
+        IGNORE,
+        "ignorera|bortse fran|ignorer|se bort fra|unohda|jata huomiotta|ignoruj*|zapomen*|ігноруй*|bo qua|ignora|ignorati|αγνοησε*|hagyd figyelmen kivul|felejtsd el|ละเว้น|เพิกเฉย|نادیده بگیر",
+    ),
+    (
+        PRIOR,
+        "tidigare|foregaende|tidligere|forrige|aiemm*|edellis*|predchozi*|попередн*|truoc|anterioare|anterior|προηγουμεν*|korabbi*|elozo*|ก่อนหน้า|قبلی",
+    ),
+    (
+        RULES,
+        "instruktioner*|anvisning*|ohjeet|ohjeita|pokyny|pokynu|інструкці*|вказівк*|huong dan|chi dan|instructiunile|instructiuni|οδηγι*|utasitas*|คำสั่ง|دستورات",
+    ),
+    (
+        NEVER,
+        "utan|inte|aldrig|inget|uten|ikke|uden|aldri|ala|nikdy|bez|не|khong|dung|fara|μην|χωρις|soha|nelkul|อย่า|ไม่|未|بدون",
+    ),
+    (
+        TELL,
+        "sager|beratta|fortell|fortael|kerro|nerikej|neinformuj|кажи*|повідомляй*|spune*|πεις|πες|mondd|บอก|comente|comentes|comentar|comentarlo|commenter|commente|beritahu|بگو",
+    ),
 ];
