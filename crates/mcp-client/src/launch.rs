@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use mcp_core::{LaunchSpec, Refusal};
 use mcp_security::lock::{Change, LaunchPin, ProgramPin, sha256_hex_of};
+use tokio::sync::Semaphore;
 
 use crate::Target;
 
@@ -21,6 +22,9 @@ const LONGEST: u64 = 512 * 1024 * 1024;
 /// The longest program whose content is read where nothing was accepted; of a longer one, it counts whether it is the
 /// same file.
 const CHEAP: u64 = 1024 * 1024;
+/// Servers whose programs are looked at at the same time: fifty that start together do not need fifty threads, which cost
+/// more than the looks. More than one, so that a disk that does not answer keeps few of them waiting.
+static LOOKS: Semaphore = Semaphore::const_new(4);
 /// Arguments that may be scripts.
 const SCRIPTS: usize = 16;
 /// Files whose hashes are remembered.
@@ -100,6 +104,8 @@ impl Launches {
 
 async fn looked(spec: &LaunchSpec, depth: Depth) -> Result<Sight, Refusal> {
     let spec = spec.clone();
+    // The semaphore is never closed.
+    let _turn = LOOKS.acquire().await;
     tokio::task::spawn_blocking(move || look(&spec, depth)).await.map_err(|error| Refusal {
         rule: "launch-unknown",
         reason: format!("its program could not be looked at: {error}"),

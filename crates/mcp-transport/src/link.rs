@@ -8,7 +8,7 @@ mod rounds;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use mcp_core::{ServerName, ToolOutput};
@@ -48,9 +48,9 @@ struct Routes {
     prompts: watch::Sender<u64>,
     resources: watch::Sender<u64>,
     /// Addresses of resources that changed.
-    updated: broadcast::Sender<String>,
+    updated: LazyLock<broadcast::Sender<String>>,
     /// Pages that have done what they were for, by id.
-    completed: broadcast::Sender<String>,
+    completed: LazyLock<broadcast::Sender<String>>,
     /// How many watch each resource, where the server keeps one subscription for all of them.
     watched: Mutex<HashMap<String, usize>>,
     progress: Mutex<HashMap<ProgressToken, ProgressSender>>,
@@ -62,8 +62,9 @@ impl Default for Routes {
             tools: watch::Sender::default(),
             prompts: watch::Sender::default(),
             resources: watch::Sender::default(),
-            updated: broadcast::Sender::new(UPDATES),
-            completed: broadcast::Sender::new(UPDATES),
+            // Room for their news is made when there is some, or somebody waits for it.
+            updated: LazyLock::new(|| broadcast::Sender::new(UPDATES)),
+            completed: LazyLock::new(|| broadcast::Sender::new(UPDATES)),
             watched: Mutex::default(),
             progress: Mutex::default(),
         }
