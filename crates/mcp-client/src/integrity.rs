@@ -16,6 +16,8 @@ use crate::server::{Heed, Reassess};
 use crate::spans;
 use crate::step::Check;
 
+/// The target of what is logged about servers that cannot be believed.
+pub(crate) const SECURITY: &str = "mcp_client::security";
 /// So many breaches within [`WINDOW`], and the server is in quarantine.
 const BREACHES: usize = 3;
 /// How long a breach counts.
@@ -122,8 +124,8 @@ impl Guardian {
         match &after {
             // Told as the state of the server.
             Integrity::Quarantined { .. } => spans::quarantined(server),
-            _ if before == 0 => tracing::warn!(%server, %breach, "server suspicious"),
-            _ => tracing::debug!(%server, %breach, "another breach"),
+            _ if before == 0 => tracing::warn!(target: SECURITY, %server, %breach, "server suspicious"),
+            _ => tracing::debug!(target: SECURITY, %server, %breach, "another breach"),
         }
         self.observer.integrity_changed(server, &after);
         (self.changed)();

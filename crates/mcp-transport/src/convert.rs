@@ -5,6 +5,10 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::{Mutex, PoisonError};
+#[cfg(unix)]
+use std::time::Instant;
 use std::time::{Duration, SystemTime};
 
 use mcp_core::{
@@ -234,6 +238,7 @@ pub(crate) fn out_of_descriptors(server: &ServerName, error: &std::io::Error) ->
         use rustix::io::Errno;
         let used_up = [Errno::MFILE, Errno::NFILE].map(|errno| errno.raw_os_error());
         if error.raw_os_error().is_some_and(|code| used_up.contains(&code)) {
+            tell_of_descriptors(error);
             return Some(ToolError::Unavailable {
                 server: server.clone(),
                 reason: "this process has no file descriptors left (see: ulimit -n)".to_owned(),
@@ -243,6 +248,25 @@ pub(crate) fn out_of_descriptors(server: &ServerName, error: &std::io::Error) ->
     }
     let _ = (server, error);
     None
+}
+
+/// The same, where this process can open nothing now.
+pub(crate) fn without_descriptors(server: &ServerName) -> Option<ToolError> {
+    let error = std::fs::File::open(if cfg!(unix) { "/" } else { "." }).err()?;
+    out_of_descriptors(server, &error)
+}
+
+/// Says that this process has used up its file descriptors: once a minute, however many servers are tried meanwhile.
+#[cfg(unix)]
+fn tell_of_descriptors(error: &std::io::Error) {
+    const EACH: Duration = Duration::from_secs(60);
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_none_or(|at| at.elapsed() >= EACH) {
+        *told = Some(Instant::now());
+        drop(told);
+        tracing::error!(%error, "no file descriptors left: nothing new can be opened (see: ulimit -n)");
+    }
 }
 
 /// How far a request had come that was certainly not sent; `None`: it may have been.

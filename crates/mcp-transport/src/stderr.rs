@@ -2,12 +2,11 @@
 //! next to nothing: of each second a sample is passed on, and the rest is counted.
 
 use std::collections::VecDeque;
-use std::io::BufRead;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mcp_core::ServerName;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -69,6 +68,12 @@ fn cut(line: &[u8]) -> &[u8] {
     &line[..line.len().min(BYTES)]
 }
 
+/// Adds to a line that has begun what is kept of it.
+fn append(begun: &mut Vec<u8>, piece: &[u8]) {
+    let room = BYTES.saturating_sub(begun.len()).min(piece.len());
+    begun.extend_from_slice(&piece[..room]);
+}
+
 /// What may still be passed on of this second.
 struct Share {
     until: Instant,
@@ -95,33 +100,29 @@ pub(crate) struct Drain {
 
 impl Drain {
     /// Reads to the end; `done` turns true there.
-    pub(crate) async fn run(self, stderr: impl AsyncRead + Unpin, done: watch::Sender<bool>) {
-        let mut read = BufReader::with_capacity(ROOM, stderr);
+    pub(crate) async fn run(self, mut stderr: impl AsyncRead + Unpin, done: watch::Sender<bool>) {
+        // Not a `BufReader`, which fills it with zeros: of fifty quiet servers that would be 3 MB.
+        let mut read = Vec::with_capacity(ROOM);
         let mut begun: Vec<u8> = Vec::new();
         let mut share = Share::begin();
         loop {
-            let filled = if share.left_out > 0 {
-                match timeout_at(share.until, read.fill_buf()).await {
-                    Ok(filled) => filled,
+            read.clear();
+            let length = if share.left_out > 0 {
+                match timeout_at(share.until, stderr.read_buf(&mut read)).await {
+                    Ok(length) => length,
                     Err(_) => {
                         self.renew(&mut share);
                         continue;
                     }
                 }
             } else {
-                read.fill_buf().await
+                stderr.read_buf(&mut read).await
             };
-            let length = match filled {
-                Ok(available) if !available.is_empty() => {
-                    if share.until <= Instant::now() {
-                        self.renew(&mut share);
-                    }
-                    self.take(available, &mut begun, &mut share);
-                    available.len()
-                }
-                _ => break,
-            };
-            read.consume(length);
+            let Ok(length @ 1..) = length else { break };
+            if share.until <= Instant::now() {
+                self.renew(&mut share);
+            }
+            self.take(&read, &mut begun, &mut share);
             if share.is_used_up() && length < ROOM {
                 sleep(PAUSE).await;
             }
@@ -135,41 +136,31 @@ impl Drain {
 
     /// Takes the lines that end in these bytes; what is left of them begins the next one.
     fn take(&self, mut bytes: &[u8], begun: &mut Vec<u8>, share: &mut Share) {
-        // Of those that are left out, only the last ones are looked at again.
-        let mut last: [&[u8]; LINES] = [&[]; LINES];
-        let mut left_out = 0_usize;
-        while !bytes.is_empty() {
-            let mut further = bytes;
-            // Reading from memory does not fail.
-            let taken = further.skip_until(b'\n').unwrap_or(bytes.len());
-            let (line, rest) = (&bytes[..taken], &bytes[taken..]);
-            bytes = rest;
-            let end = line.strip_suffix(b"\n");
+        while !bytes.is_empty() && (!begun.is_empty() || !share.is_used_up()) {
+            let end = memchr::memchr(b'\n', bytes);
+            let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
             if end.is_none() || !begun.is_empty() {
-                let piece = end.unwrap_or(line);
-                let room = BYTES.saturating_sub(begun.len()).min(piece.len());
-                begun.extend_from_slice(&piece[..room]);
+                append(begun, line);
             }
-            let Some(line) = end else { break };
+            let Some((_, rest)) = rest.split_first() else { return };
+            bytes = rest;
+            let line = if begun.is_empty() { line } else { begun.as_slice() };
             if share.is_used_up() {
-                if begun.is_empty() {
-                    last[left_out % LINES] = line;
-                    left_out += 1;
-                } else {
-                    // Only the first one can have begun before.
-                    self.tail.push(begun);
-                    share.left_out += 1;
-                }
+                self.tail.push(line);
+                share.left_out += 1;
             } else {
                 share.lines += 1;
-                self.keep(if begun.is_empty() { line } else { begun });
+                self.keep(line);
             }
             begun.clear();
         }
-        share.left_out += left_out as u64;
-        for at in left_out.saturating_sub(LINES)..left_out {
-            self.tail.push(last[at % LINES]);
-        }
+        // The rest is left out: it is counted at one go, and only its last lines are looked at.
+        let Some(end) = memchr::memrchr(b'\n', bytes) else { return append(begun, bytes) };
+        let (lines, next) = (&bytes[..end], &bytes[end + 1..]);
+        append(begun, next);
+        share.left_out += memchr::memchr_iter(b'\n', lines).count() as u64 + 1;
+        let from = memchr::memrchr_iter(b'\n', lines).nth(LINES - 1).map_or(0, |end| end + 1);
+        lines[from..].split(|byte| *byte == b'\n').for_each(|line| self.tail.push(line));
     }
 
     fn keep(&self, line: &[u8]) {

@@ -79,7 +79,7 @@ fn serve(mut engine: Engine, journal: Journal) {
             io.journal.write("unparsed", json!({"text": String::from_utf8_lossy(&line)}));
             continue;
         };
-        io.journal.write("received", json!({"message": message}));
+        io.journal.write("received", json!({"message": message, "at_us": now_us()}));
         let steps = engine.receive(&message);
         if steps.contains(&Step::StopReading) {
             io.run(steps, None);
@@ -121,7 +121,13 @@ impl Io {
                 return;
             }
             match step {
-                Step::Send(message) | Step::Announce(message) => self.line(message.to_string().as_bytes()),
+                Step::Send(message) | Step::Announce(message) => {
+                    let is_request = message.get("method").is_some() && message.get("id").is_some();
+                    if is_request {
+                        self.journal.write("asked", json!({"at_us": now_us()}));
+                    }
+                    self.line(message.to_string().as_bytes());
+                }
                 Step::Repeat(message, count) => {
                     let text = message.to_string();
                     for _ in 0..count {

@@ -9,7 +9,7 @@ use tracing::{Event, Metadata};
 
 use crate::lab::{Measured, Scene, Seen};
 
-/// Writes down what it is asked to, as `field=value field=value `.
+/// Writes down what it is asked to, as `field=value field=value level=LEVEL target=module`.
 #[derive(Clone)]
 pub(crate) struct Heard {
     wants: fn(&Metadata<'_>) -> bool,
@@ -60,6 +60,11 @@ pub(crate) fn logs(heard: Heard, words: &'static [&'static str]) -> impl Fn(&See
     }
 }
 
+/// Whether a line is about a server that cannot be believed.
+pub(crate) fn is_of_security(line: &str) -> bool {
+    line.ends_with(" target=mcp_client::security")
+}
+
 impl tracing::Subscriber for Heard {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         (self.wants)(metadata)
@@ -82,6 +87,8 @@ impl tracing::Subscriber for Heard {
         }
         let mut line = Line(String::new());
         event.record(&mut line);
+        let metadata = event.metadata();
+        let _ = write!(line.0, "level={} target={}", metadata.level(), metadata.target());
         self.lines.lock().unwrap().push(line.0);
     }
 

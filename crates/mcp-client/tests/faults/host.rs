@@ -4,10 +4,11 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use massgen_testkit::{Outcome, PATIENCE, Quirk, ScriptedServer, process};
-use mcp_client::{Ledger, MultiMcpClient, ServerConfig, Target};
+use massgen_testkit::{McpHttpServer, Outcome, PATIENCE, Quirk, ScriptedServer, process};
+use mcp_client::{CircuitState, Integrity, Ledger, MultiMcpClient, ServerConfig, Target};
 use mcp_core::{LaunchSpec, ToolService};
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use crate::disk;
 use crate::floods;
 use crate::full;
 use crate::heard::Heard;
-use crate::lab::{Measured, Playing, innocent, named};
+use crate::lab::{MEASURING, Measured, Playing, innocent, named, remote};
 use crate::names;
 use crate::stdio::script;
 use crate::support::{call, child, is_failed, is_ready, name, restarts, start, until};
@@ -23,6 +24,8 @@ use crate::{Fault, Play};
 
 /// Which part this process plays.
 const PART: &str = "MASSGEN_FAULTS_PART";
+/// Whether limits of time are judged in it.
+const MEASURED: &str = "MASSGEN_FAULTS_MEASURE";
 /// Where the host that is killed keeps its ledger.
 pub(crate) const LEDGER: &str = "MASSGEN_FAULTS_LEDGER";
 
@@ -62,12 +65,16 @@ pub(crate) fn part(part: &str, before: &[&str], server: &ScriptedServer) -> Comm
         }
     };
     command.arg(server.program()).args(server.args()).env(PART, part).stdin(file);
+    if MEASURING.load(Ordering::Relaxed) {
+        command.env(MEASURED, "1");
+    }
     command
 }
 
 /// Plays the part that this process was started for, where it was.
 pub(crate) fn play_part() -> Option<ExitCode> {
     let part = std::env::var(PART).ok()?;
+    MEASURING.store(std::env::var_os(MEASURED).is_some(), Ordering::Relaxed);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (problems, got) = runtime.block_on(async {
         let problems = match part.as_str() {
@@ -111,6 +118,7 @@ pub(crate) async fn outcome(mut command: Command) -> Option<(Vec<String>, String
     let output = tokio::task::spawn_blocking(move || command.stderr(Stdio::piped()).output());
     let output = output.await.unwrap().ok()?;
     if !output.status.success() {
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
         return None;
     }
     let said: Value = serde_json::from_slice(&output.stdout).ok()?;
@@ -131,39 +139,70 @@ async fn no_descriptors() -> Measured {
     measured
 }
 
-/// With `ulimit -n 64`: an open session, then no descriptor left, then a server that cannot be started.
+/// With `ulimit -n 64`: an open session, then no descriptor left, then servers that cannot be started or dialled.
 async fn without_descriptors() -> Vec<String> {
+    const AWAY: &str = "this process has no file descriptors left";
+    let heard = Heard::new(|metadata| metadata.is_event() && metadata.target().starts_with("mcp_"));
+    tracing::subscriber::set_global_default(heard.clone()).unwrap();
     let mut problems = Vec::new();
-    let first = innocent();
+    let (first, web) = (innocent(), McpHttpServer::start(script(Outcome::Echo)));
     let (open, _) = start([child("innocent", &first)], restarts(1));
     open.ready(PATIENCE).await;
-    let mut held: Vec<File> = Vec::new();
-    while let Ok(file) = File::open("/dev/null") {
-        held.push(file);
-    }
-    let (late, recorder) = start([server()], restarts(1000));
-    let one = late.client("faulty").unwrap();
-    until(one, is_failed).await;
-    let (class, text) = named(&late.call(call("mcp__faulty__do", json!({}))).await);
-    let reason = format!("{:?}", recorder.states.lock().unwrap());
-    if !reason.contains("no file descriptors left") {
-        problems.push(format!("its state does not say why it is away: {reason:.300}"));
-    }
-    if !["unavailable", "unknown_tool"].contains(&class.as_str()) {
-        problems.push(format!("the caller got {class} ({text})"));
-    }
-    let (class, text) = named(&open.call(call("mcp__innocent__look", json!({}))).await);
-    if class != "answered" {
-        problems.push(format!("the open session gave {class} ({text})"));
-    }
-    if one.status().circuit.name() != "closed" {
-        problems.push("it was taken for the server's fault".to_owned());
+    let mut held = all_descriptors().await;
+    let mut dialled = remote("faulty", &web.url());
+    dialled.startup_timeout = PATIENCE;
+    for config in [server(), dialled] {
+        let began = Instant::now();
+        let (late, recorder) = start([config], restarts(1000));
+        let one = late.client("faulty").unwrap();
+        until(one, is_failed).await;
+        let (class, text) = named(&one.call_tool("do", Default::default()).await);
+        let took = began.elapsed();
+        if class != "unavailable" || !text.contains(AWAY) {
+            problems.push(format!("the caller got {class} ({text})"));
+        }
+        if MEASURING.load(Ordering::Relaxed) && took > Duration::from_millis(10) {
+            problems.push(format!("it was told after {took:?}"));
+        }
+        // It is tried again and again meanwhile.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (class, text) = named(&open.call(call("mcp__innocent__look", json!({}))).await);
+        if class != "answered" {
+            problems.push(format!("the open session gave {class} ({text})"));
+        }
+        let status = one.status();
+        if status.circuit != CircuitState::Closed || status.integrity != Integrity::Clean {
+            problems.push("it was taken for the server's fault".to_owned());
+        }
+        let states = recorder.states("faulty");
+        if states != ["starting", "failed"] {
+            problems.push(format!("its states were {states:?}"));
+        }
+        held.clear();
+        until(one, is_ready).await;
+        late.close().await;
+        held = all_descriptors().await;
     }
     drop(held);
-    until(one, is_ready).await;
-    late.close().await;
     open.close().await;
+    let lines = heard.lines();
+    let errors: Vec<_> = lines.iter().filter(|line| line.contains("level=ERROR ")).collect();
+    if errors.len() != 1 || !errors[0].contains("no file descriptors left") {
+        problems.push(format!("of level ERROR is told {errors:?}"));
+    }
     problems
+}
+
+/// Takes every descriptor there is, those included that what just ended gives back a moment later.
+async fn all_descriptors() -> Vec<File> {
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        while let Ok(file) = File::open("/dev/null") {
+            held.push(file);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    held
 }
 
 async fn reused_id() -> Measured {

@@ -554,17 +554,23 @@ pub(crate) async fn ask_innocent(client: &MultiMcpClient) -> Duration {
     slowest
 }
 
+/// Calls a tool of the failing server until it answers: each time once the server says that something has changed, or as late
+/// as it said.
 pub(crate) async fn until_answered(client: &MultiMcpClient, tool: &str) {
+    let one = client.client("faulty").unwrap();
     let tool = format!("mcp__faulty__{tool}");
+    let mut state = one.state();
     loop {
-        if let Some(one) = client.client("faulty") {
-            let mut state = one.state();
-            let _ = state.wait_for(is_ready).await;
+        let _ = state.wait_for(is_ready).await;
+        match client.call(call(&tool, json!({}))).await {
+            Ok(_) => return,
+            Err(ToolError::Unavailable { retry_at: Some(at), .. }) => {
+                tokio::time::sleep_until(at.into()).await;
+            }
+            Err(_) => {
+                let _ = state.changed().await;
+            }
         }
-        if client.call(call(&tool, json!({}))).await.is_ok() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -10,9 +10,9 @@ use massgen_testkit::{
 };
 use mcp_client::{CircuitState, Integrity, metrics};
 use mcp_core::ToolService;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::heard::{Heard, listening, logs};
+use crate::heard::{Heard, is_of_security, listening, logs};
 use crate::lab::{Account, GRACE, Measured, Scene, ask_innocent, innocent, named, until_answered};
 use crate::support::{call, child, is_ready, restarts, start};
 use crate::time::on_a_moved_clock;
@@ -227,20 +227,45 @@ pub(crate) fn faults() -> Vec<Fault> {
             Scene::child(script(Outcome::Echo).quirk(Quirk::Grandchild(stubborn)))
                 .tune(|options, _| options.session.close_grace = Duration::from_millis(100))
         }),
-        scene(
+        own(
             "F74",
-            "requests that we never declared: answered with an error, the call is not touched",
+            "requests that we never declared: answered with an error, the call is not touched; told as a matter of security",
             || {
-                let ask = Quirk::ServerRequest {
-                    method: "sampling/createMessage".into(),
-                    params: json!({"messages": [], "maxTokens": 1}),
-                };
-                Scene::child(script(Outcome::Echo).quirk(ask)).check(|seen, measured| {
-                    let journal = seen.journal.as_ref().unwrap();
-                    let refused = journal.messages().iter().any(|m| m["error"]["code"] == -32601);
-                    measured.expect(refused, "the request was not answered with -32601");
-                    is_suspicious(seen, measured);
-                })
+                Box::pin(listening(|heard| {
+                    let ask = Quirk::ServerRequest {
+                        method: "sampling/createMessage".into(),
+                        params: json!({"messages": [], "maxTokens": 1}),
+                    };
+                    // It asks and answers at once: what comes in last is our answer.
+                    Scene::child(script(Outcome::Echo).quirk(ask)).check(move |seen, measured| {
+                        let is_refusal = |entry: &Value| entry["message"]["error"]["code"] == -32601;
+                        let journal = seen.journal.as_ref().unwrap();
+                        let refusals = || journal.kind("received").into_iter().filter(is_refusal);
+                        // It may come in after the answer has gone out.
+                        process::until_blocking(GRACE, || refusals().next().is_some());
+                        let at = |entry: &Value| entry["at_us"].as_u64().unwrap_or_default();
+                        let asked = journal.kind("asked").last().map(at).unwrap_or_default();
+                        let took = refusals().next().map(|refusal| at(&refusal).saturating_sub(asked));
+                        measured.expect(took.is_some(), "the request was not answered with -32601");
+                        let took = Duration::from_micros(took.unwrap_or_default());
+                        let holds = took <= Duration::from_millis(10);
+                        measured.in_time(holds, format!("it was answered after {took:?}"));
+                        let integrity = seen.client.client("faulty").unwrap().status().integrity;
+                        let holds = integrity == Integrity::Suspicious { breaches: 1 };
+                        measured.expect(holds, format!("what is thought of its honesty is {integrity:?}"));
+                        let lines = heard.lines();
+                        let told = lines.iter().filter(|line| is_of_security(line));
+                        let holds = told.clone().count() == 1
+                            && told.clone().all(|line| {
+                                line.contains("level=WARN ")
+                                    && line.contains(r#"it asked for "sampling/createMessage""#)
+                            });
+                        measured.expect(
+                            holds,
+                            format!("as a matter of security is told {:?}", told.collect::<Vec<_>>()),
+                        );
+                    })
+                }))
             },
         ),
     ]

@@ -20,6 +20,7 @@ use url::{Host, Url};
 
 use super::certificate;
 use super::plain::Plain;
+use crate::convert;
 use crate::oauth::Login;
 use crate::options::{Proxies, SessionOptions};
 
@@ -77,7 +78,10 @@ pub(crate) async fn endpoint(
         .admit(&spec.url)
         .await
         .map_err(|refusal| ToolError::Refused { server: server.clone(), refusal })?;
-    let client = dialer.client(Policy::custom(same_origin)).map_err(unusable)?;
+    // The system's authorities lie in files: where none can be opened, there seem to be none.
+    let client = dialer
+        .client(Policy::custom(same_origin))
+        .map_err(|reason| convert::without_descriptors(server).unwrap_or_else(|| unusable(reason)))?;
     let plain = Plain::to(&spec.url, &dialer);
     let login = match &options.oauth {
         // A configured header is the login.
