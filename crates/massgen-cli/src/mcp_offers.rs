@@ -84,14 +84,14 @@ pub(crate) async fn prompts(args: &ServersArgs, only: Option<&str>) -> Result<()
 struct Found<const N: usize> {
     rows: Vec<[String; N]>,
     documents: Vec<Value>,
-    /// Servers that could not be asked, and why.
-    failed: Vec<String>,
+    /// Servers that could not be asked, and why: once for each, however much is asked of it.
+    failed: BTreeMap<ServerName, String>,
 }
 
 impl<const N: usize> Found<N> {
     fn of(servers: &Servers) -> Self {
         let reports = servers.reports().into_iter();
-        let failed = reports.filter_map(|report| Some(format!("{}: {}", report.name, report.error?)));
+        let failed = reports.filter_map(|report| Some((report.name, report.error?)));
         Self { rows: Vec::new(), documents: Vec::new(), failed: failed.collect() }
     }
 
@@ -111,7 +111,9 @@ impl<const N: usize> Found<N> {
             }
             // A server that does not know the question has nothing of the kind.
             Err(ToolError::Server { code: NO_SUCH_METHOD, .. }) => {}
-            Err(error) => self.failed.push(format!("{server}: {error}")),
+            Err(error) => {
+                self.failed.entry(server.clone()).or_insert_with(|| error.to_string());
+            }
         }
     }
 
@@ -123,8 +125,8 @@ impl<const N: usize> Found<N> {
         } else {
             table(head, self.rows);
         }
-        for problem in &self.failed {
-            output::note(format!("warning: {}", safe(problem)));
+        for (server, problem) in &self.failed {
+            output::note(safe(&format!("warning: {server}: {problem}")));
         }
         if self.failed.is_empty() { Ok(()) } else { Err(Failure::silent(Kind::NoAnswer)) }
     }

@@ -163,3 +163,17 @@ fn a_file_of_variables_may_be_anything() {
     assert!(check().stdout.contains("somebody"));
     writer.join().unwrap();
 }
+
+#[test]
+fn a_server_that_does_not_start_is_told_once_however_much_is_asked_of_it() {
+    let place = Place::new();
+    place.config(&json!({
+        "mcp_servers": {"s": {"command": "a-program-that-is-not-there"}},
+        "agent": {"id": "a", "backend": {"type": "openai"}},
+    }));
+    for what in ["resources", "prompts"] {
+        let ended = place.run(&["mcp", what, "--config", "team.yaml"]).expect_code(3);
+        assert_eq!(ended.stderr.matches("a-program-that-is-not-there").count(), 1, "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches("warning:").count(), 1, "{}", ended.stderr);
+    }
+}
