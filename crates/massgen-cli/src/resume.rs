@@ -37,6 +37,7 @@ struct Remains {
     open: Vec<Open>,
     damaged: usize,
     unnamed: usize,
+    lost: u64,
 }
 
 pub(crate) async fn run(args: ResumeArgs) -> Result<(), Failure> {
@@ -102,6 +103,7 @@ fn read_one(log: &Path, remains: &mut Remains, is_last: bool) -> Result<(), Fail
     })?;
     remains.damaged += ledger.damaged;
     remains.unnamed += ledger.unnamed;
+    remains.lost += ledger.lost;
     for call in ledger.unknown {
         let arguments = events.events.iter().find_map(|event| match &event.kind {
             EventKind::ToolStarted { agent, call: id, arguments, .. }
@@ -134,6 +136,12 @@ fn tell(session: &Session, log: &Path, remains: &Remains) {
         };
         let log = log.display();
         output::note(format!("warning: the last record of the ledger in {log} was cut off; {named}"));
+    }
+    if remains.lost > 0 {
+        let (lost, log) = (remains.lost, log.display());
+        output::note(format!(
+            "warning: {lost} records of the ledger in {log} are missing: the disk did not take them"
+        ));
     }
     if remains.open.is_empty() {
         session.say("No call of the run has an unknown outcome.");

@@ -44,12 +44,17 @@ pub struct LedgerReading {
     pub damaged: usize,
     /// Of these, those that do not say any more of which call they are.
     pub unnamed: usize,
+    /// Records that the disk did not take.
+    pub lost: u64,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Record {
     Opened {},
+    Gap {
+        lost: u64,
+    },
     Intent {
         seq: u64,
         at_ms: u64,
@@ -154,6 +159,7 @@ pub fn read_ledger(path: impl AsRef<Path>) -> io::Result<LedgerReading> {
 impl LedgerReading {
     fn take(&mut self, record: Record, open: &mut BTreeMap<u64, UnknownOutcome>) {
         match record {
+            Record::Gap { lost } => self.lost = self.lost.saturating_add(lost),
             // Another process, with numbers of its own; what the last one left open stays so.
             Record::Opened {} => self.unknown.extend(std::mem::take(open).into_values()),
             Record::Intent { seq, at_ms, key, caller, server, tool, read_only } => {
@@ -186,7 +192,7 @@ impl LedgerReading {
         let Head { kind, seq, at_ms, key, caller, server, tool, read_only } = head;
         match (kind.as_deref(), seq, server, tool) {
             // No call's.
-            (Some("opened"), ..) => {}
+            (Some("opened" | "gap"), ..) => {}
             (Some("intent"), Some(_), ..) if read_only => self.calls += 1,
             (Some("intent"), Some(seq), Some(server), Some(tool)) => {
                 self.calls += 1;
