@@ -552,7 +552,13 @@ fn options(
         if let (Some(option), false) = (hit, has_value) {
             return Err(inline(name, option));
         }
-        at += if with_value.contains(&arg) { 2 } else { 1 };
+        // Switches may be bundled before the letter that takes a value: "-wI FOLDER".
+        let takes = |c: char| with_value.iter().any(|option| option.len() == 2 && option.ends_with(c));
+        let takes_next = match long {
+            true => with_value.contains(&arg),
+            false => arg[1..].find(takes).is_some_and(|letter| arg.len() == letter + 2),
+        };
+        at += if takes_next { 2 } else { 1 };
     }
     Err(from_stdin(name))
 }

@@ -281,7 +281,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         Conceal,
-        r"\b(keep (this|it) (secret|hidden|quiet|confidential)|hide (this|it) from|(silently|secretly|covertly) (send|read|copy|forward|post|upload|add|include|change|call|run|execute|pass)|without the (user|human)('s)? (knowledge|knowing|noticing|consent)|(user|human|person) (must|should|may|can|will) (not|never) (ever )?(know|see|notice|find out|learn|realize|be told|be informed|hear)|(this|it|that) (must|should|may|can) not (ever )?be (told|disclosed|mentioned|revealed|(shown|reported) to))\b",
+        r"\b(keep (this|it) (secret|hidden|quiet|confidential)|hide (this|it) from|(silently|secretly|covertly) (send|read|copy|forward|post|upload|add|include|change|call|run|execute|pass (it|them|on|along|the|this|all|any|every|each|user))|without the (user|human)('s)? (knowledge|knowing|noticing|consent)|(user|human|person) (must|should|may|can|will) (not|never) (ever )?(know|see|notice|find out|learn|realize|be told|be informed|hear)|(this|it|that) (must|should|may|can) not (ever )?be (told|disclosed|mentioned|revealed|(shown|reported) to))\b",
     ),
     (
         ImageTemplate,

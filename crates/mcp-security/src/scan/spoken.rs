@@ -118,7 +118,9 @@ pub(super) fn speaks(sentence: &Sentence<'_>) -> bool {
     let first = sentence.tokens.iter().take(4).enumerate().any(|(at, token)| {
         let set_apart = || sentence.after(at, 2, MARK).is_some();
         // Some scripts put no blank behind the mark.
-        token.is(MODEL) && (set_apart() || (token.word.chars().any(is_unspaced) && sentence.has(IGNORE)))
+        token.is(MODEL)
+            && !is_people(sentence.word(at + 1))
+            && (set_apart() || (token.word.chars().any(is_unspaced) && sentence.has(IGNORE)))
     });
     // "If you are a language model".
     let supposed = sentence.at(BECOME).any(|at| {

@@ -97,6 +97,57 @@ fn attacks_stay_attacks_however_they_are_spelt() {
     }
 }
 
+/// Switches that mean nothing here, by the programs that read bundled letters.
+const BUNDLED: &[(&[&str], &[char])] = &[
+    (&["npx", "bunx", "pnpx"], &['y', 'q', 's']),
+    (&["python", "python3", "python3.12", "pypy3"], &['u', 'B', 's', 'E', 'I', 'v']),
+    (&["bash", "sh", "zsh", "dash", "ksh"], &['l', 'e', 'u', 'x']),
+    (&["perl"], &['w', 'l', 'n']),
+    (&["ruby"], &['w', 'n', 'l']),
+    (&["docker", "podman"], &['i', 't', 'd']),
+];
+
+/// A command line with switches bundled to the option of one letter at each place: `-c` as `-yc`.
+fn bundled(program: &str, args: &[String]) -> Vec<Vec<String>> {
+    let Some((_, switches)) = BUNDLED.iter().find(|(programs, _)| programs.contains(&program)) else {
+        return Vec::new();
+    };
+    let short = |arg: &str| arg.len() == 2 && arg.starts_with('-') && arg.as_bytes()[1].is_ascii_alphabetic();
+    // What follows the first plain item may be the server's own.
+    let own = args.iter().position(|arg| !arg.starts_with('-')).unwrap_or(args.len());
+    let own = if args.first().is_some_and(|word| word == "run") { args.len() } else { own };
+    let at = args[..own].iter().position(|arg| short(arg));
+    let with = |at: usize| {
+        switches.iter().map(move |switch| {
+            let mut bundled = args.to_vec();
+            bundled[at] = format!("-{switch}{}", &args[at][1..]);
+            bundled
+        })
+    };
+    at.into_iter().flat_map(with).collect()
+}
+
+#[test]
+fn bundled_switches_change_no_verdict() {
+    let mut tried = (0, 0);
+    for (program, args) in command_lines("block") {
+        for bundled in bundled(&program, &args) {
+            tried.0 += 1;
+            assert!(!allowed(&program, &bundled), "{program} {bundled:?}");
+        }
+    }
+    for (program, args) in command_lines("allow") {
+        // npm bundles nothing before its "-p".
+        for bundled in
+            bundled(&program, &args).iter().filter(|args| !args.iter().any(|arg| arg.ends_with('p')))
+        {
+            tried.1 += 1;
+            assert!(allowed(&program, bundled), "{program} {bundled:?}");
+        }
+    }
+    assert!(tried.0 > 20 && tried.1 > 20, "{tried:?}");
+}
+
 #[test]
 fn everyday_use_starts_through_wrappers_and_by_full_path() {
     for (program, args) in command_lines("allow") {
