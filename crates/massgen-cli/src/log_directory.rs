@@ -53,18 +53,11 @@ impl LogDirectory {
         }
     }
 
-    /// Keeps the files that are made from an event: each answer as it comes, the final one.
-    pub(crate) fn keep(&self, event: &Event) {
-        let (file, text) = match &event.kind {
-            EventKind::Answer { agent, number, text } => {
-                (format!("{}/answer-{number}.md", file_name(agent.as_str())), text)
-            }
-            EventKind::FinalAnswer { text, .. } => ("answer.md".to_owned(), text),
-            _ => return,
-        };
-        let path = self.path.join(&file);
+    /// Writes a file of this folder anew, and the folder that it is in.
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        let path = self.path.join(file);
         let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
-        self.tell(&file, folder.and_then(|()| fs::write(&path, text)));
+        self.tell(file, folder.and_then(|()| fs::write(&path, text)));
     }
 
     /// Writes `summary.json`.
@@ -81,6 +74,17 @@ impl LogDirectory {
             fs::create_dir_all(folder)?;
         }
         fs::OpenOptions::new().create(true).append(true).open(path)
+    }
+}
+
+/// The file that is made from an event, and what is in it: each answer as it comes, the final one.
+pub(crate) fn kept(event: &Event) -> Option<(String, &str)> {
+    match &event.kind {
+        EventKind::Answer { agent, number, text } => {
+            Some((format!("{}/answer-{number}.md", file_name(agent.as_str())), text))
+        }
+        EventKind::FinalAnswer { text, .. } => Some(("answer.md".to_owned(), text)),
+        _ => None,
     }
 }
 

@@ -2,6 +2,8 @@
 //! its own, so that a slow disk never holds an agent, and the display on another, so that a slow terminal or an open
 //! question never holds the record.
 
+mod keeper;
+
 use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -12,8 +14,9 @@ use massgen::orchestrator::{Emitter, Event, Journal, JournalError};
 use massgen::security::Redactor;
 use tokio_util::sync::CancellationToken;
 
+use self::keeper::Keeper;
 use crate::display::Display;
-use crate::log_directory::LogDirectory;
+use crate::log_directory::{self, LogDirectory};
 use crate::output;
 use crate::screen::Screen;
 use crate::summary::Summary;
@@ -49,12 +52,15 @@ impl Recorder {
             .transpose()
             .map_err(io::Error::other)?;
         let Outlets { display, log, redactor, metrics, reader_gone } = outlets;
-        let written = Written { journal, log, redactor, metrics };
+        let path = log.as_ref().map(|log| log.path().display().to_string());
+        let keeper = log.map(|log| Keeper::start(log, metrics.clone())).transpose()?;
+        let written = Written { journal, keeper, path, redactor, metrics };
         let screen = Screen::start(display, reader_gone)?;
         let thread = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || record(&events, &written, screen))?;
-        // The channel is not bounded: what waits in it is what models wrote, and a bound would stop them.
+            .spawn(move || record(&events, written, screen))?;
+        // The channel is not bounded, and does not fill up: whoever takes events from it waits neither for a disk nor for a
+        // display, and what waits for these is bounded.
         let emitter = Emitter::new(move |event| {
             let _ = sender.send(event.clone());
         });
@@ -83,7 +89,9 @@ impl Recorder {
 /// What is made from events besides the display.
 struct Written {
     journal: Option<Journal>,
-    log: Option<LogDirectory>,
+    keeper: Option<Keeper>,
+    /// The log folder.
+    path: Option<String>,
     redactor: Redactor,
     metrics: Arc<dyn Observer>,
 }
@@ -103,7 +111,7 @@ impl Written {
     }
 }
 
-fn record(events: &mpsc::Receiver<Event>, written: &Written, mut screen: Screen) -> Summary {
+fn record(events: &mpsc::Receiver<Event>, mut written: Written, mut screen: Screen) -> Summary {
     let mut summary = Summary::default();
     for mut event in events {
         let text = written.clean(&mut event);
@@ -111,8 +119,10 @@ fn record(events: &mpsc::Receiver<Event>, written: &Written, mut screen: Screen)
         if let Some(journal) = &written.journal {
             journal.record(&event);
         }
-        if let Some(log) = &written.log {
-            log.keep(&event);
+        if let Some(keeper) = &mut written.keeper
+            && let Some((file, text)) = log_directory::kept(&event)
+        {
+            keeper.keep(file, text);
         }
         screen.show(event, text);
     }
@@ -121,9 +131,9 @@ fn record(events: &mpsc::Receiver<Event>, written: &Written, mut screen: Screen)
         Ok(()) | Err(JournalError::Write { .. }) => {}
         Err(error) => tracing::warn!(%error, "events.jsonl is not complete"),
     }
-    if let Some(log) = &written.log {
-        summary.log = Some(log.path().display().to_string());
-        log.tell("summary.json", log.summarise(&summary));
+    if let Some(keeper) = written.keeper {
+        summary.log = written.path;
+        keeper.finish(&summary, keeper::FINISH);
     }
     output::remember(screen.finish());
     summary

@@ -29,6 +29,8 @@ pub(crate) mod names {
     pub(crate) const AUDIT_DROPPED: &str = "massgen.mcp.audit.dropped";
     /// Gauge: records that were made and are not written yet.
     pub(crate) const AUDIT_LAG: &str = "massgen.mcp.audit.lag";
+    /// Counter of files of log folders that were left out, because the disk did not keep up.
+    pub(crate) const FILES_DROPPED: &str = "massgen.log.files.dropped";
     /// Counter of texts that held a registered secret; label `sink` (here: `event`, `audit`, `log`).
     pub(crate) use massgen::client::metrics::names::SECRET_REDACTIONS;
 }

@@ -1,6 +1,6 @@
 //! Keeps the servers' states and tells them to whatever run is on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use massgen_orchestrator::{Emitter, EventKind, ServerState as Shown};
@@ -19,6 +19,12 @@ pub(crate) struct Board {
 #[derive(Default)]
 struct Inner {
     states: BTreeMap<String, (ServerState, Option<Level>)>,
+    /// Those that cannot be used, also while they are tried again.
+    away: BTreeSet<String>,
+    /// All have been started once, well or not.
+    is_settled: bool,
+    /// It was said that all of them are away.
+    is_told: bool,
     emitter: Option<Emitter>,
     /// Said once, to the first run that listens.
     notices: VecDeque<String>,
@@ -55,6 +61,20 @@ impl Board {
             emitter.emit(event(server, state, sandbox));
         }
         inner.states.insert(server.to_owned(), (state.clone(), sandbox));
+        if state.is_usable() {
+            inner.away.remove(server);
+            inner.is_told = false;
+        } else if *state != ServerState::Starting {
+            inner.away.insert(server.to_owned());
+        }
+        inner.tell_all_away();
+    }
+
+    /// Every server has been started once, well or not, and the run goes on.
+    pub(crate) fn settled(&self) {
+        let mut inner = self.lock();
+        inner.is_settled = true;
+        inner.tell_all_away();
     }
 
     pub(crate) fn notice(&self, message: String) {
@@ -68,6 +88,22 @@ impl Board {
                 }
                 inner.notices.push_back(message);
             }
+        }
+    }
+}
+
+impl Inner {
+    /// Says it in one line, once, where all of several servers are away.
+    fn tell_all_away(&mut self) {
+        let Some(emitter) = self.emitter.as_ref().filter(|_| self.is_settled && !self.is_told) else {
+            return;
+        };
+        let count = self.states.len();
+        if count > 1 && self.away.len() == count {
+            let message =
+                format!("none of the {count} servers can be used; the run goes on without their tools");
+            emitter.emit(EventKind::Warning { message });
+            self.is_told = true;
         }
     }
 }

@@ -340,6 +340,11 @@ impl Servers {
         self.board.attach(emitter);
     }
 
+    /// The run goes on with whatever servers there are.
+    pub(crate) fn go_on(&self) {
+        self.board.settled();
+    }
+
     pub(crate) fn detach(&self) {
         self.board.detach();
     }

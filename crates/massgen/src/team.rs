@@ -40,7 +40,10 @@ impl Team {
             self.servers.attach(emitter, &shared, &self.agents);
             self.servers.settled().await;
             match self.servers.missing() {
-                missing if missing.is_empty() => Ok(()),
+                missing if missing.is_empty() => {
+                    self.servers.go_on();
+                    Ok(())
+                }
                 missing => Err(missing),
             }
         };

@@ -71,6 +71,8 @@ pub(super) struct Row {
     slow_rate: Option<f64>,
     /// Messages that break the protocol, by what is wrong with them.
     frames_rejected: BTreeMap<String, u64>,
+    /// Answers that nobody waited for any more.
+    late_answers: u64,
     /// What was found in what it says or is asked to do, by the rule.
     decisions: BTreeMap<String, u64>,
     #[serde(skip)]
@@ -153,6 +155,7 @@ impl Row {
             names::FRAMES_REJECTED => {
                 *self.frames_rejected.entry(label("reason").to_owned()).or_default() += count;
             }
+            names::LATE_RESPONSES => self.late_answers += count,
             names::SECURITY_DECISIONS => {
                 *self.decisions.entry(label("rule").to_owned()).or_default() += count;
             }
@@ -163,7 +166,7 @@ impl Row {
     }
 
     /// As a line of the table.
-    pub(super) fn cells(&self, server: &str) -> [String; 12] {
+    pub(super) fn cells(&self, server: &str) -> [String; 13] {
         let named = |counts: &BTreeMap<String, u64>| {
             let all: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
             all.join(", ")
@@ -186,12 +189,13 @@ impl Row {
             named(&self.not_retried),
             wait,
             named(&self.shed),
+            self.late_answers.to_string(),
         ]
     }
 }
 
 /// The heads of [`Row::cells`].
-pub(super) const HEAD: [&str; 12] = [
+pub(super) const HEAD: [&str; 13] = [
     "SERVER",
     "REQUESTS",
     "P50 MS",
@@ -204,6 +208,7 @@ pub(super) const HEAD: [&str; 12] = [
     "NOT RETRIED",
     "WAITED",
     "SHED",
+    "LATE",
 ];
 
 /// Adds a histogram in seconds, by the upper ends of its buckets in milliseconds; answers how many values it has.
@@ -258,6 +263,7 @@ mod tests {
         registry.gauge(names::BREAKER_SLOW_RATE, &labels(("tool", "t")), 1.0);
         registry.count(names::FRAMES_REJECTED, &labels(("reason", "id")), 2);
         registry.count(names::SECURITY_DECISIONS, &labels(("rule", "audit-unavailable")), 1);
+        registry.count(names::LATE_RESPONSES, &[("server", "s")], 3);
         registry.count(own::AUDIT_RECORDS, &[], 9);
         registry.count(own::AUDIT_DROPPED, &[], 3);
         registry.gauge(own::AUDIT_LAG, &[], 5.0);
@@ -279,7 +285,7 @@ mod tests {
         assert_eq!((row.opened, row.rejected, row.retries, row.budget_left), (6, 14, 6, Some(4.5)));
         assert_eq!((row.requests, row.p50_ms, row.p95_ms), (8, Some(10), Some(5000)));
         assert_eq!(row.opened_by_tool, BTreeMap::from([("t".to_owned(), 4)]));
-        assert_eq!(row.cells("s")[9..], ["budget 4", "6 (p95 <= 500 ms)", "queue 2"]);
+        assert_eq!(row.cells("s")[9..], ["budget 4", "6 (p95 <= 500 ms)", "queue 2", "6"]);
         assert_eq!(rows.len(), 1);
     }
 

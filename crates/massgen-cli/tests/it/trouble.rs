@@ -310,3 +310,64 @@ fn required_servers_that_are_missing_end_the_run_early_with_their_list() {
     assert!(message.starts_with("the run ends, because servers it requires are missing:"), "{message}");
     assert!(message.contains("\n  papers: ") && message.contains("\n  gone: "), "{message}");
 }
+
+/// Twenty servers, each of them killed while the model thinks, and none comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_servers_all_die_goes_on_and_says_so_in_one_line() {
+    let gone = ServerScript::new().quirk(Quirk::ExitAtStart { code: 3, stderr: "gone".into() });
+    let server =
+        || ServerScript::new().tool(ToolScript::echo("look").read_only()).after_restart(gone.clone());
+    let servers: Vec<_> = (0..20).map(|_| server().launch()).collect();
+    let journals: Vec<_> = servers.iter().map(|server| server.journal()).collect();
+    let killed = journals.clone();
+    let endpoint = ModelEndpoint::start(ModelScript::from_fn(move |request| {
+        if request.number == 0 {
+            let all = killed.iter().flat_map(|journal| journal.pids());
+            all.for_each(|pid| process::signal(pid, process::Signal::Kill));
+            Reply::call("mcp__s0__look", json!({}))
+        } else if request.offers("mcp__s0__look")
+            || (0..20).any(|number| request.offers(&format!("mcp__s{number}__look")))
+        {
+            Reply::call("mcp__s1__look", json!({"at": request.number}))
+                .delay(std::time::Duration::from_millis(100))
+        } else {
+            Reply::call("new_answer", json!({"content": "without any tool"}))
+        }
+    }));
+    let place = Place::new();
+    let configs: Vec<_> =
+        servers.iter().enumerate().map(|(number, server)| server.config(&format!("s{number}"))).collect();
+    place.config(&json!({"mcp_servers": configs, "agents": [agent("only", "openai", &endpoint, "/v1")]}));
+    let ended = place.run(&["--config", "team.yaml", "q"]).expect_code(0);
+    assert!(ended.stdout.contains("without any tool"), "{}", ended.stdout);
+    let events = place.events();
+    assert_well_formed(&events);
+    let summaries = of_type(&events, "warning");
+    let summaries =
+        summaries.iter().filter(|event| event["message"].as_str().unwrap().contains("servers can be used"));
+    let told: Vec<_> = summaries.map(|event| event["message"].as_str().unwrap()).collect();
+    assert_eq!(told, ["none of the 20 servers can be used; the run goes on without their tools"]);
+    for journal in journals {
+        assert!(journal.all_gone(PATIENCE).await, "{:?}", journal.alive());
+    }
+}
+
+#[test]
+fn twenty_required_servers_that_are_missing_are_one_list() {
+    let place = Place::new();
+    let endpoint = ModelEndpoint::start(ModelScript::new().otherwise(Reply::text("nobody asks me")));
+    let configs: Vec<_> = (0..20)
+        .map(|number| json!({"name": format!("s{number}"), "command": "no-such-program-anywhere", "required": true}))
+        .collect();
+    place.config(&json!({"mcp_servers": configs, "agents": [agent("a", "openai", &endpoint, "/v1")]}));
+    place.run(&["--config", "team.yaml", "q"]).expect_code(3);
+    assert!(endpoint.http().requests().is_empty(), "no model was asked");
+    let events = place.events();
+    let lists: Vec<_> = of_type(&events, "warning")
+        .into_iter()
+        .map(|event| event["message"].as_str().unwrap().to_owned())
+        .filter(|message| message.contains("servers"))
+        .collect();
+    assert_eq!(lists.len(), 1, "{lists:?}");
+    assert!((0..20).all(|number| lists[0].contains(&format!("\n  s{number}: "))), "{lists:?}");
+}
