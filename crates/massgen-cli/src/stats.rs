@@ -120,10 +120,11 @@ pub(crate) fn run(args: &StatsArgs) -> Result<(), Failure> {
 
 fn folders(args: &StatsArgs) -> Result<Vec<PathBuf>, Failure> {
     if let Some(folder) = &args.log {
-        return if folder.is_dir() {
+        return if folder.join("events.jsonl").is_file() {
             Ok(vec![folder.clone()])
         } else {
-            Err(Failure::config(format!("there is no folder {}", folder.display())))
+            Err(Failure::config(format!("{} is no log folder of a run", folder.display()))
+                .with_hint("it holds events.jsonl, and lies in massgen_logs"))
         };
     }
     let entries = std::fs::read_dir(LOGS).map_err(|error| {

@@ -27,6 +27,7 @@ fn usage_is_2_and_configuration_is_1() {
         (&["demo", "a question of my own"], 1, "--local-model"),
         (&["mcp", "list"], 1, "--config FILE"),
         (&["mcp", "stats"], 1, "there are no runs in ./massgen_logs\n"),
+        (&["mcp", "stats", "."], 1, ". is no log folder of a run"),
     ] {
         let ended = place.run(args).expect_code(code);
         assert!(ended.stderr.contains(words), "{args:?} should say {words:?}:\n{}", ended.stderr);
