@@ -17,6 +17,8 @@ mod doctor;
 #[cfg(unix)]
 mod examples;
 mod guard;
+#[cfg(unix)]
+mod logins;
 mod mcp;
 #[cfg(target_os = "linux")]
 mod processes;

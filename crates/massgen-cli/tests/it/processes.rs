@@ -399,3 +399,77 @@ async fn each_agent_has_its_own_process_where_the_configuration_says_so() {
         assert!(server.journal().all_gone(SOON).await);
     }
 }
+
+/// Whether this kernel can do what `strict` takes; nothing is confined by asking.
+#[cfg(target_os = "linux")]
+fn has_landlock() -> bool {
+    use landlock::{
+        ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError,
+    };
+    let ask = || -> Result<_, RulesetError> {
+        let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        rules.handle_access(AccessFs::from_all(ABI::V4))?.handle_access(AccessNet::ConnectTcp)?.create()
+    };
+    ask().is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_server_in_a_sandbox_fails_and_the_run_goes_on() {
+    let server = ServerScript::new().tool(ToolScript::new("try").replies(Outcome::Trespass)).launch();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for level in ["off", "restrict", "strict"] {
+        let place = Place::new();
+        let outside = place.path().join("outside");
+        std::fs::create_dir(place.path().join(".ssh")).unwrap();
+        place.write(".ssh/id_ed25519", "the key of nobody");
+        let socket = place.path().join("socket");
+        let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let deeds = json!({
+            "read": place.path().join(".ssh/id_ed25519"), "write": outside, "join": socket,
+            "connect": listener.local_addr().unwrap().to_string(), "send": datagrams.local_addr().unwrap().to_string(),
+        });
+        place.write(
+            "play.yaml",
+            format!(
+                "turns:\n  - {{ calls: [{{ tool: mcp__s__try, arguments: {deeds} }}] }}\n  - answer: '{{{{result:mcp__s__try}}}}'\n"
+            ),
+        );
+        let mut entry = server.config("s");
+        // It keeps its journal there.
+        (entry["roots"], entry["sandbox"]) = (json!([server.folder()]), json!(level));
+        place.config(&json!({
+            "mcp_servers": [entry],
+            "agent": {"id": "a", "backend": {"type": "scripted", "script": "play.yaml"},
+                "permissions": [{"tool": "mcp__s__*", "decision": "allow"}]},
+        }));
+        let ended = place.run(&["--config", "team.yaml", "--output", "json", "Go on."]);
+        let events = place.events();
+        let state = events.iter().rfind(|event| event["type"] == "server").unwrap();
+        if level != "off" && !has_landlock() {
+            // Never in less than what was asked for.
+            let detail = state["detail"].as_str().unwrap();
+            assert!(detail.contains(&format!("sandbox: {level} promises")), "{detail}");
+            eprintln!("SKIPPED: this kernel has no Landlock: sandbox: {level} starts no server, and says so");
+            continue;
+        }
+        assert_eq!(ended.code, Some(0), "{level}: {}\n{}", ended.stdout, ended.stderr);
+        let answer = ended.json()["answer"].as_str().unwrap().to_owned();
+        let became: serde_json::Value =
+            serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{level}: {answer}"));
+        let fails: &[&str] = match level {
+            "off" => &[],
+            "restrict" => &["read", "write"],
+            _ => &["read", "write", "connect", "send", "join"],
+        };
+        for deed in ["read", "write", "connect", "send", "join"] {
+            let said = became[deed].as_str().unwrap();
+            let failed = said.contains("denied") || said.contains("not permitted");
+            assert_eq!(failed, fails.contains(&deed), "{level}: {deed}: {said}");
+        }
+        assert_eq!(outside.exists(), level == "off", "{level}");
+        let achieved = (level != "off").then(|| format!("sandbox: {level}"));
+        assert_eq!(state["detail"].as_str(), achieved.as_deref(), "{state}");
+    }
+    assert!(server.journal().all_gone(SOON).await);
+}

@@ -414,7 +414,7 @@ fn serve(request: &HttpRequest, base: &str) -> HttpReply {
 }
 
 /// The page that is on the screen, and the address that it sends the user back to.
-fn page(seat: &mut Seat) -> (String, String) {
+pub(crate) fn page(seat: &mut Seat) -> (String, String) {
     seat.see("open this page:");
     let shown = seat.see("\r\n\r\n  ") + &seat.see("\r\n");
     let page = shown.trim().to_owned();

@@ -1,5 +1,8 @@
 //! What a call answers.
 
+use std::io;
+use std::net::{TcpStream, UdpSocket};
+
 use serde_json::{Map, Value, json};
 
 use super::{Step, complete, failure, success};
@@ -44,6 +47,7 @@ pub(super) fn outcome(
             let request = json!({"jsonrpc": "2.0", "id": asked(number), "method": method, "params": params});
             return vec![Step::Send(request)];
         }
+        Outcome::Trespass => text(trespass(arguments).to_string()),
         Outcome::Hang => return vec![Step::Hang],
         Outcome::CloseStdout => return vec![Step::CloseStdout, Step::Hang],
         Outcome::Stop => return vec![Step::Stop, Step::Hang],
@@ -98,6 +102,24 @@ pub(super) fn outcome(
         Outcome::SpawnGrandchild(child) => return vec![Step::Grandchild(*child, Some((id.clone(), modern)))],
     };
     answer(id, reply.id, complete(result, modern))
+}
+
+/// What became of each deed.
+fn trespass(arguments: &Value) -> Value {
+    let done = |result: io::Result<()>| result.map(|()| "done".to_owned());
+    let deeds: &[(&str, &dyn Fn(&str) -> io::Result<String>)] = &[
+        ("read", &|path| std::fs::read_to_string(path)),
+        ("write", &|path| done(std::fs::write(path, "trespassed"))),
+        ("connect", &|address| done(TcpStream::connect(address).map(drop))),
+        ("send", &|address| done(UdpSocket::bind("127.0.0.1:0")?.send_to(b"trespassed", address).map(drop))),
+        #[cfg(unix)]
+        ("join", &|path| done(std::os::unix::net::UnixStream::connect(path).map(drop))),
+    ];
+    let all = deeds.iter().filter_map(|(name, deed)| {
+        let became = deed(arguments[*name].as_str()?).unwrap_or_else(|error| error.to_string());
+        Some(((*name).to_owned(), became.into()))
+    });
+    Value::Object(all.collect())
 }
 
 /// The id of the question that the call of this number asks.

@@ -248,6 +248,10 @@ pub enum Outcome {
         /// The parameters.
         params: Value,
     },
+    /// Does what a server has no business to do, as far as the arguments name it, and answers with a JSON object that says
+    /// for each what became of it. `read`: a file; what it holds. `write`: a file; `"done"`. `connect` (TCP) and `send` (UDP):
+    /// an address with its port; `"done"`. `join`: a socket in the file system; `"done"`. Where it could not: the system's error.
+    Trespass,
     /// Never an answer.
     Hang,
     /// Closes its stdout and lives on.
