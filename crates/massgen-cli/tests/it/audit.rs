@@ -175,7 +175,7 @@ fn calls_of_tools_that_are_left_out_are_on_record_with_the_rule() {
     let place = Place::new();
     let calls =
         "{ tool: mcp__s__cut }, { tool: mcp__s__own }, { tool: mcp__s__none }, { tool: mcp__s__keep }";
-    place.write("play.yaml", &format!("turns: [{{ calls: [{calls}] }}, {{ answer: done }}]"));
+    place.write("play.yaml", format!("turns: [{{ calls: [{calls}] }}, {{ answer: done }}]"));
     place.config(&json!({
         "mcp_servers": [config],
         "agent": {"id": "a", "backend": {"type": "scripted", "script": "play.yaml", "exclude_tools": ["own"]}},
