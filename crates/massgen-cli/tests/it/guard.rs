@@ -22,17 +22,6 @@ fn run(place: &Place, further: &[&str]) {
     place.run(&[&["--config", "team.yaml"], further, &["Go on."]].concat()).expect_code(0);
 }
 
-fn records(place: &Place) -> Vec<Value> {
-    let text = std::fs::read_to_string(place.log().join("audit.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// The records that this rule made, in a log whose chain holds.
-fn ruled(place: &Place, rule: &str) -> Vec<Value> {
-    place.run(&["mcp", "audit", "verify", place.log().to_str().unwrap()]).expect_code(0);
-    records(place).into_iter().filter(|record| record["rule"] == rule).collect()
-}
-
 fn calls(server: &ScriptedServer) -> usize {
     server.journal().method("tools/call").len()
 }
@@ -45,7 +34,7 @@ async fn refusals_reach_no_server_and_the_chain_tells_who_touched_the_log() {
     run(&place, &[]);
     assert_eq!(calls(&server), 0);
 
-    let records = records(&place);
+    let records = place.records();
     let refused: Vec<_> = records.iter().filter(|record| record["rule"] == "permission-denied").collect();
     assert_eq!(refused.len(), 1, "{records:?}");
     assert_eq!((&refused[0]["caller"], &refused[0]["decision"]), (&json!("a"), &json!("deny")));
@@ -104,7 +93,7 @@ async fn a_rug_pull_between_two_runs_is_shown_and_held_back() {
     let warnings = format!("{:?}", of_type(&place.events(), "warning"));
     assert!(warnings.contains("writes down") && warnings.contains("new tools wait"), "{warnings}");
     // That it changed, and the call that was made of it all the same.
-    assert_eq!((ruled(&place, "tool-changed").len(), ruled(&place, "tool-new").len()), (2, 1));
+    assert_eq!((place.ruled("tool-changed").len(), place.ruled("tool-new").len()), (2, 1));
 
     let differs = place.run(&["mcp", "lock", "--config", "team.yaml"]).expect_code(1);
     assert!(
@@ -150,7 +139,7 @@ async fn what_nobody_accepted_is_not_called_by_hand_either() {
 
     // What is new on a server that was looked at waits in a run, too.
     run(&place, &[]);
-    assert_eq!((calls(&honest), ruled(&place, "tool-new").len()), (3, 2));
+    assert_eq!((calls(&honest), place.ruled("tool-new").len()), (3, 2));
     mcp(&["lock", "--accept"]).expect_code(0);
     mcp(&["call", "s", "extra"]).expect_code(0);
     mcp(&["call", "s", "look"]).expect_code(0);
@@ -169,7 +158,7 @@ async fn a_secret_in_base64_does_not_reach_another_server() {
     place.set("TRACKER_TOKEN", "tok-very-secret-value");
     run(&place, &[]);
     assert_eq!(calls(&notes), 0);
-    let refused = ruled(&place, "foreign-secret");
+    let refused = place.ruled("foreign-secret");
     assert_eq!(refused.len(), 1);
     assert_eq!((&refused[0]["server"], &refused[0]["decision"]), (&json!("notes"), &json!("deny")));
     assert!(!refused[0].to_string().contains("tok-very-secret-value"));
@@ -188,14 +177,15 @@ async fn a_poisoned_tool_is_withheld_and_told() {
     assert_eq!(calls(&server), 0);
     let warnings = format!("{:?}", of_type(&place.events(), "warning"));
     assert!(warnings.contains("is left out"), "{warnings}");
-    let withheld: Vec<_> = records(&place)
+    let withheld: Vec<_> = place
+        .records()
         .into_iter()
         .filter(|record| record["event"] == "tool" && record["decision"] == "deny")
         .collect();
     assert_eq!(withheld.len(), 1, "{withheld:?}");
     assert_eq!((&withheld[0]["server"], &withheld[0]["tool"]), (&json!("s"), &json!("add")));
     // The call that the model made of it all the same is on record, by that rule.
-    let ruled = ruled(&place, withheld[0]["rule"].as_str().unwrap());
+    let ruled = place.ruled(withheld[0]["rule"].as_str().unwrap());
     let told: Vec<_> = ruled.iter().map(|record| (&record["event"], &record["decision"])).collect();
     assert_eq!(told, [(&json!("tool"), &json!("deny")), (&json!("tool_call"), &json!("deny"))], "{ruled:?}");
     assert_eq!((&ruled[1]["tool"], &ruled[1]["class"]), (&json!("add"), &json!("unknown_tool")));
@@ -228,8 +218,8 @@ async fn a_name_that_leads_to_this_computer_is_not_dialled() {
         listener.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock),
         "it was dialled"
     );
-    let refused = ruled(&place, "loopback-address");
-    assert_eq!(refused.len(), 1, "{:?}", records(&place));
+    let refused = place.ruled("loopback-address");
+    assert_eq!(refused.len(), 1, "{:?}", place.records());
     assert_eq!((&refused[0]["event"], &refused[0]["decision"]), (&json!("launch"), &json!("deny")));
 }
 

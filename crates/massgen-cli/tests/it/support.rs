@@ -125,6 +125,40 @@ impl Place {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The records of the audit log of the one run in this folder.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.log().join("audit.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The records that this rule made, in a log that this installation made and whose chain holds. Where one byte of
+    /// the first two is another one, the chain does not, and its line is named.
+    #[track_caller]
+    pub(crate) fn ruled(&self, rule: &str) -> Vec<Value> {
+        let path = self.log().join("audit.jsonl");
+        let verify = || self.run(&["mcp", "audit", "verify", "--keyed", path.to_str().unwrap()]);
+        verify().expect_code(0);
+        let whole = std::fs::read(&path).unwrap();
+        let records = self.records();
+        let is_meant = |record: &Value| record["rule"] == rule;
+        let starts = std::iter::once(0)
+            .chain(whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1));
+        let meant = starts.zip(&records).enumerate().filter(|(_, (_, record))| is_meant(record));
+        // A server that is tried again and again makes many.
+        for (number, (start, record)) in meant.take(2) {
+            let mut flipped = whole.clone();
+            // A letter of the rule's name becomes another one: the line stays JSON.
+            let named = format!("\"rule\":{}", record["rule"]);
+            let at = whole[start..].windows(named.len()).position(|part| part == named.as_bytes()).unwrap();
+            flipped[start + at + named.len() - 2] ^= 1;
+            std::fs::write(&path, flipped).unwrap();
+            let told = verify().expect_code(3).stderr;
+            assert!(told.contains(&format!("line {} was altered", number + 1)), "{told}");
+        }
+        std::fs::write(&path, whole).unwrap();
+        records.into_iter().filter(is_meant).collect()
+    }
+
     /// The log folder of the one run in this folder.
     pub(crate) fn log(&self) -> PathBuf {
         let mut logs: Vec<_> = std::fs::read_dir(self.path().join("massgen_logs"))

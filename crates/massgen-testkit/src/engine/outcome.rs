@@ -104,16 +104,21 @@ pub(super) fn outcome(
     answer(id, reply.id, complete(result, modern))
 }
 
+/// Something that a server has no business to do, with a path or an address.
+type Deed = fn(&str) -> io::Result<String>;
+
 /// What became of each deed.
 fn trespass(arguments: &Value) -> Value {
-    let done = |result: io::Result<()>| result.map(|()| "done".to_owned());
-    let deeds: &[(&str, &dyn Fn(&str) -> io::Result<String>)] = &[
-        ("read", &|path| std::fs::read_to_string(path)),
-        ("write", &|path| done(std::fs::write(path, "trespassed"))),
-        ("connect", &|address| done(TcpStream::connect(address).map(drop))),
-        ("send", &|address| done(UdpSocket::bind("127.0.0.1:0")?.send_to(b"trespassed", address).map(drop))),
+    fn done(result: io::Result<()>) -> io::Result<String> {
+        result.map(|()| "done".to_owned())
+    }
+    let deeds: &[(&str, Deed)] = &[
+        ("read", |path| std::fs::read_to_string(path)),
+        ("write", |path| done(std::fs::write(path, "trespassed"))),
+        ("connect", |address| done(TcpStream::connect(address).map(drop))),
+        ("send", |address| done(UdpSocket::bind("127.0.0.1:0")?.send_to(b"trespassed", address).map(drop))),
         #[cfg(unix)]
-        ("join", &|path| done(std::os::unix::net::UnixStream::connect(path).map(drop))),
+        ("join", |path| done(std::os::unix::net::UnixStream::connect(path).map(drop))),
     ];
     let all = deeds.iter().filter_map(|(name, deed)| {
         let became = deed(arguments[*name].as_str()?).unwrap_or_else(|error| error.to_string());
