@@ -144,7 +144,9 @@ impl fmt::Display for Notice {
             Self::Exhausted { .. } => {
                 f.write_str("its streams of events break too often: they are opened again later")
             }
-            Self::Chatter { line } => write!(f, "it wrote to its standard output what is no message: {line:?}"),
+            Self::Chatter { line } => {
+                write!(f, "it wrote to its standard output what is no message: {line:?}")
+            }
         }
     }
 }

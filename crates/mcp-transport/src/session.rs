@@ -197,11 +197,12 @@ impl Session {
         let opening = async {
             let endpoint = http::endpoint(&server, &remote, guard, &options).await?;
             let stream = sse_legacy::open(&server, endpoint, options.max_message_bytes).await?;
+            let received = stream.received();
             let transport = SseTransport::new(stream);
             // Whoever speaks this transport speaks a revision with a handshake.
             match Link::open(&server, transport, EraPolicy::Legacy, &options).await {
                 Ok(opened) => {
-                    let road = Road::new(TransportKind::Sse);
+                    let road = Road { received, ..Road::new(TransportKind::Sse) };
                     Ok(Self::assemble(server.clone(), opened, road, options.clone()))
                 }
                 Err(failure) => {
@@ -237,12 +238,13 @@ impl Session {
             });
             let serving = AbortOnDrop(serving);
             let (read, write) = tokio::io::split(ours);
-            let transport = LineTransport::new(read, write, options.max_message_bytes);
+            let received = Received::default();
+            let transport = LineTransport::new(received.counting(read), write, options.max_message_bytes);
             let (verdict, short) = (transport.verdict(), Some(link::Road::Lines(transport.direct())));
             match Link::open(&server, transport, options.era, &options).await {
                 Ok(opened) => {
-                    let road =
-                        Road { serving: Some(serving), verdict, short, ..Road::new(TransportKind::Memory) };
+                    let kind = Road::new(TransportKind::Memory);
+                    let road = Road { serving: Some(serving), verdict, short, received, ..kind };
                     Ok(Self::assemble(server.clone(), opened, road, options.clone()))
                 }
                 Err(failure) => {
@@ -316,8 +318,8 @@ impl Session {
         &self.inner.peer
     }
 
-    /// How many bytes the server has sent so far: what its program wrote to its standard output, or the bodies of its answers
-    /// over streamable HTTP, packed as they came. 0 for other transports.
+    /// How many bytes the server has sent so far: what its program wrote to its standard output, the bodies of its answers over
+    /// HTTP, packed as they came, or its lines in memory.
     pub fn received(&self) -> u64 {
         self.inner.received.total()
     }

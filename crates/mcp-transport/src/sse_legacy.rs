@@ -16,6 +16,7 @@ pub(crate) use self::transport::SseTransport;
 use crate::convert::{self, Scene};
 use crate::http::{self, Endpoint, Event, Events, TooLarge};
 use crate::oauth::AuthorizedClient;
+use crate::received::Received;
 
 /// The stream of a session, and where its messages are posted.
 pub(crate) struct Stream {
@@ -24,6 +25,7 @@ pub(crate) struct Stream {
     post: Url,
     response: Response,
     events: Events,
+    received: Received,
     /// Nothing more is read of it.
     over: bool,
 }
@@ -55,8 +57,8 @@ pub(crate) async fn open(server: &ServerName, endpoint: Endpoint, limit: usize) 
                 .to_owned(),
         ));
     }
-    let mut stream =
-        Stream { client, headers, post: base.clone(), response, events: Events::new(limit), over: false };
+    let (events, received) = (Events::new(limit), Received::default());
+    let mut stream = Stream { client, headers, post: base.clone(), response, events, received, over: false };
     loop {
         match stream.next().await {
             Some(Ok(Event { kind, data })) if kind == "endpoint" => {
@@ -101,6 +103,11 @@ async fn send(
 }
 
 impl Stream {
+    /// Counts what it has brought so far.
+    pub(crate) fn received(&self) -> Received {
+        self.received.clone()
+    }
+
     /// The next event; `None` where the stream ends or breaks. An event that is too large is the last one. Dropping the
     /// future loses nothing.
     async fn next(&mut self) -> Option<Result<Event, TooLarge>> {
@@ -118,7 +125,10 @@ impl Stream {
                 }
             }
             match self.response.chunk().await {
-                Ok(Some(bytes)) => self.events.push(&bytes),
+                Ok(Some(bytes)) => {
+                    self.received.add(bytes.len());
+                    self.events.push(&bytes);
+                }
                 Ok(None) => return None,
                 Err(error) => {
                     tracing::debug!(error = %error.without_url(), "the stream of events broke");

@@ -13,7 +13,7 @@ use mcp_core::{
     Admitted, Guard, JsonObject, LaunchSpec, RemoteSpec, ServerName, ToolError, ToolName, ToolOutput,
 };
 use mcp_security::{Policy, Redactor, Rules, result};
-use mcp_transport::{Breach, BreachSink, EraPolicy, Session, SessionOptions};
+use mcp_transport::{Breach, BreachSink, EraPolicy, Notice, Session, SessionOptions};
 use serde_json::{Value, json};
 
 use super::expand;
@@ -48,7 +48,11 @@ pub(super) fn all(cases: &[Value]) -> Result<BTreeMap<String, Answer>> {
 /// Whether something was logged as a warning or told as a breach while a case was under way, which is how the transport
 /// tells.
 #[derive(Clone, Default)]
-struct Warned(Arc<AtomicUsize>);
+struct Warned {
+    warnings: Arc<AtomicUsize>,
+    /// Times to wait that were not kept to.
+    waits: Arc<AtomicUsize>,
+}
 
 impl tracing::Subscriber for Warned {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
@@ -60,7 +64,7 @@ impl tracing::Subscriber for Warned {
     fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
     fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.warnings.fetch_add(1, Ordering::Relaxed);
     }
     fn enter(&self, _: &tracing::span::Id) {}
     fn exit(&self, _: &tracing::span::Id) {}
@@ -68,7 +72,13 @@ impl tracing::Subscriber for Warned {
 
 impl BreachSink for Warned {
     fn breach(&self, _: &ServerName, _: Breach) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.warnings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn notice(&self, _: &ServerName, notice: Notice) {
+        if matches!(notice, Notice::Retry { .. }) {
+            self.waits.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -115,7 +125,7 @@ async fn play(input: &Value, warned: &Warned) -> Result<Answer> {
         }
     };
     let session = opened.context("the replayed server did not open")?;
-    let before = warned.0.load(Ordering::Relaxed);
+    let before = warned.warnings.load(Ordering::Relaxed);
     let pending = input["pending"].as_array().map_or(0, Vec::len);
     let mut outcomes = Vec::new();
     if input["method"] == "tools/list" {
@@ -148,9 +158,13 @@ async fn play(input: &Value, warned: &Warned) -> Result<Answer> {
         });
         outcomes = join(calls.map(Box::pin).collect()).await;
     }
-    let warnings = warned.0.load(Ordering::Relaxed) - before;
+    let warnings = warned.warnings.load(Ordering::Relaxed) - before;
     session.close().await;
-    Ok(verdict(input, outcomes, warnings))
+    let answer = verdict(input, outcomes, warnings);
+    // A stream that ends without an answer was not refused by us, and neither was what it says of when it is to be opened again.
+    let is_open = answer.verdict == "allow" || answer.rule.as_deref() == Some("server");
+    let corrected = is_open && warned.waits.load(Ordering::Relaxed) > 0;
+    Ok(if corrected { Answer::new("sanitize", "retry") } else { answer })
 }
 
 /// All of them at the same time, in order.

@@ -420,6 +420,9 @@ impl Posts {
                 let event = events
                     .take()
                     .map_err(|TooLarge(limit)| Error::ResponseBodyTooLarge { max_size: limit })?;
+                if let Some(asked) = events.retry() {
+                    self.session.wants(asked);
+                }
                 match event {
                     Some(event @ Event { .. }) if event.is_message() && !event.data.is_empty() => {
                         if let Some(answer) = self.take(event.data.freeze(), id, progress).await {
@@ -430,9 +433,6 @@ impl Posts {
                     }
                     Some(_) => continue,
                     None => {}
-                }
-                if let Some(asked) = events.retry() {
-                    self.session.wants(asked);
                 }
                 match self.limits.chunk(&mut response).await {
                     Ok(Some(bytes)) => events.push(&bytes),

@@ -102,7 +102,9 @@ async fn both_halves_agree_in_both_eras() {
         assert_eq!(first.input_schema.as_str(), r#"{"type":"object","properties":{"z":{},"a":{}}}"#);
 
         let arguments = object(json!({"z": 1, "a": [null]}));
+        let before = session.received();
         let answer = soon(session.call_tool(&first.name, arguments, None)).await.unwrap();
+        assert!(before > 0 && session.received() >= before + answer.to_text().len() as u64);
         assert_eq!(answer.to_text(), r#"{"z":1,"a":[null]}"#, "in the order of the caller");
 
         let odd = soon(session.call_tool(&tool("odd"), JsonObject::new(), None)).await.unwrap();

@@ -9,7 +9,7 @@ use massgen_testkit::{
     CallReply, Era, HttpFault, McpHttpOptions, McpHttpServer, Outcome, Progress, ServerScript, ToolScript,
 };
 use mcp_core::*;
-use mcp_transport::{Session, SessionOptions, TraceContext, TraceSource};
+use mcp_transport::{Breach, BreachSink, Notice, Session, SessionOptions, TraceContext, TraceSource};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -230,6 +230,59 @@ async fn a_stream_that_breaks_again_and_again_without_news_is_given_up() {
     assert_eq!(resumed, 8);
     // However little the server wants to be left alone, it is left alone for a quarter of a second.
     assert!(begun.elapsed() >= Duration::from_millis(8 * 250));
+}
+
+/// Hands on what is no breach.
+struct Notices(mpsc::UnboundedSender<Notice>);
+
+impl BreachSink for Notices {
+    fn breach(&self, _: &ServerName, breach: Breach) {
+        panic!("{breach}");
+    }
+
+    fn notice(&self, _: &ServerName, notice: Notice) {
+        self.0.send(notice).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_time_to_wait_that_is_not_kept_to_is_told_once_whichever_stream_names_it() {
+    const LEAST: Duration = Duration::from_millis(250);
+    const MOST: Duration = Duration::from_secs(30);
+    for (asked, kept) in
+        [(0, LEAST), (249, LEAST), (250, LEAST), (30_000, MOST), (30_001, MOST), (u64::MAX, MOST)]
+    {
+        for listening in [false, true] {
+            let stream = move || {
+                HttpReply::sse(Body::Parts(vec![
+                    Part::Bytes(format!("id: 1\nretry: {asked}\ndata:\n\n").into_bytes()),
+                    Part::Hang,
+                ]))
+            };
+            let server = server(move |request, message| match request.method.as_str() {
+                "GET" if listening => stream(),
+                "GET" => HttpReply::empty(405),
+                _ if listening => HttpReply::json(200, &result(message, "well")),
+                _ => {
+                    let mut answer = format!("id: 1\nretry: {asked}\ndata:\n\n").into_bytes();
+                    answer.extend(format!("data: {}\n\n", result(message, "well")).into_bytes());
+                    HttpReply::sse(Body::Whole(answer))
+                }
+            });
+            let (notices, mut told) = mpsc::unbounded_channel();
+            let mut options = SessionOptions::default();
+            options.breaches = Some(Arc::new(Notices(notices)));
+            let session = open(&server.url("/mcp"), options).await;
+            for _ in 0..2 {
+                assert_eq!(call(&session).await.unwrap().to_text(), "well");
+            }
+            let asked = Duration::from_millis(asked);
+            if asked != kept {
+                assert_eq!(soon(told.recv()).await, Some(Notice::Retry { asked, kept }), "{listening}");
+            }
+            assert!(told.try_recv().is_err(), "{asked:?}, {listening}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -72,7 +72,9 @@ async fn tools_are_listed_and_called() {
     let list = session.list_tools().await.unwrap();
     assert_eq!(list.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["greet", "hang"]);
     assert_eq!(list.dropped[0].name, "bad", "a bad tool costs itself only here too");
+    let before = session.received();
     let answer = session.call_tool(&tool("greet"), object(json!({"name": "Ada"})), None).await.unwrap();
+    assert!(before > 0 && session.received() >= before + answer.to_text().len() as u64);
     assert_eq!(answer.to_text(), "Hello, Ada!");
     assert!(server.method("server/discover").is_empty(), "no server of this transport knows it");
     session.close().await;
