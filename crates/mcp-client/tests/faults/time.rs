@@ -103,7 +103,7 @@ async fn stampede() -> Measured {
     let mut measured = Measured::default();
     let web = McpHttpServer::start(script(Outcome::Echo));
     let mut config = remote("faulty", &web.url());
-    let open = Duration::from_millis(300);
+    let open = Duration::from_secs(1);
     config.breaker =
         RuleOptions { failures_in_a_row: 2, open_base: open, open_jitter: 0.0, ..RuleOptions::default() };
     let (client, _) = start([config], restarts(50));
@@ -117,15 +117,19 @@ async fn stampede() -> Measured {
     let state = || client.client("faulty").unwrap().status().circuit;
     measured.expect(state().name() == "open", format!("its circuit is {:?}", state()));
     let sent = web.method("tools/call").len();
+    let all_call = async || {
+        let began = Instant::now();
+        let mut calls = JoinSet::new();
+        for _ in 0..CALLERS {
+            let client = client.clone();
+            calls.spawn(async move { client.call(call("mcp__faulty__do", json!({}))).await });
+        }
+        (calls.join_all().await, began.elapsed())
+    };
+    // Nobody waits at an open circuit: that is what so many calls take on this machine.
+    let (_, at_once) = all_call().await;
     measured.expect(process::until(PATIENCE, || state().name() == "half_open").await, "nobody probes it");
-    let began = Instant::now();
-    let mut calls = JoinSet::new();
-    for _ in 0..CALLERS {
-        let client = client.clone();
-        calls.spawn(async move { client.call(call("mcp__faulty__do", json!({}))).await });
-    }
-    let ended = calls.join_all().await;
-    let took = began.elapsed();
+    let (ended, took) = all_call().await;
     let told = |result: &Result<_, ToolError>| {
         matches!(result, Err(ToolError::Unavailable { retry_at: Some(_), .. }))
     };
@@ -134,8 +138,9 @@ async fn stampede() -> Measured {
     let (probes, more) = (web.method("ping").len(), web.method("tools/call").len() - sent);
     measured.expect(probes <= 1, format!("{probes} probes"));
     measured.expect(more == 0, format!("{more} calls were let through"));
-    // Each waits a second for the verdict at most; the rest is what 1,000 of them cost.
-    measured.in_time(took < Duration::from_secs(5), format!("it took {took:?}"));
+    // Each waits a second for the verdict at most; the rest is what 1,000 of them take without a wait.
+    let within = Duration::from_secs(1) + at_once * 2;
+    measured.in_time(took <= within, format!("it took {took:?}, more than {within:?}"));
     measured.got = "unavailable".into();
     drop(client);
     measured
