@@ -60,20 +60,11 @@ pub(crate) fn faults() -> Vec<Fault> {
                 .recovers("look")
                 .check(says(&[DOUBT, "signal 6 (SIGABRT)"]))
         }),
-        scene("F3", "no answer: the limit of time, and the server is told", || {
-            Scene::child(script(Outcome::Hang))
-                .expect(LATE)
-                .account(Account::Tool)
-                .limit_ms(400)
-                .check(says(&[DOUBT]))
-                .check(|seen, measured| {
-                    // The word is on its way when the caller has its answer.
-                    let told = tokio::task::block_in_place(|| {
-                        process::until_blocking(GRACE, || !seen.method("notifications/cancelled").is_empty())
-                    });
-                    measured.expect(told, "the server was not told that nobody waits any longer");
-                })
-        }),
+        own(
+            "F3",
+            "no answer: the limit of time, the server is told, and how long it took is in the log",
+            || Box::pin(hang()),
+        ),
         own("F4", "no answer, deaf to cancel, end of input and SIGTERM: killed, and a new process", || {
             Box::pin(on_a_moved_clock(deaf))
         }),
@@ -370,6 +361,30 @@ pub(crate) fn signal(scripted: &ScriptedServer, signal: process::Signal) {
     for pid in scripted.journal().pids() {
         process::signal(pid, signal);
     }
+}
+
+async fn hang() -> Measured {
+    let scene = || {
+        Scene::child(script(Outcome::Hang))
+            .expect(LATE)
+            .account(Account::Tool)
+            .limit_ms(400)
+            .check(says(&[DOUBT]))
+    };
+    let told = scene().check(|seen, measured| {
+        // The word is on its way when the caller has its answer.
+        let told = tokio::task::block_in_place(|| {
+            process::until_blocking(GRACE, || !seen.method("notifications/cancelled").is_empty())
+        });
+        measured.expect(told, "the server was not told that nobody waits any longer");
+    });
+    let mut measured = told.play().await;
+    let logged =
+        listening(move |heard| scene().check(gave_up(heard, |figure| figure("elapsed_ms") >= 400.0))).await;
+    measured.problems.extend(logged.problems);
+    measured.sends = measured.sends.max(logged.sends);
+    measured.survivors += logged.survivors;
+    measured
 }
 
 /// It answers no ping either: it is the server, not its tool, that does not answer.
