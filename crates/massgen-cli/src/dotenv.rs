@@ -77,6 +77,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "no server: a program of the system that makes a pipe")]
     fn a_pipe_that_nobody_writes_to_is_not_waited_for_without_an_end() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join(".env");
