@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use massgen::client::{Answer, Ask, Question};
 use massgen::core::BoxFuture;
+use massgen::security::Redactor;
 use massgen::security::lock::{Grant, fingerprint};
 use massgen::security::permission::{Decision, Defaults, Nature};
 
@@ -30,16 +31,18 @@ pub(crate) struct Terminal {
     console: Arc<Console>,
     /// Where "always" is written down; `None`: there is no place for it.
     lock: Option<PathBuf>,
+    /// A call may hold its own server's credential; whoever looks over one's shoulder does not read it.
+    redactor: Redactor,
 }
 
 impl Terminal {
-    pub(crate) fn new(console: Arc<Console>, lock: Option<PathBuf>) -> Arc<Self> {
-        Arc::new(Self { console, lock })
+    pub(crate) fn new(console: Arc<Console>, lock: Option<PathBuf>, redactor: Redactor) -> Arc<Self> {
+        Arc::new(Self { console, lock, redactor })
     }
 
     async fn question(&self, question: Question) -> Answer {
         let mut talk = self.console.talk().await;
-        talk.say(&describe(&question));
+        talk.say(&describe(&question, &self.redactor));
         // What was read is of this run: nobody can speak for all to come.
         let lock = self.lock.as_ref().filter(|_| question.concern.is_none());
         let lasting = lock.is_some();
@@ -101,8 +104,8 @@ enum Choice {
     No,
 }
 
-/// Exactly what would be sent, with nothing in it that could move the cursor or hide.
-fn describe(question: &Question) -> String {
+/// Exactly what would be sent but for registered secrets, with nothing in it that could move the cursor or hide.
+fn describe(question: &Question, redactor: &Redactor) -> String {
     let caller = question.caller.as_ref().map_or("someone", |agent| agent.as_str());
     let why = match (&question.verdict.pattern, question.verdict.nature) {
         (Some(pattern), _) => format!("the rule {pattern:?} says to ask"),
@@ -117,7 +120,8 @@ fn describe(question: &Question) -> String {
         question.spec.server
     );
     for (name, value) in &question.arguments {
-        text.push_str(&format!("\n  {} = {}", name.escape_debug(), quoted(&value.to_string())));
+        let (name, value) = (redactor.redact(name), value.to_string());
+        text.push_str(&format!("\n  {} = {}", name.escape_debug(), quoted(&redactor.redact(&value))));
     }
     text
 }

@@ -21,7 +21,7 @@ use crate::failure::{Failure, Kind};
 use crate::log_directory::LogDirectory;
 use crate::login_store::Logins;
 use crate::person::AtTerminal;
-use crate::recorder::{Outlets, Recorder};
+use crate::recorder::{self, Outlets, Recorder};
 use crate::run_record::RunRecord;
 use crate::session::{ServerLogs, Session};
 use crate::summary::Summary;
@@ -111,7 +111,7 @@ impl<'a> Desk<'a> {
         Logins::prepare(&session.secrets, config);
         let context = Context {
             permission_defaults: ask::defaults(session.guard.changes),
-            ask: Some(Terminal::new(console.clone(), grants)),
+            ask: Some(Terminal::new(console.clone(), grants, redactor.clone())),
             person: Some(AtTerminal::new(console.clone(), for_people)),
             lock,
             stderr: Some(server_logs.clone()),
@@ -178,7 +178,10 @@ impl<'a> Desk<'a> {
         self.audit.end().await;
         let metrics = self.session.telemetry.metrics();
         if let Some(log) = measured_in {
-            log.tell("metrics.json", telemetry::write(&log, metrics, &before));
+            let write = move || log.tell("metrics.json", telemetry::write(&log, metrics, &before));
+            if tokio::time::timeout(recorder::FINISH, tokio::task::spawn_blocking(write)).await.is_err() {
+                tracing::warn!("the disk does not keep up; metrics.json may be missing");
+            }
         }
         Ok(recorder.finish().await)
     }

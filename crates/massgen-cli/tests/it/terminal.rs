@@ -287,6 +287,34 @@ fn a_call_is_allowed_once_for_the_run_or_always() {
     }
 }
 
+#[test]
+fn the_call_that_is_asked_about_shows_no_secret() {
+    let (mut place, server) = wiping(1);
+    place.set("TRACKER_TOKEN", "tok-very-secret-value");
+    // As it is, and in base64; what the server gets is the call itself.
+    let arguments =
+        json!({"auth": "Bearer tok-very-secret-value", "coded": "dG9rLXZlcnktc2VjcmV0LXZhbHVl", "id": 7});
+    let play = format!(
+        "turns: [{{ calls: [{{ tool: mcp__s__wipe, arguments: {arguments} }}] }}, {{ answer: done }}]"
+    );
+    place.write("play.yaml", play);
+    let mut config = server.config("s");
+    config["env"] = json!({"TRACKER_TOKEN": "${TRACKER_TOKEN}"});
+    place.config(&json!({
+        "mcp_servers": [config],
+        "agent": {"id": "a", "backend": {"type": "scripted", "script": "play.yaml"}},
+    }));
+    let mut seat = Seat::take(&place, &RUN);
+    let shown = seat.see("allow?");
+    assert!(shown.contains("auth = ") && shown.contains("[redacted") && shown.contains("id = 7"), "{shown}");
+    seat.answer(" [n] no: ", "y");
+    let (code, screen) = seat.end();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(!screen.contains("tok-very-secret") && !screen.contains("dG9rLXZlcnkt"), "{screen}");
+    let calls = server.journal().method("tools/call");
+    assert_eq!(calls[0]["params"]["arguments"]["auth"], "Bearer tok-very-secret-value");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_answers_a_server_when_the_person_agrees() {
     let messages = json!([{"role": "user", "content": {"type": "text", "text": "Sum up: rain."}}]);
