@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use massgen::client::metrics::Observer;
 use massgen::orchestrator::{Emitter, Event, Journal, JournalError};
@@ -21,6 +22,9 @@ use crate::output;
 use crate::screen::Screen;
 use crate::summary::Summary;
 use crate::telemetry::names;
+
+/// How long the end of a run waits for the disk, for each of the files that may take it.
+pub(crate) const FINISH: Duration = Duration::from_secs(5);
 
 /// Records one run.
 pub(crate) struct Recorder {
@@ -133,7 +137,7 @@ fn record(events: &mpsc::Receiver<Event>, mut written: Written, mut screen: Scre
     }
     if let Some(keeper) = written.keeper {
         summary.log = written.path;
-        keeper.finish(&summary, keeper::FINISH);
+        keeper.finish(&summary, FINISH);
     }
     output::remember(screen.finish());
     summary

@@ -13,8 +13,6 @@ use crate::telemetry::names;
 
 /// The most text that waits for a disk that does not keep up, bytes. A file on top of it is left out, and counted.
 const MOST_WAITING: usize = 16 << 20;
-/// How long the end of a run waits for the disk.
-pub(super) const FINISH: Duration = Duration::from_secs(5);
 
 /// A log folder that is written to.
 pub(super) struct Keeper {
