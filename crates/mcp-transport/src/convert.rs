@@ -7,8 +7,6 @@ use std::error::Error;
 use std::sync::Arc;
 #[cfg(unix)]
 use std::sync::{Mutex, PoisonError};
-#[cfg(unix)]
-use std::time::Instant;
 use std::time::{Duration, SystemTime};
 
 use mcp_core::{
@@ -26,6 +24,8 @@ use rmcp::transport::streamable_http_client::{
 use rmcp::{RoleServer, ServerHandler, ServiceExt};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use tokio::time::Instant;
 
 use crate::decoder::{TOO_LARGE, UNREADABLE};
 use crate::http::{Broken, NotMcp, RefusedCertificate, Undialled, Unresolved};
