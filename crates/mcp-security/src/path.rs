@@ -159,21 +159,22 @@ fn local(path: &str) -> Result<String, Refusal> {
 }
 
 fn percent_decoded(text: &str) -> Option<String> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match (byte, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'%', Some(value)) => {
-                bytes.push(value);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(byte);
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        bytes.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        match rest {
+            [high, low, after @ ..] if let (Some(high), Some(low)) = (digit(*high), digit(*low)) => {
+                // Two hexadecimal digits are a byte.
+                bytes.push((high * 16 + low) as u8);
                 rest = after;
             }
+            _ => bytes.push(b'%'),
         }
     }
+    bytes.extend_from_slice(rest);
     String::from_utf8(bytes).ok()
 }
 
@@ -184,9 +185,12 @@ pub(crate) fn decoded(text: &str) -> String {
         &[("%c0%ae", "."), ("%e0%80%ae", "."), ("%c0%af", "/"), ("%e0%80%af", "/"), ("%c1%9c", "\\")];
     let mut text = text.to_owned();
     for _ in 0..4 {
-        let lower = text.to_ascii_lowercase();
-        if LONG.iter().any(|(long, _)| lower.contains(long)) {
-            text = LONG.iter().fold(lower, |text, (long, short)| text.replace(long, short));
+        let may_be_long = |pair: &[u8]| pair[0] == b'%' && matches!(pair[1], b'c' | b'C' | b'e' | b'E');
+        if text.as_bytes().windows(2).any(may_be_long) {
+            let lower = text.to_ascii_lowercase();
+            if LONG.iter().any(|(long, _)| lower.contains(long)) {
+                text = LONG.iter().fold(lower, |text, (long, short)| text.replace(long, short));
+            }
         }
         match percent_decoded(&text) {
             Some(plain) if plain != text => text = plain,

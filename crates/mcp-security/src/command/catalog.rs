@@ -111,12 +111,19 @@ fn imitates(name: &str) -> Option<&'static str> {
 }
 
 /// One letter too many, too few, another, or two exchanged.
-fn is_one_edit_away(a: &str, b: &str) -> bool {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+fn is_one_edit_away(known: &str, name: &str) -> bool {
+    if name.is_ascii() && known.is_ascii() {
+        return is_one_item_away(known.as_bytes(), name.as_bytes());
+    }
+    let (known, name): (Vec<char>, Vec<char>) = (known.chars().collect(), name.chars().collect());
+    is_one_item_away(&known, &name)
+}
+
+fn is_one_item_away<T: PartialEq>(a: &[T], b: &[T]) -> bool {
     if a.len().abs_diff(b.len()) > 1 {
         return false;
     }
-    let same = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[same..], &b[same..]);
     match (a, b) {
         ([x, y, rest_a @ ..], [v, w, rest_b @ ..]) if x == w && y == v && rest_a == rest_b => true,

@@ -1,7 +1,7 @@
 //! The cues of which judgements are made. None of them says anything by itself.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, LazyCell};
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -446,7 +446,8 @@ impl<'t> Cues<'t> {
         };
         let opened = Open::of(&joined);
         let is_meant = meant::is_meant(&joined);
-        let words = Words::of(&joined);
+        // What is meant otherwise is read by itself.
+        let words = LazyCell::new(|| Words::of(&joined));
         let mut room = Room::default();
         let (mut whole, mut orders) = (0, false);
         let mut pieces: Vec<Piece> = Vec::new();

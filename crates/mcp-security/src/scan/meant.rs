@@ -245,6 +245,18 @@ pub(super) fn meant(sentence: &str) -> Cow<'_, str> {
     }
 }
 
+/// The first of [`QUOTES`], and where it stands.
+fn quote_in(text: &str) -> Option<(usize, &str)> {
+    let bytes = text.as_bytes();
+    (0..bytes.len()).find_map(|at| match bytes[at] {
+        b'\'' | b'"' => Some((at, &text[at..=at])),
+        0xe2 if bytes[at + 1..].starts_with(&[0x80]) && matches!(bytes.get(at + 2), Some(0x9c | 0x9d)) => {
+            Some((at, &text[at..at + 3]))
+        }
+        _ => None,
+    })
+}
+
 /// A longer quotation is no example, in bytes.
 const LONGEST_EXAMPLE: usize = 120;
 
@@ -260,7 +272,7 @@ fn without_examples(sentence: &str) -> Cow<'_, str> {
     let mut kept = String::with_capacity(sentence.len());
     let mut rest = sentence;
     let mut in_list = false;
-    while let Some(open) = rest.find(QUOTES) {
+    while let Some((open, _)) = quote_in(rest) {
         let (before, quoted) = rest.split_at(open);
         kept.push_str(before);
         let mark = quoted.chars().next().unwrap_or('"');
@@ -274,7 +286,17 @@ fn without_examples(sentence: &str) -> Cow<'_, str> {
             || (in_list && matches!(between, "" | "or" | "and"));
         let closes = |at: &(usize, &str)| !inside[at.0 + at.1.len()..].starts_with(char::is_alphanumeric);
         let near = &inside[..inside.floor_char_boundary(LONGEST_EXAMPLE + mark.len_utf8())];
-        let end = || near.match_indices(QUOTES).find(closes).map(|(at, mark)| (at, at + mark.len()));
+        let end = || {
+            let mut next = 0;
+            std::iter::from_fn(|| {
+                let (at, mark) = quote_in(&near[next..])?;
+                let found = (next + at, mark);
+                next += at + mark.len();
+                Some(found)
+            })
+            .find(closes)
+            .map(|(at, mark)| (at, at + mark.len()))
+        };
         match (opens && is_example).then(end).flatten() {
             Some((end, after)) if end <= LONGEST_EXAMPLE => {
                 rest = &inside[after..];
