@@ -149,7 +149,9 @@ fn checks(report: &ServerReport, config: &Config, surveyed: &[Surveyed], seen: &
         );
     }
     if checks.len() == before {
-        checks.push(Check::new(what, Status::Ok, reached));
+        // Whether it is there shows in the next step.
+        let may = if what == "command" { "may be started" } else { "may be reached" };
+        checks.push(Check::new(what, Status::Ok, format!("{may}: {reached}")));
     }
     if checks.iter().any(|check| check.status == Status::Failed) {
         // It was not started, for that reason.

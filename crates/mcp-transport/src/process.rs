@@ -427,7 +427,7 @@ pub(crate) async fn find(spec: &LaunchSpec) -> Result<PathBuf, NotFound> {
         Some(path) => match executable(&path) {
             Executable::Yes => Ok(path),
             Executable::No => Err(not_found(not_executable(&path), Vec::new())),
-            Executable::Missing => Err(not_found(format!("{} does not exist", path.display()), Vec::new())),
+            Executable::Missing => Err(not_found(missing(&path), Vec::new())),
         },
         None => {
             let folders: Vec<PathBuf> =
@@ -440,6 +440,14 @@ pub(crate) async fn find(spec: &LaunchSpec) -> Result<PathBuf, NotFound> {
     });
     // The task can only be gone together with the runtime.
     found.await.unwrap_or_else(|_| Err(not_found("nothing is started any more".to_owned(), Vec::new())))
+}
+
+/// That nothing is there, with the remedy.
+fn missing(path: &Path) -> String {
+    format!(
+        "{} does not exist. Install it, or set command: to where the program is, or to its name alone where it is on PATH",
+        path.display()
+    )
 }
 
 /// Why what is there is no program, with the remedy.

@@ -35,7 +35,10 @@ async fn each_step_of_each_server_is_told_with_its_remedy() {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         checks.map(|one| (text(&one["status"]), text(&one["detail"]))).collect()
     };
-    assert_eq!(of("good", "command")[0].0, "ok");
+    let (status, detail) = &of("good", "command")[0];
+    assert!(status == "ok" && detail.starts_with("may be started: "), "{detail}");
+    let address = ("ok".to_owned(), "may be reached: http://127.0.0.1:1/mcp".to_owned());
+    assert_eq!(of("refused", "address")[0], address);
     let (status, detail) = &of("good", "start")[0];
     assert!(status == "ok" && detail.contains("stdio") && detail.contains("the scripted one"), "{detail}");
     let tools = of("good", "tools");
@@ -50,7 +53,9 @@ async fn each_step_of_each_server_is_told_with_its_remedy() {
 
     let told = place.run(&["mcp", "doctor", "--config", "team.yaml", "gone"]).expect_code(3).stdout;
     assert!(
-        told.starts_with("gone\n") && told.contains("failed   start") && told.contains("Install it"),
+        told.starts_with(
+            "gone\n  ok       command  may be started: a-program-that-is-not-there\n  failed   start"
+        ) && told.contains("Install it"),
         "{told}"
     );
     place.run(&["mcp", "doctor", "--config", "team.yaml", "good"]).expect_code(0);
@@ -80,6 +85,7 @@ async fn what_a_new_user_trips_over_has_its_remedy() {
             {"name": "unnamed", "command": file("unnamed", "print()\n", 0o755)},
             {"name": "elsewhere", "command": file("elsewhere", "#!/no/such/python3\n", 0o755)},
             {"name": "usage", "command": usage},
+            {"name": "nowhere", "command": "/no/such/program", "args": ["--stdio"]},
         ],
         "agent": {"backend": {"model": "gpt-5"}},
     }));
@@ -90,6 +96,8 @@ async fn what_a_new_user_trips_over_has_its_remedy() {
     let document = place.run(&["mcp", "doctor", "--config", "team.yaml", "--json"]).expect_code(3).json();
     for (server, check, words) in [
         ("chatty", "output", "standard error"),
+        ("nowhere", "command", "may be started: /no/such/program --stdio"),
+        ("nowhere", "start", "/no/such/program does not exist. Install it, or set command: to where"),
         ("plain", "start", "chmod +x "),
         ("plain", "start", "put the file into args:"),
         ("folder", "start", "is a folder. Set command: to a program"),

@@ -368,7 +368,11 @@ async fn a_program_that_cannot_be_run_is_named_with_the_remedy() {
             "no-such-program",
             "\"no-such-program\" is not on PATH. Install it, or set command: to its full path",
         ),
-        ("/no/such/program", "/no/such/program does not exist"),
+        (
+            "/no/such/program",
+            "/no/such/program does not exist. Install it, or set command: to where the program is, or to its name alone where \
+             it is on PATH",
+        ),
         ("", "its command is empty. Set command: to a program"),
     ];
     for (program, expected) in cases {
