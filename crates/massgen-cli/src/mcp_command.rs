@@ -264,7 +264,8 @@ async fn tools(args: &ServersArgs, server: Option<&str>) -> Result<(), Failure> 
         servers.reports().into_iter().filter(|status| status.error.is_some()).collect();
     if args.json {
         output::json(&catalogue.iter().map(mcp_tool::document).collect::<Vec<_>>());
-    } else {
+    } else if !catalogue.is_empty() || failed.is_empty() {
+        // An empty table would say that there are none.
         let rows = catalogue.iter().map(|entry| {
             let nature = mcp_tool::nature(&entry.spec.annotations);
             let description = one_line(entry.spec.description.as_deref().unwrap_or_default(), 70);
@@ -273,15 +274,18 @@ async fn tools(args: &ServersArgs, server: Option<&str>) -> Result<(), Failure> 
         table(["TOOL", "NATURE", "DESCRIPTION"], rows.collect());
     }
     observed.tell();
-    for status in &failed {
-        output::note(format!(
-            "warning: {}: {}",
-            status.name,
-            safe(status.error.as_deref().unwrap_or_default())
-        ));
-    }
     servers.close().await;
-    if failed.is_empty() { Ok(()) } else { Err(Failure::silent(Kind::NoAnswer)) }
+    let told =
+        |status: &ServerReport| format!("{}: {}", status.name, status.error.as_deref().unwrap_or_default());
+    match failed.as_slice() {
+        [] => Ok(()),
+        // Nothing else was asked for.
+        [one] if server.is_some() => Err(Failure::new(Kind::NoAnswer, told(one))),
+        several => {
+            several.iter().for_each(|status| output::note(safe(&format!("warning: {}", told(status)))));
+            Err(Failure::silent(Kind::NoAnswer))
+        }
+    }
 }
 
 async fn call(args: &ServersArgs, server: &str, tool: &str, arguments: JsonObject) -> Result<(), Failure> {

@@ -120,10 +120,10 @@ impl<const N: usize> Found<N> {
     fn show(self, args: &ServersArgs, head: [&str; N]) -> Result<(), Failure> {
         if args.json {
             output::json(&self.documents);
-        } else if self.rows.is_empty() {
-            output::note("none of the servers offers any");
-        } else {
+        } else if !self.rows.is_empty() {
             table(head, self.rows);
+        } else if self.failed.is_empty() {
+            output::note("none of the servers offers any");
         }
         for (server, problem) in &self.failed {
             output::note(safe(&format!("warning: {server}: {problem}")));

@@ -176,5 +176,34 @@ fn a_server_that_does_not_start_is_told_once_however_much_is_asked_of_it() {
         let ended = place.run(&["mcp", what, "--config", "team.yaml"]).expect_code(3);
         assert_eq!(ended.stderr.matches("a-program-that-is-not-there").count(), 1, "{}", ended.stderr);
         assert_eq!(ended.stderr.matches("warning:").count(), 1, "{}", ended.stderr);
+        assert!(!ended.stderr.contains("offers any") && ended.stdout.is_empty(), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn the_tools_of_a_server_that_fails_are_no_empty_table() {
+    let place = Place::new();
+    place.config(&json!({
+        "mcp_servers": {
+            "s": {"command": "a-program-that-is-not-there"},
+            "t": {"command": "/no/such/program"},
+        },
+        "agent": {"id": "a", "backend": {"type": "openai"}},
+    }));
+    let tools = |args: &[&str]| {
+        place.run(&[&["mcp", "tools", "--config", "team.yaml"], args].concat()).expect_code(3)
+    };
+    let one = tools(&["s"]);
+    assert_eq!(one.stdout, "");
+    assert!(one.stderr.starts_with("error: s: server s did not start: "), "{}", one.stderr);
+    assert!(one.stderr.contains("Install it, or set command:"), "{}", one.stderr);
+    let document = tools(&["s", "--json"]);
+    assert_eq!((document.json(), document.stderr), (json!([]), one.stderr));
+    let all = tools(&[]);
+    assert_eq!(all.stdout, "");
+    for told in ["warning: s: server s did not start: ", "warning: t: server t did not start: "] {
+        assert_eq!(all.stderr.matches(told).count(), 1, "{}", all.stderr);
+    }
+    let document = tools(&["--json"]);
+    assert_eq!((document.json(), document.stderr), (json!([]), all.stderr));
 }
