@@ -10,6 +10,9 @@ use massgen::orchestrator::{Event, EventKind};
 
 use crate::summary::Summary;
 
+/// The folder of all runs' folders, in the current one.
+pub(crate) const LOGS: &str = "massgen_logs";
+
 /// One run's folder. Clones know of each other's trouble.
 #[derive(Debug, Clone)]
 pub(crate) struct LogDirectory {

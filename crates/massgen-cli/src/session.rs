@@ -19,7 +19,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 use crate::args::{GuardArgs, OutputArgs, OutputFormat};
 use crate::display::{Display, JsonLines, Plain, Silent};
 use crate::failure::Failure;
-use crate::log_directory::{LogDirectory, file_name};
+use crate::log_directory::{LOGS, LogDirectory, file_name};
 use crate::output;
 use crate::secret_store::SecretStore;
 use crate::style::Style;
@@ -98,10 +98,8 @@ impl Session {
             return Ok(None);
         }
         let now = jiff::ZonedDateTime::now().strftime("%Y%m%d_%H%M%S").to_string();
-        LogDirectory::create(Path::new("massgen_logs"), &now).map(Some).map_err(|error| {
-            Failure::config(format!("the log folder massgen_logs could not be made: {error}"))
-                .with_hint("change to a folder you may write to, or pass --no-logs")
-        })
+        let parent = Path::new(LOGS);
+        LogDirectory::create(parent, &now).map(Some).map_err(|error| no_log(parent, &error))
     }
 
     /// The display that was asked for.
@@ -120,6 +118,19 @@ impl Session {
             OutputFormat::Json | OutputFormat::Events => output::note(text),
         }
     }
+}
+
+/// Why there is no log folder, and what to do about it.
+fn no_log(parent: &Path, error: &io::Error) -> Failure {
+    let place = std::path::absolute(parent).unwrap_or_else(|_| parent.to_owned());
+    let place = place.display();
+    if parent.is_dir() || parent.symlink_metadata().is_err() {
+        return Failure::config(format!("no log folder could be made in {place}: {error}"))
+            .with_hint("change to a folder you may write to, or pass --no-logs");
+    }
+    let what = if parent.is_symlink() { "a link to no folder" } else { "a file" };
+    Failure::config(format!("the runs' logs go to the folder {place}, which is {what}"))
+        .with_hint("rename or remove it, change to another folder, or pass --no-logs")
 }
 
 /// What loading a configuration needs.

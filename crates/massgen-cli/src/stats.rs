@@ -12,11 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::StatsArgs;
 use crate::failure::Failure;
+use crate::log_directory::LOGS;
 use crate::mcp_command::table;
 use crate::output;
 
-/// Where runs leave their folders.
-const LOGS: &str = "massgen_logs";
 /// The heads of [`cells`].
 const HEAD: [&str; 9] =
     ["SERVER", "TOOL", "AGENT", "CALLS", "ERRORS", "P50 MS", "P95 MS", "MAX MS", "WHICH ERRORS"];

@@ -100,6 +100,37 @@ fn a_pipe_without_a_question_and_with_one() {
 }
 
 #[test]
+fn what_is_in_the_way_of_the_logs_is_named_with_the_remedy() {
+    let place = Place::new();
+    place.write("play.yaml", "turns: [{ answer: '42' }]");
+    place.config(&json!({"agent": {"id": "a", "backend": {"type": "scripted", "script": "play.yaml"}}}));
+    let logs = place.path().join("massgen_logs");
+    let told = |what: &str| {
+        let ended = place.run(&["--config", "team.yaml", "q"]).expect_code(1);
+        // The folder may be reached by another path.
+        let named =
+            format!("{}/massgen_logs, which is {what}\n", place.path().file_name().unwrap().display());
+        assert!(ended.stderr.contains(&named), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("hint: rename or remove it, change to another folder, or pass --no-logs")
+        );
+    };
+    place.write("massgen_logs", "");
+    told("a file");
+    let ended = place.run(&["--config", "team.yaml", "--no-logs", "q"]).expect_code(0);
+    assert!(ended.stdout.contains("42"), "{}", ended.stdout);
+    #[cfg(unix)]
+    {
+        std::fs::remove_file(&logs).unwrap();
+        std::os::unix::fs::symlink("gone", &logs).unwrap();
+        told("a link to no folder");
+    }
+    let _ = std::fs::remove_file(&logs);
+    place.run(&["--config", "team.yaml", "q"]).expect_code(0);
+    assert!(place.log().join("answer.md").is_file());
+}
+
+#[test]
 fn completions_and_schema_are_printed() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
