@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use massgen::orchestrator::{Event, EventKind};
+use massgen::security::lock::sha256_hex;
 
 use crate::summary::Summary;
 
@@ -91,16 +92,25 @@ pub(crate) fn kept(event: &Event) -> Option<(String, &str)> {
     }
 }
 
-/// An agent's or a server's name as a file's: free text may hold slashes, and `..` must not climb.
+/// Names that the folder has for something else.
+const TAKEN: [&str; 7] =
+    ["answer.md", "audit.jsonl", "events.jsonl", "ledger.jsonl", "metrics.json", "run.json", "summary.json"];
+
+/// The longest part of a name that is kept, bytes: systems take 255, and more comes after it.
+const LONGEST: usize = 200;
+
+/// An agent's or a server's name as a file's: free text may hold slashes, and `..` must not climb. A name that cannot stay
+/// as it is ends in `~` and a digest of it, which no other name does: two names never share a file.
 pub(crate) fn file_name(name: &str) -> String {
-    let name: String = name
-        .chars()
-        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+' | '@') { c } else { '_' })
-        .collect();
-    match name.trim_matches(['.', ' ']) {
-        "" => "_".to_owned(),
-        trimmed => trimmed.to_owned(),
+    let fit = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+' | '@');
+    let clean: String = name.chars().map(|c| if fit(c) { c } else { '_' }).collect();
+    let clean = clean.trim_matches(['.', ' ']);
+    let kept = clean.get(..clean.floor_char_boundary(LONGEST)).unwrap_or_default();
+    if kept == name && !kept.is_empty() && !TAKEN.contains(&kept.to_ascii_lowercase().as_str()) {
+        return kept.to_owned();
     }
+    let digest = sha256_hex(name);
+    format!("{}~{}", if kept.is_empty() { "_" } else { kept }, digest.get(..8).unwrap_or(&digest))
 }
 
 #[cfg(test)]
@@ -109,10 +119,33 @@ mod tests {
 
     #[test]
     fn names_stay_inside_the_folder() {
-        assert_eq!(file_name("gemini2.5flash"), "gemini2.5flash");
-        assert_eq!(file_name("../../etc/passwd"), "_.._etc_passwd");
-        assert_eq!(file_name(".."), "_");
-        assert_eq!(file_name("a/b\\c:d"), "a_b_c_d");
+        for fine in ["gemini2.5flash", "Ada the 2nd", "日本", "a_b", "mcp"] {
+            assert_eq!(file_name(fine), fine);
+        }
+        for (name, start) in [
+            ("../../etc/passwd", "_.._etc_passwd~"),
+            ("..", "_~"),
+            ("a/b\\c:d", "a_b_c_d~"),
+            ("a ", "a~"),
+            ("", "_~"),
+            ("Answer.md", "Answer.md~"),
+        ] {
+            let made = file_name(name);
+            assert!(made.starts_with(start) && made.len() == start.len() + 8, "{made}");
+            assert_eq!(made, file_name(name));
+        }
+    }
+
+    #[test]
+    fn no_two_names_share_a_file_and_none_is_too_long() {
+        let long = "日".repeat(128);
+        let other = format!("{}本", "日".repeat(127));
+        let names = ["a_b", "a/b", "a:b", "a\\b", "a_b.", ".a_b", "..", ".", "/", "_", &long, &other];
+        let made: std::collections::BTreeSet<_> = names.map(file_name).into();
+        assert_eq!(made.len(), names.len(), "{made:?}");
+        for name in made {
+            assert!(name.len() < 255 && Path::new(&name).file_name().is_some_and(|last| *last == *name));
+        }
     }
 
     #[test]

@@ -118,6 +118,40 @@ async fn one_document_or_one_line_per_event() {
     assert_eq!(of_type(&place.events(), "final_answer").len(), 1);
 }
 
+#[test]
+fn agents_whose_names_are_alike_keep_their_answers_apart() {
+    let place = Place::new();
+    let names = ["a/b", "a:b", "a_b", "answer.md"];
+    let agent = |(at, id): (usize, &&str)| {
+        let script = format!("play-{at}.yaml");
+        // It votes once its own answer is there, whatever happened in between.
+        let turns = json!({"turns": [
+            {"when": {"phase": "presentation"}, "text": "done"},
+            {"when": {"candidates": {"contains": format!("of {at}")}}, "vote": {"for": "a/b"}, "repeat": true},
+            {"answer": format!("of {at}"), "repeat": true},
+        ]});
+        place.write(&script, turns.to_string());
+        json!({"id": id, "backend": {"type": "scripted", "script": script}})
+    };
+    let agents: Vec<Value> = names.iter().enumerate().map(agent).collect();
+    place.config(&json!({"agents": agents}));
+    place.run(&["--config", "team.yaml", "q"]).expect_code(0);
+    let mut kept = Vec::new();
+    for entry in std::fs::read_dir(place.log()).unwrap() {
+        let entry = entry.unwrap();
+        if let Ok(answer) = std::fs::read_to_string(entry.path().join("answer-1.md")) {
+            kept.push((answer, entry.file_name().into_string().unwrap()));
+        }
+    }
+    kept.sort();
+    let folders: Vec<_> = kept.iter().map(|(answer, folder)| (answer.as_str(), folder.as_str())).collect();
+    let [("of 0", first), ("of 1", second), ("of 2", "a_b"), ("of 3", last)] = folders[..] else {
+        panic!("{folders:?}")
+    };
+    assert!(first.starts_with("a_b~") && second.starts_with("a_b~") && last.starts_with("answer.md~"));
+    assert!(place.log().join("answer.md").is_file());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_of_the_configuration_are_not_shown() {
     let server = ServerScript::new().tool(ToolScript::echo("say").read_only()).launch();
