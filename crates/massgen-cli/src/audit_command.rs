@@ -3,10 +3,10 @@
 mod export;
 mod ocsf;
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use massgen::security::audit::{Key, Maker, Verified, verify_with};
+use massgen::security::audit::{Broken, Key, Maker, Verified, verify_with};
 use serde_json::{Value, json};
 
 use crate::args::{AuditCommand, AuditQuery, AuditVerify};
@@ -29,8 +29,24 @@ fn open(log: &Path) -> Result<(PathBuf, BufReader<std::fs::File>), Failure> {
     let path = if log.is_dir() { log.join(FILE) } else { log.to_owned() };
     match std::fs::File::open(&path) {
         Ok(file) => Ok((path, BufReader::new(file))),
-        Err(error) => Err(Failure::config(format!("{}: {error}", path.display()))
-            .with_hint("name the log folder of a run, or its audit.jsonl")),
+        Err(error) => Err(unreadable(&path, &error)),
+    }
+}
+
+/// What is wanted where something else was named.
+const WANTED: &str = "name the log folder of a run, or its audit.jsonl: UTF-8 text, a JSON record a line";
+
+/// The file is none that could be a log.
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::config(format!("{}: {error}", path.display())).with_hint(WANTED)
+}
+
+/// The chain does not hold. Where not one record was found, it may be no log at all.
+fn broken(path: &Path, error: &Broken) -> Failure {
+    let failure = Failure::new(Kind::Altered, format!("{}: {error}", path.display()));
+    match error {
+        Broken::Empty | Broken::Read { .. } | Broken::Syntax { line: 1 } => failure.with_hint(WANTED),
+        _ => failure,
     }
 }
 
@@ -56,8 +72,7 @@ fn chain(logs: &[PathBuf]) -> Result<Chain, Failure> {
     let mut files: Vec<(PathBuf, Verified)> = Vec::new();
     for log in logs {
         let (path, reader) = open(log)?;
-        let verified = verify_with(reader, key.as_ref())
-            .map_err(|error| Failure::new(Kind::Altered, format!("{}: {error}", path.display())))?;
+        let verified = verify_with(reader, key.as_ref()).map_err(|error| broken(&path, &error))?;
         if let Some((before, last)) = files.last()
             && verified.continues.as_ref() != Some(&last.last)
         {
@@ -154,7 +169,7 @@ fn show(query: &AuditQuery) -> Result<(), Failure> {
     let (path, reader) = open(&query.log)?;
     let (mut found, mut all) = (Vec::new(), 0_u64);
     for line in reader.lines() {
-        let line = line.map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
+        let line = line.map_err(|error| unreadable(&path, &error))?;
         let Ok(record) = serde_json::from_str::<Value>(&line) else { continue };
         all += 1;
         let fits = |key: &str, wanted: &Option<String>| {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{ocsf, open};
+use super::{ocsf, open, unreadable};
 use crate::args::{AuditExport, AuditFormat};
 use crate::failure::Failure;
 use crate::output;
@@ -22,7 +22,7 @@ pub(super) fn run(args: &AuditExport) -> Result<(), Failure> {
     let (path, reader) = open(&args.log)?;
     let mut records = Vec::new();
     for (line, text) in (1_u64..).zip(reader.lines()) {
-        let text = text.map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
+        let text = text.map_err(|error| unreadable(&path, &error))?;
         // What was torn has been told.
         if let Ok(record) = serde_json::from_str(&text) {
             records.push((line, record));

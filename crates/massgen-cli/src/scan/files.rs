@@ -89,7 +89,11 @@ fn config_of(loaded: Loaded) -> Result<Config, Failure> {
 }
 
 fn text(path: &Path) -> Result<String, Failure> {
-    Disk.read(path).map_err(|error| Failure::config(format!("{}: {error}", path.display())))
+    Disk.read(path).map_err(|error| {
+        Failure::config(format!("{}: {error}", path.display())).with_hint(
+            "name a configuration (YAML or JSON), another program's file with servers (JSON), or a server: --server URL",
+        )
+    })
 }
 
 /// Everything that the command line asks for. Where it names nothing: the folder's own configuration, or, where there is

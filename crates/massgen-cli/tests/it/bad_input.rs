@@ -100,6 +100,51 @@ fn a_pipe_without_a_question_and_with_one() {
 }
 
 #[test]
+fn a_file_that_is_none_of_its_kind_is_told_with_what_is_wanted() {
+    let place = Place::new();
+    place.write("binary", b"\x7fELF\x02\x01\x01\0\xff\xfe\n\0\0");
+    place.write("zeros.jsonl", [0; 64]);
+    place.write("text", "hello\n");
+    place.write("empty", "");
+    for (args, code, words, remedy) in [
+        (
+            &["audit", "verify", "binary"][..],
+            3,
+            "binary: line 1 is not a record",
+            "its audit.jsonl: UTF-8 text",
+        ),
+        (&["audit", "verify", "zeros.jsonl"], 3, "line 1 is not a record", "a JSON record a line"),
+        (&["audit", "verify", "text"], 3, "line 1 is not a record", "a JSON record a line"),
+        (&["audit", "verify", "empty"], 3, "the log is empty", "name the log folder of a run"),
+        (&["audit", "verify", "gone"], 1, "gone: ", "name the log folder of a run"),
+        (&["audit", "query", "binary"], 1, "valid UTF-8", "its audit.jsonl: UTF-8 text"),
+        (&["audit", "export", "--format", "ocsf", "binary"], 3, "not a record", "a JSON record a line"),
+        (
+            &["scan", "binary"],
+            1,
+            "binary: it is not UTF-8 text (line 1)",
+            "name a configuration (YAML or JSON)",
+        ),
+        (
+            &["scan", "--config", "binary"],
+            1,
+            "not UTF-8 text (line 1)",
+            "another program's file with servers",
+        ),
+        (&["scan", "."], 1, ".: it is a folder", "name a configuration (YAML or JSON)"),
+        (&["scan", "zeros.jsonl"], 1, "a configuration is a .yaml, .yml or .json file", "name it .yaml"),
+    ] {
+        let ended = place.run(&[&["mcp"], args].concat()).expect_code(code);
+        for words in [words, remedy] {
+            assert!(ended.stderr.contains(words), "{args:?} should say {words:?}:\n{}", ended.stderr);
+        }
+        assert!(!ended.stderr.contains("panicked") && ended.stdout.is_empty(), "{}", ended.stderr);
+    }
+    let document = place.run(&["mcp", "audit", "verify", "binary", "--json"]).expect_code(3).json();
+    assert_eq!(document, json!({"holds": false, "error": "binary: line 1 is not a record"}));
+}
+
+#[test]
 fn what_is_in_the_way_of_the_logs_is_named_with_the_remedy() {
     let place = Place::new();
     place.write("play.yaml", "turns: [{ answer: '42' }]");
