@@ -57,7 +57,7 @@ pub(crate) struct RunArgs {
     pub(crate) base_url: Option<String>,
 
     /// End the coordination after this many seconds and present the best answer so far
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) orchestrator_timeout: Option<u64>,
 
     #[command(flatten)]
@@ -571,6 +571,17 @@ pub(crate) fn refuse(error: &clap::Error) -> Result<(), Failure> {
     // Help, or the version: what was asked for.
     output::remember(printed);
     output::complete()
+}
+
+/// A limit of nothing would end every run before its first answer, and is none of the ways to have no limit.
+fn seconds(text: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(0) => {
+            Err("it leaves no time for an answer; without the flag, the team's own limit holds".to_owned())
+        }
+        Ok(seconds) => Ok(seconds),
+        Err(_) => Err("a number of seconds is wanted, such as 600".to_owned()),
+    }
 }
 
 fn probability(text: &str) -> Result<f64, String> {

@@ -17,6 +17,8 @@ fn usage_is_2_and_configuration_is_1() {
         (&["What", "is", "2+2?"], 2, "a question of several words stands in quotes"),
         (&["--base-url", "http://localhost:1", "q"], 2, "add --model NAME"),
         (&["--backend", "cloude", "q"], 2, "known are: openai, claude"),
+        (&["--orchestrator-timeout", "0", "q"], 2, "it leaves no time for an answer; without the flag"),
+        (&["--orchestrator-timeout", "soon", "q"], 2, "a number of seconds is wanted, such as 600"),
         (&["--config", "gone.yaml", "q"], 1, "there is no such file"),
         (&["--config", "broken.yaml", "q"], 1, "broken.yaml:3:"),
         (&["--config", "unknown.yaml", "q"], 1, "did you mean openai?"),
