@@ -360,6 +360,8 @@ pub(crate) struct Page {
     pub(crate) tools: Vec<ToolSpec>,
     pub(crate) dropped: Vec<DroppedTool>,
     pub(crate) next: Option<String>,
+    /// How long it was as JSON.
+    pub(crate) bytes: usize,
 }
 
 /// Reads a page of `tools/list`; `offset` is the number of items on the pages before.
@@ -369,6 +371,7 @@ pub(crate) fn page(server: &ServerName, reply: Reply<ListPage>, offset: usize) -
         Reply::Raw(result) => result,
     };
     let malformed = |reason: &str| ToolError::Malformed { server: server.clone(), reason: reason.to_owned() };
+    let bytes = result.to_string().len();
     let Value::Object(mut result) = result else {
         return Err(malformed("its tool list is not an object"));
     };
@@ -380,7 +383,7 @@ pub(crate) fn page(server: &ServerName, reply: Reply<ListPage>, offset: usize) -
         Some(Value::String(cursor)) => Some(cursor),
         _ => None,
     };
-    let mut page = Page { tools: Vec::with_capacity(items.len()), dropped: Vec::new(), next };
+    let mut page = Page { tools: Vec::with_capacity(items.len()), dropped: Vec::new(), next, bytes };
     for (at, item) in items.into_iter().enumerate() {
         let name = match item.get("name") {
             Some(Value::String(name)) => name.chars().take(128).collect(),
@@ -396,8 +399,8 @@ pub(crate) fn page(server: &ServerName, reply: Reply<ListPage>, offset: usize) -
 
 /// A page of which all but the names is known to be good.
 fn decoded(server: &ServerName, list: ListPage) -> Page {
-    let mut page =
-        Page { tools: Vec::with_capacity(list.tools.len()), dropped: Vec::new(), next: list.next_cursor };
+    let (tools, dropped) = (Vec::with_capacity(list.tools.len()), Vec::new());
+    let mut page = Page { tools, dropped, next: list.next_cursor, bytes: list.bytes };
     for item in list.tools {
         let ListedTool { name, title, description, input_schema, output_schema, annotations } = item;
         match ToolName::new(&name) {

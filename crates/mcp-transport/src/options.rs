@@ -249,7 +249,7 @@ pub struct ToolList {
     pub tools: Vec<ToolSpec>,
     /// The items that are not valid tools.
     pub dropped: Vec<DroppedTool>,
-    /// Why the list ends early, where it does: pages or tools without end, or the same page over and over.
+    /// Why the list ends early, where it does: pages, tools or bytes without end, or the same page over and over.
     pub truncated: Option<String>,
 }
 

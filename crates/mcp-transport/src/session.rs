@@ -33,6 +33,8 @@ use crate::stderr::Tail;
 const PAGES: usize = 200;
 /// Tools of a server, those that are left out counted.
 const TOOLS: usize = 10_000;
+/// Bytes of a list of tools, all its pages together.
+const LIST: usize = 32 * 1024 * 1024;
 /// Bytes in flight in each direction of a session in memory.
 const PIPE: usize = 64 * 1024;
 /// How long a stream may stay open after its process ended: a descendant may hold it.
@@ -324,7 +326,7 @@ impl Session {
         self.inner.received.total()
     }
 
-    /// Lists the server's tools, all pages: 200 pages and 10,000 tools at most. Invalid items are left out and named.
+    /// Lists the server's tools, all pages: 200 pages, 10,000 tools and 32 MiB at most. Invalid items are left out and named.
     ///
     /// # Errors
     ///
@@ -335,6 +337,7 @@ impl Session {
         let mut list = ToolList::default();
         let mut seen = HashSet::new();
         let mut cursor = None;
+        let mut bytes = 0;
         for _ in 0..PAGES {
             let result = match timeout(options.list_timeout, link.list(cursor)).await {
                 Ok(result) => result,
@@ -362,6 +365,11 @@ impl Session {
             list.dropped.extend(page.dropped);
             if list.tools.len() + list.dropped.len() > TOOLS {
                 list.truncated = Some(format!("the server has more than {TOOLS} tools"));
+                break;
+            }
+            bytes += page.bytes;
+            if bytes > LIST {
+                list.truncated = Some(format!("the server's tools take more than {LIST} bytes"));
                 break;
             }
             match page.next {

@@ -217,9 +217,17 @@ pub(crate) struct ListPage {
     pub(crate) tools: Vec<ListedTool>,
     #[serde(default)]
     pub(crate) next_cursor: Option<String>,
+    /// The length of the line that it came in.
+    #[serde(skip)]
+    pub(crate) bytes: usize,
 }
 
-impl Outcome for ListPage {}
+impl Outcome for ListPage {
+    fn read(line: &str) -> Option<Self> {
+        let page: Self = result(line)?;
+        Some(Self { bytes: line.len(), ..page })
+    }
+}
 
 /// Whatever the server said.
 impl Outcome for Value {}
@@ -344,10 +352,10 @@ mod tests {
         let line =
             json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [good], "nextCursor": "", "ttlMs": 1.5}})
                 .to_string();
-        let Answer::Result(ListPage { tools, next_cursor }) = read::<ListPage>(line.as_bytes()) else {
+        let Answer::Result(ListPage { tools, next_cursor, bytes }) = read::<ListPage>(line.as_bytes()) else {
             panic!("not decoded")
         };
-        assert_eq!((tools.len(), next_cursor.as_deref()), (1, Some("")));
+        assert_eq!((tools.len(), next_cursor.as_deref(), bytes), (1, Some(""), line.len()));
         for bad in [
             json!({"name": "a"}),
             json!({"name": 7, "inputSchema": {}}),

@@ -1,6 +1,7 @@
 //! Requests over streamable HTTP: what a response brings, what a broken one costs, and which headers go out.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,7 +34,42 @@ pub(crate) async fn call(session: &Session) -> Result<ToolOutput, ToolError> {
     soon(session.call_tool(&tool("do"), JsonObject::new(), None)).await
 }
 
-/// A server of 2025-11-25 that answers the handshake, and calls as the test says.
+#[tokio::test]
+async fn a_list_of_32_mib_is_taken_and_one_byte_more_is_told() {
+    const LIST: usize = 32 * 1024 * 1024;
+    let length = Arc::new(AtomicUsize::new(LIST));
+    let wanted = length.clone();
+    // Each of its two pages is of half the length.
+    let server = server(move |_, message| {
+        if message["method"] != "tools/list" {
+            return HttpReply::empty(405);
+        }
+        let is_second = message["params"]["cursor"] == "2";
+        let page = |description: &str| {
+            let name = if is_second { "b" } else { "a" };
+            let mut result =
+                json!({"tools": [{"name": name, "description": description, "inputSchema": {}}]});
+            if !is_second {
+                result["nextCursor"] = "2".into();
+            }
+            json!({"jsonrpc": "2.0", "id": message["id"], "result": result}).to_string()
+        };
+        let length = wanted.load(Ordering::SeqCst);
+        let length = if is_second { length / 2 } else { length - length / 2 };
+        let text = "x".repeat(length - page("").len());
+        HttpReply::new(200, "application/json", page(&text))
+    });
+    let mut options = SessionOptions::default();
+    options.max_message_bytes = LIST;
+    let session = open(&server.url("/mcp"), options).await;
+    let list = soon(session.list_tools()).await.unwrap();
+    assert_eq!((list.tools.len(), list.truncated), (2, None));
+    length.store(LIST + 1, Ordering::SeqCst);
+    let list = soon(session.list_tools()).await.unwrap();
+    assert_eq!(list.truncated.as_deref(), Some("the server's tools take more than 33554432 bytes"));
+}
+
+/// A server of 2025-11-25 that answers the handshake, and calls and lists as the test says.
 pub(crate) fn server(
     calls: impl Fn(&HttpRequest, &Value) -> HttpReply + Send + Sync + 'static,
 ) -> HttpServer {
@@ -47,7 +83,7 @@ pub(crate) fn server(
                     "serverInfo": {"name": "web", "version": "1"}}}),
             )
             .header("mcp-session-id", "s-1"),
-            ("POST", Some("tools/call")) | ("GET", _) => calls(request, &message),
+            ("POST", Some("tools/call" | "tools/list")) | ("GET", _) => calls(request, &message),
             ("POST", _) if message.get("id").is_none() => HttpReply::empty(202),
             ("POST", _) => HttpReply::json(
                 200,
