@@ -235,7 +235,7 @@ impl Observer for AuditLog {
             "asked": record.asked,
             "server": record.server,
             "tool": record.tool,
-            "decision": if rule.is_some() || matches!(class, Some("refused" | "unknown_tool")) { "deny" } else { "allow" },
+            "decision": if rule.is_some() || matches!(class, Some("refused" | "unknown_tool" | "tool_gone")) { "deny" } else { "allow" },
             "duration_ms": u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
             "outcome": outcome,
             "class": class,

@@ -228,10 +228,10 @@ impl Circuits {
     }
 
     /// Counts a failure that no call has met.
-    pub(crate) fn charge(&self, now: Instant) {
+    pub(crate) fn charge(&self, failure: Failure, now: Instant) {
         // Where the circuit is open, it is known.
         if let Ok(permit) = self.server.acquire(now) {
-            permit.record(Outcome::Failure(Failure::Call), now);
+            permit.record(Outcome::Failure(failure), now);
         }
     }
 

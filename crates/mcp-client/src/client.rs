@@ -123,7 +123,8 @@ impl McpClient {
     ///
     /// # Errors
     ///
-    /// [`ToolError::UnknownTool`] for a tool that is not offered, [`ToolError::Unavailable`] while the server is away,
+    /// [`ToolError::UnknownTool`] for a tool that is not offered, [`ToolError::ToolGone`] for one that is not offered any more,
+    /// [`ToolError::Unavailable`] while the server is away,
     /// [`ToolError::InvalidArguments`], [`ToolError::Timeout`], and what the transport says. A tool that ran and
     /// failed is an output with `is_error`.
     pub async fn call(&self, call: ToolCall) -> Result<ToolOutput, ToolError> {
@@ -156,7 +157,9 @@ impl McpClient {
         };
         match self.shared.withheld(is_meant).or(is_left_out.then_some(NOT_OFFERED)) {
             Some(rule) => trail.deny(unknown(), rule),
-            None if self.shared.offers() => trail.refuse(unknown()),
+            None if self.shared.offers() => {
+                trail.refuse(self.shared.gone(&call.tool).unwrap_or_else(unknown))
+            }
             None => trail.refuse(self.unavailable()),
         }
     }

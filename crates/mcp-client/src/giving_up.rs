@@ -76,6 +76,27 @@ pub(crate) fn crash_loop(server: &Shared, stderr: &[String]) {
     server.circuits.server().force_open(reason);
 }
 
+/// Whether a start failed because the program ended, and not for what it said or did not say.
+pub(crate) fn has_ended(error: &ToolError, config: &ServerConfig) -> bool {
+    match error {
+        ToolError::Start { .. } => true,
+        ToolError::Connection { .. } => matches!(config.target, Target::Stdio(_)),
+        _ => false,
+    }
+}
+
+/// A server that could not be used at any of its tries, for a reason that is not its end.
+pub(crate) fn in_vain(server: &Shared, error: &str) {
+    let policy = &server.options.restart;
+    let Some(tries) = policy.backoff.max_attempts.filter(|tries| *tries > 0) else { return };
+    let within = policy.reset_after.as_secs();
+    let error = error.lines().next().unwrap_or_default();
+    server
+        .circuits
+        .server()
+        .force_open(format!("{tries} more tries within {within} s were in vain: {error}"));
+}
+
 /// A server that ran more processes than it may.
 pub(crate) fn overgrown(server: &Shared, reason: &str) {
     server.circuits.server().force_open(format!("too many processes: {reason}"));

@@ -252,6 +252,10 @@ impl BreachSink for Counted {
     }
 
     fn notice(&self, server: &ServerName, notice: Notice) {
+        if matches!(notice, Notice::Chatter { .. }) {
+            let labels = [("server", server.as_str()), ("reason", "chatter")];
+            self.metrics.count(names::FRAMES_REJECTED, &labels, 1);
+        }
         self.inner.notice(server, notice);
     }
 }

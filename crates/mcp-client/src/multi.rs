@@ -270,10 +270,15 @@ impl MultiMcpClient {
             return trail.deny(unknown(), rule);
         }
         // Away with its server, or gone for good?
-        match target.and_then(|(server, _)| self.client(server.as_str())) {
-            Some(client) if !client.shared().offers() => trail.refuse(client.unavailable()),
-            _ => trail.refuse(unknown()),
+        let Some((client, tool)) =
+            target.and_then(|(server, tool)| Some((self.client(server.as_str())?, tool)))
+        else {
+            return trail.refuse(unknown());
+        };
+        if !client.shared().offers() {
+            return trail.refuse(client.unavailable());
         }
+        trail.refuse(client.shared().gone(tool.as_str()).unwrap_or_else(unknown))
     }
 
     /// Puts on record that a call ended before it came here, because its tool is not offered to whoever called.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use mcp_resilience::breaker::Failure;
 use mcp_transport::Session;
 use tokio::time::Instant;
 
@@ -27,7 +28,7 @@ pub(crate) async fn count(server: &Shared, session: &Session) -> Infallible {
             lately.retain(|at| now.saturating_duration_since(*at) < TOO_MANY.1);
             if lately.len() >= TOO_MANY.0 {
                 lately.clear();
-                server.circuits.charge(now);
+                server.circuits.charge(Failure::Call, now);
             }
         }
     }

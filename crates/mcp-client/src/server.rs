@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use mcp_core::{Class, ErrorKind, Guard, Refusal, ServerName, ToolError, ToolName, ToolSpec};
+use mcp_resilience::breaker;
 use mcp_resilience::health::{Health, HealthOptions};
 use mcp_security::lock::ServerPins;
 use mcp_security::permission::Nature;
@@ -15,11 +16,13 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::asked::Questions;
+use crate::chatter::Chatter;
 use crate::circuit::Circuits;
 use crate::classify;
 use crate::clock::Drift;
 use crate::examine;
 use crate::giving_up::{self, Tries};
+use crate::gone::Past;
 use crate::integrity::{Guardian, SECURITY};
 use crate::judged::{Judgement, Subject};
 use crate::launch::Launches;
@@ -81,8 +84,8 @@ pub(crate) struct Shared {
     live: RwLock<Live>,
     /// Problems that were told; each is told once.
     told: Mutex<HashSet<String>>,
-    /// The first thing that it wrote and that is no message.
-    chatter: OnceLock<String>,
+    chatter: Chatter,
+    past: Past,
     /// Tools that are held back, and why.
     held: Mutex<BTreeMap<ToolName, Refusal>>,
     /// Tools that are withheld for what they say, by which rule.
@@ -181,7 +184,8 @@ impl Shared {
             stop: watch::Sender::new(false),
             live: RwLock::default(),
             told: Mutex::default(),
-            chatter: OnceLock::new(),
+            chatter: Chatter::default(),
+            past: Past::default(),
             seen: Mutex::default(),
             questions: Arc::default(),
         })
@@ -283,7 +287,7 @@ impl Shared {
                 .map(Instant::into_std),
             circuit: self.circuits.server().state(),
             integrity: self.integrity.state(Instant::now()),
-            chatter: self.chatter.get().cloned(),
+            chatter: self.chatter.first(),
         }
     }
 
@@ -391,9 +395,8 @@ impl Shared {
                 self.circuits.exhausted(wait, Instant::now());
                 self.assess();
             }
-            // Many servers do that, and it costs nothing: whoever looks into one wants to know.
             Notice::Chatter { line } => {
-                self.chatter.get_or_init(|| redact::text(&self.options, "log", line));
+                self.chatter.heard(&self.config.name, || redact::text(&self.options, "log", line));
             }
             notice => self.tell(notice.to_string()),
         }
@@ -422,7 +425,7 @@ impl Shared {
         }
         if let Some(reason) = &list.truncated {
             // What there is of it is the beginning of what may never end: nobody has said that these are its tools.
-            self.circuits.charge(Instant::now());
+            self.circuits.charge(breaker::Failure::Call, Instant::now());
             let reason = format!("its list of tools does not end: {reason}");
             return Err(ToolError::Malformed { server: self.config.name.clone(), reason });
         }
@@ -499,12 +502,23 @@ impl Shared {
         held.keys().chain(withheld.keys()).find(|tool| is_wanted(tool)).cloned()
     }
 
+    /// What is said of this tool, where it was offered and is no longer.
+    pub(crate) fn gone(&self, tool: &str) -> Option<ToolError> {
+        let name = ToolName::new(tool).ok().filter(|name| self.past.has_lost(name))?;
+        Some(ToolError::ToolGone { server: self.config.name.clone(), tool: name.as_str().to_owned() })
+    }
+
     fn offered(&self, tools: &[Arc<ToolSpec>]) -> usize {
         tools.iter().filter(|tool| self.config.filter.permits(&tool.server, &tool.name)).count()
     }
 
     fn ready(&self, session: Session, tools: Vec<Arc<ToolSpec>>) {
         let offered = self.offered(&tools);
+        let names = tools.iter().filter(|tool| self.config.filter.permits(&tool.server, &tool.name));
+        let gone = self.past.listed(names.map(|tool| tool.name.clone()).collect());
+        for tool in gone.iter().filter(|tool| self.kept_back(|kept| kept == *tool).is_none()) {
+            tracing::info!(server = %self.config.name, tool = tool.as_str(), "its tool is gone");
+        }
         self.publish(Some(session), tools, None);
         self.enter(Life::Open { tools: offered });
         self.rest.over();
@@ -572,6 +586,7 @@ impl Shared {
 
     /// Follows an open session until it is over. `changed` is older than the first listing, so that no change is lost.
     async fn follow(&self, session: &Session, mut changed: watch::Receiver<u64>) -> Next {
+        let mut known = 0;
         loop {
             let listed = Instant::now();
             let change = async {
@@ -599,7 +614,10 @@ impl Shared {
                 () = self.rest.begins() => return Next::Rest,
                 () = change => {}
             }
-            changed.borrow_and_update();
+            let count = *changed.borrow_and_update();
+            // Of a storm, one word each time it is listed again.
+            tracing::debug!(server = %self.config.name, changes = count - known, "its tools are listed again");
+            known = count;
             let listing = async {
                 match self.list(session).await {
                     Ok(tools) => self.ready(session.clone(), tools),
@@ -646,6 +664,9 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
     let mut tries = Tries::new(&shared.config, &shared.options.restart);
     let mut was_ready = false;
     let mut rested = false;
+    // Whether its circuit knows that it does not start. Its further tries are bounded by themselves: counted as well, they would
+    // keep a circuit open before a server that is back.
+    let mut is_counted = false;
     shared.enter(Life::Starting);
     loop {
         let unheard;
@@ -657,7 +678,7 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                     shared.write().restarts += 1;
                 }
                 was_ready = true;
-                (tries.quiet, unheard) = (false, false);
+                (tries.quiet, unheard, is_counted) = (false, false, false);
                 shared.write().login = None;
                 shared.ready(session.clone(), tools);
                 shared.settled.send_replace(true);
@@ -711,6 +732,9 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                     let judgement = Judgement::withheld(Subject::Server, refusal.clone());
                     shared.observer.judged(&shared.config.name, &judgement);
                 }
+                if error.class() == Class::Start && !std::mem::replace(&mut is_counted, true) {
+                    shared.circuits.charge(breaker::Failure::Connect, Instant::now());
+                }
                 // A program that ends while it starts may have met what passes, such as a registry that was away. Other
                 // trouble that is nobody's passing trouble will be the same at the next try.
                 let worth_a_try = error.class() != Class::Spawn
@@ -732,7 +756,11 @@ async fn live(shared: &Shared, first: oneshot::Sender<Result<(), ToolError>>) {
                 });
                 let cannot_be_run = error.class() == Class::Spawn;
                 if delay.is_none() && worth_a_try && !cannot_be_run {
-                    giving_up::crash_loop(shared, &stderr);
+                    if giving_up::has_ended(&error, &shared.config) {
+                        giving_up::crash_loop(shared, &stderr);
+                    } else {
+                        giving_up::in_vain(shared, &text);
+                    }
                 }
                 shared.settled.send_replace(true);
                 if let Some(first) = first.take() {

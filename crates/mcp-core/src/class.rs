@@ -151,7 +151,7 @@ impl ToolError {
     /// The class of this error.
     pub fn class(&self) -> Class {
         match self {
-            Self::UnknownTool { .. } | Self::InvalidArguments { .. } => Class::Caller,
+            Self::UnknownTool { .. } | Self::ToolGone { .. } | Self::InvalidArguments { .. } => Class::Caller,
             Self::Refused { .. } => Class::Denied,
             Self::Spawn { .. } => Class::Spawn,
             Self::Start { .. } => Class::Start,
@@ -181,6 +181,7 @@ impl ToolError {
     pub fn name(&self) -> &'static str {
         match self {
             Self::UnknownTool { .. } => "unknown_tool",
+            Self::ToolGone { .. } => "tool_gone",
             Self::InvalidArguments { .. } => "invalid_arguments",
             Self::Refused { .. } => "refused",
             Self::Spawn { .. } => "spawn",

@@ -73,7 +73,7 @@ pub enum ErrorKind {
 /// |---|---|
 /// | `MCPConnectionError` | [`ToolError::Start`], [`ToolError::Connection`] |
 /// | `MCPServerError` | [`ToolError::Server`], [`ToolError::Http`], [`ToolError::Throttled`], [`ToolError::Malformed`], [`ToolError::NotMcp`], [`ToolError::TooLarge`] |
-/// | `MCPValidationError` | [`ToolError::InvalidArguments`], [`ToolError::UnknownTool`] |
+/// | `MCPValidationError` | [`ToolError::InvalidArguments`], [`ToolError::UnknownTool`], [`ToolError::ToolGone`] |
 /// | `MCPTimeoutError` | [`ToolError::Timeout`] |
 /// | `MCPAuthenticationError` | [`ToolError::AuthRequired`], [`ToolError::Forbidden`] |
 /// | `MCPConfigurationError` | [`ToolError::Refused`], [`ToolError::Spawn`] |
@@ -89,6 +89,16 @@ pub enum ToolError {
         name: String,
         /// The nearest name that exists.
         nearest: Option<String>,
+    },
+    /// The server offered this tool and does so no longer: it left it out of a later list. Others of its tools can be called.
+    #[error(
+        "server {server} has no tool {tool:?} any more: it left it out of its last list. Use another tool, or go on without it."
+    )]
+    ToolGone {
+        /// The server.
+        server: ServerName,
+        /// The tool, by the name that its server gave it.
+        tool: String,
     },
     /// The arguments do not fit the tool's schema or a limit. `problems` says where; correct them and call again.
     #[error("the arguments of {tool} are not valid: {}", problems.join("; "))]
@@ -327,7 +337,9 @@ impl ToolError {
     /// Who has to act.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::UnknownTool { .. } | Self::InvalidArguments { .. } => ErrorKind::Caller,
+            Self::UnknownTool { .. } | Self::ToolGone { .. } | Self::InvalidArguments { .. } => {
+                ErrorKind::Caller
+            }
             Self::Start { .. }
             | Self::Spawn { .. }
             | Self::AuthRequired { .. }

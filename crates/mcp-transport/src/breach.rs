@@ -125,7 +125,8 @@ pub enum Notice {
         /// How long until one may be opened again.
         wait: Duration,
     },
-    /// It wrote to its standard output what is no message, as programs do that greet or log there.
+    /// It wrote to its standard output what is no message, as programs do that greet or log there. Told of each such line: how
+    /// often it is passed on to people is for whoever hears it.
     Chatter {
         /// How that begins, at most 80 characters.
         line: String,

@@ -63,7 +63,6 @@ pub(crate) const TOO_LARGE: ErrorCode = ErrorCode(-32_098);
 
 /// How long after a report of its own crash a server may still answer.
 const GRACE: Duration = Duration::from_secs(2);
-const HOUR: Duration = Duration::from_secs(3600);
 /// Notices in a second, and seconds in a row, beyond which they are a flood.
 const FLOOD: (u32, u32) = (1000, 5);
 
@@ -84,8 +83,6 @@ pub(crate) struct Decoder {
     /// A crash that was reported where the answer to the only call should be.
     crash: Option<Crash>,
     notices: Notices,
-    /// When it was last told that something was no message.
-    noted: Option<Instant>,
     /// The request that settles the revision, while it is in flight.
     handshake: Option<RequestId>,
     /// The revision is one whose messages may come several in one array.
@@ -387,18 +384,10 @@ impl Decoder {
     pub(crate) fn message(&mut self, message: &[u8]) {
         let envelope = match serde_json::from_slice::<Envelope<'_>>(message) {
             Ok(envelope) => envelope,
-            Err(error) => {
+            Err(_) => {
                 let start: String = String::from_utf8_lossy(message).chars().take(80).collect();
                 self.noise(&start);
-                // Some servers log there: once in an hour is enough.
-                let now = Instant::now();
-                if self.noted.is_none_or(|noted| now.saturating_duration_since(noted) >= HOUR) {
-                    self.noted = Some(now);
-                    tracing::warn!(%error, ?start, "the server wrote something to its output that is not a message");
-                    self.breaches().notice(Notice::Chatter { line: start });
-                } else {
-                    tracing::debug!(%error, ?start, "the server wrote something to its output that is not a message");
-                }
+                self.breaches().notice(Notice::Chatter { line: start });
                 return;
             }
         };

@@ -44,7 +44,7 @@ pub const SERVER_START_DURATION: &str = "massgen.mcp.server.start.duration";
 /// label `server`.
 pub const SERVER_RSS: &str = "massgen.mcp.server.rss";
 /// Counter of messages that break the protocol; labels `server`, `reason` (`id`, `duplicate`, `size`, `depth`, `utf8`,
-/// `garbage`, `flood`, `misled`, `undeclared`).
+/// `garbage`, `flood`, `misled`, `undeclared`), and of lines on a program's standard output that are no message (`chatter`).
 pub const FRAMES_REJECTED: &str = "massgen.mcp.frames.rejected";
 /// Counter of answers to requests that nobody waited for any more; label `server`.
 pub const LATE_RESPONSES: &str = "massgen.mcp.late_responses";

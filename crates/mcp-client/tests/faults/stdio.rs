@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use massgen_testkit::{
     CallReply, Grandchild, HandshakeVersion, Outcome, PATIENCE, Progress, Quirk, ReplyId, ScriptedServer,
     ServerScript, ToolScript, process,
 };
-use mcp_client::{CircuitState, Integrity, metrics};
-use mcp_core::ToolService;
+use mcp_client::{CircuitState, ClientOptions, Integrity, McpClient, WallClock, metrics};
+use mcp_core::{ToolError, ToolService};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::heard::{Heard, is_of_security, listening, logs};
+use crate::heard::{Heard, apart, is_of_security, listening, logs};
 use crate::lab::{Account, GRACE, Measured, Scene, ask_innocent, innocent, named, until_answered};
 use crate::support::{call, child, is_ready, restarts, start};
 use crate::time::on_a_moved_clock;
@@ -88,12 +89,11 @@ pub(crate) fn faults() -> Vec<Fault> {
                     .check(gave_up(heard, |figure| figure("progress") >= 2.0))
             }))
         }),
-        scene("F7", "noise on stdout before the answer: the answer", || {
-            let script = script(Outcome::Echo)
-                .quirk(Quirk::Chatter(vec!["Server listening".into()]))
-                .quirk(Quirk::ChatterBeforeReply("loading".into()));
-            Scene::child(script).account(Account::Nobody)
-        }),
+        own(
+            "F7",
+            "noise on stdout before the answer: the answer; each line is counted, and told once an hour",
+            || Box::pin(noise()),
+        ),
         scene("F9", "half an answer, then the end: outcome unknown", || {
             Scene::child(script(half(Some(1))))
                 .expect(LOST)
@@ -138,7 +138,11 @@ pub(crate) fn faults() -> Vec<Fault> {
                     Scene::child(ServerScript::new().tool(tool).quirk(Quirk::IgnoresCancel))
                         .limit_ms(600)
                         .calls(2)
-                        .tune(|options, _| options.metrics = Some(Arc::new(Late)))
+                        .tune(|options, _| {
+                            let name = metrics::names::LATE_RESPONSES;
+                            options.metrics =
+                                Some(Arc::new(Counted { name, reason: None, so_far: &LATE_ANSWERS }));
+                        })
                         .check(is_text("fresh"))
                         .check(is_clean)
                         .check(logs(heard, &["an answer to what nobody waits for any more"]))
@@ -160,18 +164,11 @@ pub(crate) fn faults() -> Vec<Fault> {
         own("F19", "an answer that is not UTF-8, half a surrogate, NaN, a member twice: refused", || {
             Box::pin(no_json())
         }),
-        scene("F24", "the end before the handshake: its tools are away, its last words are told", || {
-            let script =
-                ServerScript::new().quirk(Quirk::ExitAtStart { code: 2, stderr: "no key for it\n".into() });
-            Scene::child(script)
-                .expect(&["unknown_tool", "unavailable"])
-                .tune(|options, _| *options = restarts(2))
-                .check(|seen, measured| {
-                    let states = seen.recorder.states.lock().unwrap();
-                    let told = states.iter().any(|(_, state)| state.to_string().contains("no key for it"));
-                    measured.expect(told, "its last words were not told");
-                })
-        }),
+        own(
+            "F24",
+            "the end before the handshake: told with code and last words, counted, given up after its tries; the others work",
+            || Box::pin(ended_at_start()),
+        ),
         own("F23", "a stopped process that is killed and then continued: a new one is used", || {
             Box::pin(continued())
         }),
@@ -197,21 +194,11 @@ pub(crate) fn faults() -> Vec<Fault> {
         own("F28", "a server that speaks 1999-01-01: told with both revisions, not tried again", || {
             Box::pin(another_revision())
         }),
-        scene("F50", "a storm of list changes: listed once in each interval", || {
-            Scene::child(script(Outcome::Echo).quirk(Quirk::ListChangedFlood(5_000)))
-                .tune(|options, _| options.relist_interval = Duration::from_secs(1))
-                .within_ms(8000)
-                .check(|seen, measured| {
-                    let listings = seen.method("tools/list").len();
-                    measured.expect(listings <= 10, format!("it was listed {listings} times"));
-                })
+        own("F50", "a storm of list changes: listed once a second at most, and the log counts them", || {
+            Box::pin(on_a_moved_clock(storm))
         }),
-        scene("F53", "a tool that disappears: unknown from then on", || {
-            let script = script(Outcome::Echo).quirk(Quirk::RemoveToolAfter { calls: 1, tool: "do".into() });
-            Scene::child(script)
-                .calls(40)
-                .expect(&["unknown_tool", "server"])
-                .tune(|options, _| options.relist_interval = Duration::from_millis(1))
+        own("F53", "a tool that disappears: told as gone, which one that never was is not", || {
+            Box::pin(apart(gone))
         }),
         scene("F56", "grandchildren that ignore SIGTERM: none survives", || {
             let stubborn = Grandchild { ignores_sigterm: true, holds_stdout: true, ..Grandchild::default() };
@@ -274,13 +261,20 @@ pub(crate) fn says(parts: &'static [&'static str]) -> impl Fn(&crate::lab::Seen,
 /// How many late answers the metrics have counted.
 static LATE_ANSWERS: AtomicU64 = AtomicU64::new(0);
 
-/// Counts those and nothing else.
-struct Late;
+/// How many lines that are no message they have counted.
+static NOISE: AtomicU64 = AtomicU64::new(0);
 
-impl metrics::Observer for Late {
-    fn count(&self, name: &'static str, _: &[metrics::Label<'_>], by: u64) {
-        if name == metrics::names::LATE_RESPONSES {
-            LATE_ANSWERS.fetch_add(by, Ordering::Relaxed);
+/// Adds up one counter, where it is of this reason.
+struct Counted {
+    name: &'static str,
+    reason: Option<&'static str>,
+    so_far: &'static AtomicU64,
+}
+
+impl metrics::Observer for Counted {
+    fn count(&self, name: &'static str, labels: &[metrics::Label<'_>], by: u64) {
+        if name == self.name && self.reason.is_none_or(|reason| labels.contains(&("reason", reason))) {
+            self.so_far.fetch_add(by, Ordering::Relaxed);
         }
     }
 
@@ -325,6 +319,207 @@ pub(crate) fn is_forced_open(words: &'static str) -> impl Fn(&crate::lab::Seen, 
         let holds = matches!(&circuit, CircuitState::ForcedOpen { reason } if reason.contains(words));
         measured.expect(holds, format!("its circuit is {circuit:?}, not forced open with {words:?}"));
     }
+}
+
+const NOISY: &str = "it wrote to its standard output what is no message";
+
+/// A server that writes such lines at its start, and one before each reply.
+fn noisy(lines: usize) -> ServerScript {
+    let chatter = Quirk::Chatter(vec!["Server listening".into(); lines]);
+    script(Outcome::Echo).quirk(chatter).quirk(Quirk::ChatterBeforeReply("loading".into()))
+}
+
+/// How many warnings of noise there are.
+fn warnings(heard: &Heard) -> usize {
+    heard.lines().iter().filter(|line| line.contains(NOISY) && line.contains("level=WARN")).count()
+}
+
+async fn noise() -> Measured {
+    let scene = |heard: Heard| {
+        Scene::child(noisy(50)).account(Account::Nobody).calls(5).check(is_clean).check(move |_, measured| {
+            let told = warnings(&heard);
+            measured.expect(told == 1, format!("it was told {told} times"));
+        })
+    };
+    let mut measured = listening(scene).await;
+    let later = on_a_moved_clock(an_hour_of_noise).await;
+    measured.problems.extend(later.problems);
+    measured.survivors += later.survivors;
+    measured
+}
+
+async fn an_hour_of_noise() -> Measured {
+    const LINES: u64 = 50;
+    const CALLS: u64 = 4;
+    const HOUR: Duration = Duration::from_secs(3600);
+    let mut measured = Measured::default();
+    let heard = Heard::new(|metadata| metadata.is_event() && metadata.target().starts_with("mcp_client"));
+    // The clock and all tasks are this thread's.
+    let _heard = crate::support::listen(heard.clone());
+    let scripted = noisy(LINES as usize).launch();
+    let mut config = child("faulty", &scripted);
+    // On this clock a process takes long to start, and to answer.
+    (config.startup_timeout, config.call_timeout) = (HOUR, HOUR);
+    config.total_timeout = HOUR;
+    let mut options = restarts(50);
+    let begun = (SystemTime::now(), Instant::now());
+    // The time of day goes with this clock.
+    options.wall_clock = WallClock::new(move || begun.0 + begun.1.elapsed());
+    let name = metrics::names::FRAMES_REJECTED;
+    options.metrics = Some(Arc::new(Counted { name, reason: Some("chatter"), so_far: &NOISE }));
+    let (client, _) = start([config], options);
+    client.ready(PATIENCE * 600).await;
+    for (calls, told) in [(2, 1), (CALLS - 2, 2)] {
+        for _ in 0..calls {
+            let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+            measured.expect(class == "answered", format!("the caller got {class} ({text})"));
+        }
+        let warnings = warnings(&heard);
+        measured.expect(warnings == told, format!("it was told {warnings} times, not {told}"));
+        tokio::time::advance(HOUR).await;
+    }
+    // Each call has a line before its answer, and so has what opened the session.
+    let (counted, least) = (NOISE.load(Ordering::Relaxed), LINES + CALLS);
+    let most = LINES + scripted.journal().kind("received").len() as u64;
+    measured.expect(
+        (least..=most).contains(&counted),
+        format!("{counted} lines were counted, not {least} to {most}"),
+    );
+    client.close().await;
+    measured.count_survivors(&[scripted.journal()]).await;
+    measured
+}
+
+async fn ended_at_start() -> Measured {
+    let script =
+        || ServerScript::new().quirk(Quirk::ExitAtStart { code: 2, stderr: "no key for it\n".into() });
+    let scene = Scene::child(script())
+        .expect(&["unknown_tool", "unavailable"])
+        .account(Account::Server)
+        .tune(|options, _| *options = restarts(2))
+        .after_all()
+        .check(is_forced_open("crash loop: it ended again after 2 restarts"))
+        .check(is_forced_open("no key for it"))
+        .check(|seen, measured| {
+            let states = seen.recorder.states.lock().unwrap();
+            let told = states.iter().any(|(_, state)| state.to_string().contains("no key for it"));
+            measured.expect(told, "its last words were not told");
+        });
+    let mut measured = scene.play().await;
+    // Whoever starts it has all of it, typed.
+    let (scripted, within) = (script().launch(), Duration::from_millis(200));
+    let began = std::time::Instant::now();
+    let started =
+        McpClient::connect(child("faulty", &scripted), crate::support::policy(), Arc::new(()), restarts(0));
+    let started = started.await;
+    let took = began.elapsed();
+    let holds = matches!(
+        &started,
+        Err(ToolError::Start { reason, stderr, .. }) if reason.contains("exited with code 2") && stderr[0] == "no key for it"
+    );
+    measured.expect(holds, format!("whoever started it got {started:?}"));
+    measured.in_time(took <= within, format!("it took {took:?}"));
+    measured.late = measured.late.max(took.saturating_sub(within));
+    drop(started);
+    measured.count_survivors(&[scripted.journal()]).await;
+    measured
+}
+
+async fn storm() -> Measured {
+    const CHANGES: u64 = 5_000;
+    const LONG: Duration = Duration::from_secs(3600);
+    let mut measured = Measured::default();
+    let heard = Heard::new(|metadata| metadata.is_event() && metadata.target().starts_with("mcp_client"));
+    // The clock and all tasks are this thread's.
+    let _heard = crate::support::listen(heard.clone());
+    let (scripted, innocent) =
+        (script(Outcome::Echo).quirk(Quirk::ListChangedFlood(CHANGES)).launch(), innocent());
+    let mut config = child("faulty", &scripted);
+    // On this clock a process takes long to start, and to answer.
+    (config.startup_timeout, config.call_timeout, config.total_timeout) = (LONG, LONG, LONG);
+    let mut options = restarts(50);
+    options.relist_interval = ClientOptions::default().relist_interval;
+    let began = Instant::now();
+    let (client, recorder) = start([config, child("innocent", &innocent)], options);
+    client.ready(PATIENCE * 600).await;
+    let (class, text) = named(&client.call(call("mcp__faulty__do", json!({}))).await);
+    measured.expect(class == "answered", format!("the caller got {class} ({text})"));
+    measured.expect(ask_innocent(&client).await < Duration::MAX, "the other server failed");
+    // How many changes each listing stands for.
+    let counts = || -> Vec<u64> {
+        let lines = heard.lines();
+        let count = |line: &String| {
+            let listed = line.contains("its tools are listed again") && line.contains("server=faulty");
+            line.split(' ').find_map(|word| word.strip_prefix("changes="))?.parse().ok().filter(|_| listed)
+        };
+        lines.iter().filter_map(count).collect()
+    };
+    let all = process::until(PATIENCE * 60, || counts().iter().sum::<u64>() == CHANGES).await;
+    let counts = counts();
+    measured.expect(all, format!("of {CHANGES} changes the log counts {counts:?}"));
+    let listings = || scripted.journal().method("tools/list").len();
+    let listed = process::until(PATIENCE * 60, || listings() == counts.len() + 1).await;
+    measured.expect(listed, format!("it was listed {} times, and the log has {counts:?}", listings()));
+    let seconds = began.elapsed().as_secs() as usize;
+    measured.expect(counts.len() <= seconds, format!("{} refreshes in {seconds} s", counts.len()));
+    let circuits = recorder.circuits.lock().unwrap().clone();
+    measured.expect(circuits.is_empty(), format!("circuits noticed: {circuits:?}"));
+    measured.got = class;
+    measured.sends = scripted.journal().method("tools/call").len() as f64;
+    client.close().await;
+    measured.count_survivors(&[scripted.journal(), innocent.journal()]).await;
+    measured
+}
+
+async fn gone(heard: Heard) -> Measured {
+    let mut measured = Measured::default();
+    let played = script(Outcome::Echo).quirk(Quirk::RemoveToolAfter { calls: 1, tool: "do".into() });
+    let (scripted, innocent) = (played.launch(), innocent());
+    let (client, recorder) = start([child("faulty", &scripted), child("innocent", &innocent)], restarts(50));
+    client.ready(PATIENCE).await;
+    let tool = "mcp__faulty__do";
+    let (class, text) = named(&client.call(call(tool, json!({}))).await);
+    measured.expect(class == "answered", format!("the caller got {class} ({text})"));
+    let mut changes = client.changes();
+    let missing = async {
+        while client.catalogue().find(tool).is_some() {
+            changes.changed().await.unwrap();
+        }
+    };
+    measured.expect(tokio::time::timeout(PATIENCE, missing).await.is_ok(), "it is still offered");
+    let one = client.client("faulty").unwrap();
+    for result in [client.call(call(tool, json!({}))).await, one.call_tool("do", Default::default()).await] {
+        let (class, text) = named(&result);
+        measured.expect(
+            class == "tool_gone" && text.contains(r#"server faulty has no tool "do" any more"#),
+            format!("the caller got {class} ({text})"),
+        );
+        measured.got = class;
+    }
+    for result in [
+        client.call(call("mcp__faulty__never", json!({}))).await,
+        one.call_tool("never", Default::default()).await,
+    ] {
+        let (class, text) = named(&result);
+        measured.expect(class == "unknown_tool", format!("of one that never was: {class} ({text})"));
+    }
+    let (class, text) = named(&client.call(call("mcp__faulty__look", json!({}))).await);
+    measured.expect(class == "answered", format!("its other tool: {class} ({text})"));
+    measured.expect(ask_innocent(&client).await < Duration::MAX, "the other server failed");
+    let circuits = recorder.circuits.lock().unwrap().clone();
+    measured.expect(circuits.is_empty(), format!("circuits noticed: {circuits:?}"));
+    let lines = heard.lines();
+    let told = lines.iter().filter(|line| line.contains("its tool is gone")).collect::<Vec<_>>();
+    let holds =
+        told.len() == 1 && told.iter().all(|line| line.contains("\"do\"") && line.contains("level=INFO"));
+    measured.expect(holds, format!("it is told by {told:?}"));
+    let sends = scripted.journal().method("tools/call");
+    let sends = sends.iter().filter(|sent| sent["params"]["name"] == "do").count();
+    measured.expect(sends == 1, format!("it was sent {sends} times"));
+    measured.sends = sends as f64;
+    client.close().await;
+    measured.count_survivors(&[scripted.journal(), innocent.journal()]).await;
+    measured
 }
 
 async fn another_revision() -> Measured {

@@ -1,7 +1,7 @@
 //! Death, return and the end of child processes.
 
 use massgen_testkit::{Grandchild, Outcome as Plays, PATIENCE, Quirk, ServerScript, ToolScript};
-use mcp_client::{ClientOptions, ServerState};
+use mcp_client::{CircuitState, ClientOptions, ServerState};
 use mcp_core::{ToolError, ToolService};
 use serde_json::json;
 
@@ -104,6 +104,23 @@ async fn a_server_that_ends_while_it_starts_is_tried_again_and_told_of_once() {
     assert!(state.to_string().contains("no registry"), "{state}");
     client.close().await;
     assert!(late.journal().all_gone(PATIENCE).await && never.journal().all_gone(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn a_program_whose_list_does_not_end_is_given_up_for_that_and_not_for_its_end() {
+    let script = (0..=10_000)
+        .fold(ServerScript::new(), |script, number| script.tool(ToolScript::echo(&format!("t{number}"))));
+    let script = script.launch();
+    let (client, _) = start([child("srv", &script)], restarts(1));
+    let one = client.client("srv").unwrap();
+    until(one, |state| matches!(state, ServerState::Unreachable { retry_in: None, .. })).await;
+    let CircuitState::ForcedOpen { reason } = one.status().circuit else {
+        panic!("its circuit is {:?}", one.status().circuit)
+    };
+    let words = "its list of tools does not end: the server has more than 10000 tools";
+    assert!(reason.contains(words) && !reason.contains("it ended"), "{reason}");
+    client.close().await;
+    assert!(script.journal().all_gone(PATIENCE).await);
 }
 
 #[tokio::test]
