@@ -18,7 +18,7 @@ use crate::links;
 use crate::project;
 
 pub(crate) const HELP: &str = "\
-the project's own rules: layers, licences, banned dependencies, where a thing may be named
+the project's own rules: layers, licences, bans, where a thing may be named
 
 Usage: cargo xtask tidy
 
