@@ -86,7 +86,8 @@ pub fn judge(path: &str, operation: Operation, scene: &Scene<'_>) -> Result<Vec<
     if folded.starts_with('~') {
         return Err(outside(&path, "begins in a home folder"));
     }
-    if folded.contains("${") || folded.contains("$HOME") || (windows && folded.matches('%').count() > 1) {
+    // Whatever expands it, a name further on stays where it is, and most things do not.
+    if folded.contains("${") || folded.starts_with("$HOME") || (windows && folded.matches('%').count() > 1) {
         return Err(refusal("path-encoded", format!("the path {path:?} holds a variable"), "write it out"));
     }
     let absolute = if windows {

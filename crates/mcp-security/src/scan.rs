@@ -16,6 +16,7 @@ mod around;
 mod beyond;
 mod cues;
 mod gates;
+mod holds;
 mod intent;
 mod lexicon;
 mod meant;
@@ -195,12 +196,13 @@ fn judge(cues: &Cues<'_>, scan: &mut Scan) {
         (Backdoors, "plants-backdoor", "tells a model what to hide in what it writes for the user"),
         (Decodes, "encoded-instruction", "tells a model to decode a text and to obey it"),
         (ImageTemplate, "image-leak", "tells a model to put data into the address of an image"),
+        (HostTemplate, "address-leak", "tells a model to put data into the name of a host"),
     ] {
         if cues.has(cue) {
             scan.hard(rule, reason);
         }
     }
-    if cues.together(&[&[Asks], &[Secrets, Codes], &[Pretext]]) {
+    if cues.together(&[&[Asks], &[Pretext]]) && cues.any(&[Secrets, Codes]) {
         scan.hard("gives-secrets", "tells a model to ask for secrets under a pretext");
     }
     // Programs log who agreed to what; they do not say what a model is to do because of it.
@@ -339,17 +341,33 @@ pub fn tool_among(spec: &ToolSpec, around: &Around, heard: &mut Heard) -> Verdic
     for schema in [&input, &output].into_iter().flatten() {
         texts(schema, &mut parts);
     }
-    // A tool that handles conversations takes them.
-    let handles_talk = ABOUT_TALK.iter().any(|word| parts[..of_tool].iter().any(|said| said.contains(word)));
+    // A tool that handles conversations takes them, and one that logs people in takes passwords.
+    let own: Vec<String> =
+        parts[..of_tool].iter().copied().chain([spec.name.as_str()]).map(str::to_lowercase).collect();
+    let is_about = |words: &[&str]| words.iter().any(|word| own.iter().any(|said| said.contains(word)));
+    let handles = [
+        (Cue::Defines, "gives-conversation", is_about(ABOUT_TALK)),
+        (Cue::HoldsHost, "gives-secrets", is_about(ABOUT_HOST)),
+        (Cue::HoldsSecret, "gives-secrets", is_about(ABOUT_LOGIN)),
+    ];
     for (at, part) in parts.iter().enumerate().filter(|(_, part)| !is_keyword(part)) {
         if heard.0.contains(*part) {
             continue;
         }
         let mut found = text(part, around);
-        if at >= of_tool && !handles_talk && Cues::of(&spell::plain(part)).has(Cue::Defines) {
-            found.hard("gives-conversation", "asks in a parameter for what is not the tool's");
+        let mut own_words = false;
+        if at >= of_tool {
+            let plain = spell::plain(part);
+            let cues = Cues::of(&plain);
+            for (_, rule, is_own) in handles.iter().filter(|(cue, ..)| cues.has(*cue)) {
+                // Another tool may say the same, and mean what is not its own.
+                own_words = true;
+                if !is_own {
+                    found.hard(rule, "asks in a parameter for what is not the tool's");
+                }
+            }
         }
-        if found.hard.is_empty() && found.soft.is_empty() {
+        if !own_words && found.hard.is_empty() && found.soft.is_empty() {
             heard.0.insert((*part).to_owned());
         }
         scan.add(found);
@@ -373,19 +391,128 @@ pub fn tool_among(spec: &ToolSpec, around: &Around, heard: &mut Heard) -> Verdic
 }
 
 /// Words of tools that handle conversations.
-const ABOUT_TALK: [&str; 12] = [
+const ABOUT_TALK: &[&str] = &[
     "chat",
-    "Chat",
-    "onversation",
-    "ummari",
-    "ranscript",
+    "conversation",
+    "conversación",
+    "conversa",
+    "summari",
+    "transcript",
     "model",
-    "LLM",
+    "llm",
     "message",
-    "Message",
     "dialog",
     "meeting",
     "thread",
+    "gespräch",
+    "переписк",
+    "чат",
+    "диалог",
+    "对话",
+    "聊天",
+    "會話",
+    "会話",
+    "チャット",
+    "대화",
+    "채팅",
+];
+
+/// Words of tools that handle prompts, environments and what was typed into a shell.
+const ABOUT_HOST: &[&str] = &[
+    "prompt",
+    "environment",
+    "environ",
+    " env",
+    "env_",
+    "_env",
+    "history",
+    "shell",
+    "terminal",
+    "redact",
+    "llm",
+];
+
+/// Words of tools that handle what people prove with who they are.
+const ABOUT_LOGIN: &[&str] = &[
+    "login",
+    "log in",
+    "logs in",
+    "log into",
+    "logs into",
+    "logged in",
+    "sign in",
+    "signs in",
+    "sign-in",
+    "sign up",
+    "signup",
+    "auth",
+    "password",
+    "credential",
+    "account",
+    "unlock",
+    "vault",
+    "wallet",
+    "connect",
+    "register",
+    "ssh",
+    "crypt",
+    "sign_",
+    "session",
+    "secret",
+    "user_",
+    "_user",
+    "member",
+    "security",
+    "mail",
+    "smtp",
+    "imap",
+    "ldap",
+    "database",
+    "payment",
+    "checkout",
+    "card",
+    "cookie",
+    "browser",
+    "form",
+    "登录",
+    "登入",
+    "账户",
+    "账号",
+    "ログイン",
+    "認証",
+    "로그인",
+    "인증",
+    "계정",
+    "вход",
+    "войти",
+    "аккаунт",
+    "учетн",
+    "учётн",
+    "anmeld",
+    "benutzer",
+    "connexion",
+    "compte",
+    "sesión",
+    "cuenta",
+    "accesso",
+    "conta",
+    "logow",
+    "konto",
+    "giriş",
+    "oturum",
+    "hesap",
+    "تسجيل",
+    "حساب",
+    "लॉग",
+    "खाता",
+    "đăng nhập",
+    "tài khoản",
+    "inlogg",
+    "logga",
+    "σύνδε",
+    "увійти",
+    "masuk",
+    "akun",
 ];
 
 /// What most strings of a schema are.

@@ -75,6 +75,73 @@ pub(super) fn plants_backdoor(sentence: &Sentence<'_>, place: Place) -> bool {
             && sentence.at(BACKDOOR).any(|at| sentence.tokens[at].is(FOREIGN)))
 }
 
+/// Orders what the programs that the model writes are to depend on.
+pub(super) fn steers_code(sentence: &Sentence<'_>, place: Place) -> bool {
+    const WHAT: &[&str] = &[
+        "program",
+        "programs",
+        "code",
+        "script",
+        "scripts",
+        "project",
+        "projects",
+        "app",
+        "apps",
+        "file",
+        "files",
+        "function",
+        "functions",
+        "module",
+        "package.json",
+        "dockerfile",
+        "requirements.txt",
+    ];
+    const MAKES: &[&str] =
+        &["write", "generate", "create", "build", "produce", "scaffold", "develop", "make", "edit"];
+    let on = [
+        "depend",
+        "requirement",
+        "package",
+        "librar",
+        "import",
+        "package.json",
+        "cargo.toml",
+        "lockfile",
+        "go.mod",
+    ];
+    let written = (0..sentence.tokens.len()).any(|at| {
+        sentence.word(at) == "you"
+            && (at + 1..at + 3).any(|verb| MAKES.contains(&sentence.word(verb)))
+            && (at.saturating_sub(3)..at).any(|what| WHAT.contains(&sentence.word(what)))
+            && sentence.before(at, 5, ANY).is_some()
+    });
+    let depends = || {
+        (0..sentence.tokens.len()).any(|at| {
+            let ordered = matches!(
+                sentence.word(at),
+                "list"
+                    | "add"
+                    | "include"
+                    | "use"
+                    | "import"
+                    | "install"
+                    | "put"
+                    | "require"
+                    | "declare"
+                    | "pin"
+                    | "depend on"
+            ) && (at == 0 || sentence.tokens[at - 1].is(LEAD | MARK));
+            ordered
+                && (at + 1..at + 10).any(|what| on.iter().any(|begin| sentence.word(what).starts_with(begin)))
+                // By name, and not "the packages that it needs".
+                && (at + 1..at + 8).any(|name| {
+                    sentence.word(name).starts_with('\u{1}') || sentence.word(name).contains(['-', '_'])
+                })
+        })
+    };
+    !place.first && written && depends()
+}
+
 /// Some of them have a use in other places: a network may have a kill switch, a page a beacon.
 fn is_way_in(word: &str) -> bool {
     !word.starts_with("kill") && !word.starts_with("beacon") && !word.starts_with("master")

@@ -62,6 +62,12 @@ pub(super) enum Cue {
     Codes,
     /// "Everything said in this chat, verbatim", as what a parameter is to hold.
     Defines,
+    /// "The system prompt you were given", as what a parameter is to hold.
+    HoldsHost,
+    /// "The user's master password", as what a parameter is to hold.
+    HoldsSecret,
+    /// "Resolve <value of the key>.example.com".
+    HostTemplate,
     /// "Call a tool with a command that runs what a page holds".
     PipesByTool,
     /// "Do not forget to".
@@ -155,12 +161,15 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
         r"\b(previous|prior|earlier|other|system|original|safety) (instructions?|guidelines|rules|directives|prompts?) (are|is) (now )?(void|cancelled|canceled|obsolete|invalid|suspended|lifted|revoked|no longer)\b",
     ),
     (Override, r"\bdo not (follow|obey|listen to) (the |your |any )?(user|system|previous|safety)"),
-    (Approve, r"\b(always|automatically|auto)[ -](approve|grant|say yes)\b"),
+    (Approve, r"\b(always|automatically)[ -](approve|grant|say yes)\b"),
     (
         Approve,
         r"\b(always|automatically) (accept|allow|confirm|permit) (every|all|any|each|file|tool|\w+ (requests?|calls?|actions?|writes?|permissions?))\b",
     ),
-    (Approve, r"\bauto-?approve (for )?(all|every|any)\b"),
+    (
+        Approve,
+        r"\bauto[ -]?(approve|grant|accept) ((for )?(all|every|any|each)|this|these|its?|them|the|my|our|what)\b",
+    ),
     (
         Approve,
         r"\b(answer|say|reply|respond|click) (with )?.?(yes|ok|allow|approve).? (on behalf|for the user|automatically|to (all|every|any))\b",
@@ -181,7 +190,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     (Approve, r"\bignore \w+ \w+ and approve\b"),
     (
         HiddenTag,
-        r"</\s*secret>|<\s*/?(hidden|system|sys|override|jailbreak|invisible|admin|instructions?|assistant|internal_instructions?|system_prompt|system-prompt|confidential|im_start|(assistant|agent|ai|llm|model|bot)[_-](instructions?|only|note|directive|rules?))( [^>]{0,40})?/?>|</(tool_result|tool_response|function_results?)> ?<(user|human|system|assistant)>|<\|(im_start|system|assistant|endoftext)\|>|\[/?inst\]|\[+ ?system( (override|prompt|note|message|instructions?))? ?\]+|#{2,} ?system ?#{2,}",
+        r"</\s*secret>|<\s*/?(hidden|system|sys|override|jailbreak|invisible|admin|instructions?|assistant|internal_instructions?|system_prompt|system-prompt|confidential|im_start|(system|host|developer|platform)[_-](reminder|message|notice|note|update|override|alert)|(assistant|agent|ai|llm|model|bot)[_-](instructions?|only|note|directive|rules?))( [^>]{0,40})?/?>|</(tool_result|tool_response|function_results?)> ?<(user|human|system|assistant)>|<\|(im_start|system|assistant|endoftext)\|>|\[/?inst\]|\[+ ?system( (override|prompt|note|message|instructions?))? ?\]+|#{2,} ?system ?#{2,}",
     ),
     (
         HiddenTag,
@@ -206,7 +215,7 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     ),
     (
         KeyFile,
-        r"\.ssh/(id_\w*($|[^.\w]|\.($|[^p\w]|p[^u]))|\*|identity|known|authorized|[a-z_]*key)|\bid[_ -](rsa|ed25519|ecdsa|dsa)($|[^.\w]|\.($|[^p\w]|p[^u]))|\.aws/|~/\.(ssh|aws|gnupg|kube|azure|docker|password-store)( |$|[,;:)'])|\.config/gh\b|\bgh/hosts\.yml|\.kube/|\b(user's|users'|your|their|current) kubeconfig|\bkubeconfig of\b|\.gitconfig\b|\.pgpass\b|\.my\.cnf\b|\.terraformrc\b|\.cargo/credentials|\.m2/settings|\.azure/|service[_-]account\.json|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bcookies (sqlite|database|db|file)\b|\bseed phrase|\.env(\.\w+)? (file|content)|\b(user's|users'|their|victim's|his|her|archivo|fichero|fichier|datei|arquivo|bestand|plik|файл) \.env\b|\.env-datei|\b(read|open|cat|load|dump|take|print|collect) (the |your |a )?\.env\b|\bcontents? of (the |your |a )?\.env\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)\b",
+        r"\.ssh/(id_\w*($|[^.\w]|\.($|[^p\w]|p[^u]))|\*|identity|[a-z_]*key($|[^s\w]))|\bid[_ -](rsa|ed25519|ecdsa|dsa)($|[^.\w]|\.($|[^p\w]|p[^u]))|\.aws/|~/\.(ssh|aws|gnupg|kube|azure|docker|password-store)( |$|[,;:)'])|\.config/gh\b|\bgh/hosts\.yml|\.kube/|\b(user's|users'|your|their|current) kubeconfig|\bkubeconfig of\b|\.gitconfig\b|\.pgpass\b|\.my\.cnf\b|\.terraformrc\b|\.cargo/credentials|\.m2/settings|\.azure/|service[_-]account\.json|\.netrc\b|\.npmrc\b|\.pypirc\b|\.git-credentials|\.kube/config|\.docker/config|\.gnupg|/etc/(passwd|shadow|sudoers)|\bmcp\.json\b|\.cursor/|claude_desktop_config|\bcredentials\.json\b|application_default_credentials|\.config/gcloud|login data\b|\bcookies?\.sqlite\b|\bkeychain\b|\bwallet\.dat\b|\bcookies (sqlite|database|db|file)\b|\bseed phrase|\.env(\.\w+)? (file|content)|\b(user's|users'|their|victim's|his|her|archivo|fichero|fichier|datei|arquivo|bestand|plik|файл) \.env\b|\.env-datei|\b(read|open|cat|load|dump|take|print|collect) (the |your |a )?\.env\b|\bcontents? of (the |your |a )?\.env\b|\.bash_history|\.zsh_history|/proc/self/environ|\.vault-token|\.ssh (folder|directory|keys?)\b",
     ),
     (
         Secrets,
@@ -265,6 +274,10 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     (
         Defines,
         r"^\W*(a |an |the )?((exact|full|verbatim|complete|literal|entire) )*(copy of |text of |contents of )?(your|the model's|the assistant's|the agent's) ((own|original|initial|operator|system|hidden|full|complete|current|entire) )*(instructions?|prompt|guidelines|directives|briefing)\b[^.!?;]{0,60}\b(word for word|verbatim|in full|unedited|exactly as|as given|as received|from the (operator|developer|system|host))\b",
+    ),
+    (
+        HostTemplate,
+        r"(<+|\{+|\[|\$\{?)[^<>{}\[\]\n]{0,40}\b((values?|contents?) of|[a-z0-9_]+_(key|token|secret|password)|api[ _-]?key|password|secret|access[ _-]?token|credentials?|private key|(user's|their|last) (message|answer|reply|prompt)|system prompt|conversation|transcript)\b[^<>{}\[\]\n]{0,40}(>+|\}+|\])\.([a-z0-9-]+\.)*[a-z]{2,}|\$[a-z0-9_]+_(key|token|secret|password)\.([a-z0-9-]+\.)+[a-z]{2,}",
     ),
     (
         PipesByTool,
@@ -335,6 +348,10 @@ pub(super) const PATTERNS: &[(Cue, &str)] = &[
     (
         Pretext,
         r"\b(under|on|with|using|by) (the |a |some |any )?(false )?(pretext|pretense|pretence|excuse|guise|cover story)\b|\b(pretend|pretending|claim|claiming|saying|telling them|as if|as though|say|explain|explaining) (that )?(it is|it's|this is|there (is|was|has been)|the|their|a) (\w+ ){0,3}(session|login|licen[sc]e|account|connection|certificate|sign-in|security check|verification) ?(has |had |was |is )?(expired|timed out|timeout|ended|locked|lost|check|failed|needed|required)\b",
+    ),
+    (
+        Pretext,
+        r"\bwithout (saying|explaining|giving|telling (them|the user|him|her)|mentioning) (why|(the|a|any) reasons?|what (it|this|that) is for)\b|\b(do not|don't|never|need not|no need to) (say|explain|tell (them|the user)|mention|give|disclose|reveal) (why|(the|a|any) reasons?|what (it|this|that) is for)\b",
     ),
     (
         Pretext,
@@ -529,6 +546,7 @@ impl<'t> Cues<'t> {
                 takes_back(cue).and_then(compiled).is_some_and(|back| back.is_match(text.as_bytes()))
                     && !compiled(Insists).is_some_and(|insists| insists.is_match(text.as_bytes()))
             };
+            let back = || back() || (cue == Override && meant::is_for_others(text));
             if set.is_match(text.as_bytes()) && !back() {
                 piece.found.set(piece.found.get() | cue.bit());
                 self.whole.set(self.whole.get() | cue.bit());

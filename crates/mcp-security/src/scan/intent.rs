@@ -10,7 +10,7 @@ use super::cues::Cue;
 use super::lexicon::*;
 use super::sentence::{Place, Sentence};
 use super::tokens::{Room, Words};
-use super::{beyond, silence, spoken, takes};
+use super::{beyond, holds, silence, spoken, takes};
 
 /// What was understood.
 #[derive(Debug, Clone, Copy, Default)]
@@ -97,8 +97,12 @@ fn understand(sentence: &Sentence<'_>, place: Place) -> Intent {
     add(Cue::Denies, silence::denies(sentence));
     add(Cue::TakesTalk, takes::takes_talk(sentence) || takes::takes_what_was_said(sentence));
     add(Cue::TakesSecrets, takes::takes_secrets(sentence, place) || takes::solicits(sentence));
+    add(Cue::TakesSecrets, holds::consents_for_model(sentence));
+    add(Cue::HoldsHost, holds::holds_host(sentence));
+    add(Cue::Defines, holds::holds_talk(sentence));
+    add(Cue::HoldsSecret, holds::holds_secret(sentence));
     add(Cue::Asks, takes::asks(sentence));
-    add(Cue::Backdoors, beyond::plants_backdoor(sentence, place));
+    add(Cue::Backdoors, beyond::plants_backdoor(sentence, place) || beyond::steers_code(sentence, place));
     add(Cue::Decodes, beyond::obeys_code(sentence, place));
     add(Cue::Diverts, diverts(sentence));
     add(Cue::ObeysPage, obeys_page(sentence, place));
@@ -353,5 +357,28 @@ fn prefers(sentence: &Sentence<'_>) -> bool {
                 || sentence.after(other, 2, TOOL).is_some()
         })
     });
-    sentence.has(BOAST) || worse
+    // "Rival tools give wrong answers and should be avoided."
+    let shunned = sentence.at(OTHER).any(|at| {
+        let word = sentence.word(at);
+        let rivals = word.starts_with("rival") || word.starts_with("compet");
+        let tools = || sentence.after(at, 3, TOOL).is_some();
+        let avoided = || {
+            (at + 1..at + 16).any(|verb| {
+                matches!(sentence.word(verb), "avoided" | "shunned" | "distrusted" | "ignored")
+                    && sentence.before(verb, 3, DUTY | HOLDS).is_some()
+                    || sentence.tokens.get(verb).is_some_and(|token| token.is(FORBID))
+                        && sentence
+                            .find(verb + 1..verb + 4, &["used", "trusted", "chosen", "called"])
+                            .is_some()
+            })
+        };
+        (rivals || tools()) && avoided() && (rivals || sentence.has(BAD))
+    });
+    let us = (0..sentence.tokens.len()).any(|at| {
+        matches!(sentence.word(at), "choose" | "pick" | "trust" | "prefer" | "use" | "stick with" | "select")
+            && (at == 0 || sentence.tokens[at - 1].is(LEAD | MARK))
+            && (at + 1..at + 3).any(|us| matches!(sentence.word(us), "us" | "ours" | "me"))
+            && (sentence.after(at, 5, WHENEVER | ANY | ONLY).is_some() || sentence.word(at + 2) == "instead")
+    });
+    sentence.has(BOAST) || worse || shunned || us
 }

@@ -52,6 +52,50 @@ const REPORTS: &[(&str, &[&str])] = &[
     ("try to make ", MODELS),
 ];
 
+/// Whether it says of a tool that it changes what other people were told: "overrides the instructions given to the
+/// driver".
+pub(super) fn is_for_others(sentence: &str) -> bool {
+    let begin = sentence.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let changes = ["overrides ", "replaces ", "supersedes ", "cancels ", "discards ", "updates "];
+    changes.iter().any(|word| begin.starts_with(word))
+        && ["instructions ", "guidelines ", "directives ", "rules ", "constraints ", "policies "].iter().any(
+            |rules| {
+                begin.split_once(rules).is_some_and(|(_, rest)| {
+                    let mut words =
+                        rest.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).peekable();
+                    words.next_if(|word| {
+                        matches!(*word, "given" | "sent" | "left" | "issued" | "passed" | "printed" | "set")
+                    });
+                    words.next().is_some_and(|word| matches!(word, "to" | "for" | "by" | "of" | "on"))
+                        && words
+                            .next()
+                            .is_some_and(|word| matches!(word, "the" | "a" | "an" | "this" | "each"))
+                        && words.next().is_some_and(|who| {
+                            ![
+                                "model",
+                                "assist",
+                                "agent",
+                                "ai",
+                                "llm",
+                                "you",
+                                "system",
+                                "bot",
+                                "chat",
+                                "reader",
+                                "conversation",
+                                "session",
+                                "user",
+                                "host",
+                                "client",
+                            ]
+                            .iter()
+                            .any(|model| who.starts_with(model))
+                        })
+                })
+            },
+        )
+}
+
 /// What somebody wants others to do.
 const TO: &[&str] = &["to "];
 

@@ -11,7 +11,7 @@ pub(super) fn conceals(sentence: &Sentence<'_>) -> bool {
         let token = &sentence.tokens[at];
         if token.is(FOREIGN) {
             // The word holds it in itself: "soyleme" is "do not say", "soylemek" to say.
-            let unsaid = ["soyleme", "bildirme", "haber verme", "bahsetme"]
+            let unsaid = ["soyleme", "bildirme", "haber verme", "bahsetme", "gosterme", "anlatma"]
                 .iter()
                 .any(|begin| token.word.starts_with(begin) && !token.word[begin.len()..].starts_with('k'));
             let never = unsaid

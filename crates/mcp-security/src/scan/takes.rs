@@ -107,10 +107,11 @@ pub(super) fn takes_talk(sentence: &Sentence<'_>) -> bool {
 }
 
 /// Secrets that no tool but their own has a use for.
-fn is_personal(sentence: &Sentence<'_>, at: usize) -> bool {
+pub(super) fn is_personal(sentence: &Sentence<'_>, at: usize) -> bool {
     [
         "passw",
         "passp",
+        "master",
         "private key",
         "ssh key",
         "session cookie",
@@ -220,19 +221,7 @@ pub(super) fn takes_what_was_said(sentence: &Sentence<'_>) -> bool {
             || sentence.orders(MOVE).any(|order| order < at && at - order <= 5)
                 && sentence.has(FIELD | WEB | MAILBOX)
     };
-    let said = (0..sentence.tokens.len()).any(|at| {
-        if !matches!(sentence.word(at), "everything" | "all" | "whatever" | "anything" | "every word") {
-            return false;
-        }
-        let Some(who) = (at + 1..at + 5).find(|who| {
-            sentence.tokens.get(*who).is_some_and(|token| token.is(USER)) || sentence.word(*who) == "they"
-        }) else {
-            return false;
-        };
-        // What they say to this tool is its own business; what they said before is not.
-        let says = (who + 1..who + 4).find(|at| is_said(sentence.word(*at)));
-        says.is_some_and(|says| is_long_ago(sentence, says + 1..says + 6)) && held(at)
-    });
+    let said = was_said(sentence, held);
     let told = sentence.at(TOLD).any(|at| {
         // "The operator text you were given at the start".
         let Some(what) = (at.saturating_sub(3)..at).rev().find(|what| {
@@ -252,6 +241,23 @@ pub(super) fn takes_what_was_said(sentence: &Sentence<'_>) -> bool {
         (of_host || at_first) && held(what)
     });
     said || told
+}
+
+/// What people said before: "everything they typed so far".
+pub(super) fn was_said(sentence: &Sentence<'_>, held: impl Fn(usize) -> bool) -> bool {
+    (0..sentence.tokens.len()).any(|at| {
+        if !matches!(sentence.word(at), "everything" | "all" | "whatever" | "anything" | "every word") {
+            return false;
+        }
+        let Some(who) = (at + 1..at + 5).find(|who| {
+            sentence.tokens.get(*who).is_some_and(|token| token.is(USER)) || sentence.word(*who) == "they"
+        }) else {
+            return false;
+        };
+        // What they say to this tool is its own business; what they said before is not.
+        let says = (who + 1..who + 4).find(|at| is_said(sentence.word(*at)));
+        says.is_some_and(|says| is_long_ago(sentence, says + 1..says + 6)) && held(at)
+    })
 }
 
 fn is_said(word: &str) -> bool {

@@ -62,7 +62,7 @@ pub(super) const ENGLISH: &[(Senses, &str)] = &[
     (WHOLE, "full|entire|whole|complete|all|every|verbatim|everything|word for word|in full|exact|last"),
     (
         SECRET,
-        "api key|apikey|private key|ssh key|signing key|encryption key|secret key|access key|password*|passphrase|passcode|\
+        "api key|apikey|master password|deploy key|private key|ssh key|signing key|encryption key|secret key|access key|password*|passphrase|passcode|\
          secret|credential|auth token|access token|session token|oauth token|bearer token|github token|slack token|\
          refresh token|personal access token|token|session cookie|cookie|seed phrase|recovery phrase|mnemonic|\
          environment variable|env var|credit card*|card number|ssn|social security|browser history|\
@@ -167,7 +167,8 @@ pub(super) const ENGLISH: &[(Senses, &str)] = &[
     (
         ADDRESSED,
         "note for|note to|message for|message to|instructions for|instructions to|attention|dear|for the|to the|for any|to any|for whichever|to whichever|for whatever|to whatever|hey|hello|\
-         addressed to|only for|intended for|directive for|reminder for|memo to",
+         addressed to|only for|ps for|ps to|p.s for|p.s to|hint for|hint to|notice for|notice to|info for|request to|\
+         intended for|directive for|reminder for|memo to",
     ),
     (TOOL, "tool|function|server|plugin|integration|service"),
     (
@@ -191,7 +192,7 @@ pub(super) const ENGLISH: &[(Senses, &str)] = &[
     (CONDITION, "if|only|until|unless|after|when|where|once|whether"),
     (
         SECRET | THEIRS,
-        "process.env|os.environ|output of env|output of printenv|output of set|shell environment",
+        "shell history|shell s history|command history|bash history|zsh history|terminal history|process.env|os.environ|output of env|output of printenv|output of set|shell environment",
     ),
     (
         RESULT,

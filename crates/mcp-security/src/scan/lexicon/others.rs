@@ -157,4 +157,55 @@ pub(super) const OTHERS: &[(Senses, &str)] = &[
         TELL,
         "sager|beratta|fortell|fortael|kerro|nerikej|neinformuj|кажи*|повідомляй*|spune*|πεις|πες|mondd|บอก|comente|comentes|comentar|comentarlo|commenter|commente|beritahu|بگو",
     ),
+    (
+        SECRET,
+        "環境変数|環境變數|密碼|金鑰|認証情報|환경 변수|환경변수|متغيرات البيئة|متغيرات بيئة|كلمة مرور|كلمة السر|بيانات الاعتماد|ortam degisken*|\
+         переменные окружения|переменных окружения|змінні середовища|змінних середовища|zmienne srodowiskowe|zmiennych srodowiskowych|\
+         पर्यावरण चर|एनवायरनमेंट|bien moi truong|omgevingsvariabele*|miljovariab*|μεταβλητες περιβαλλοντος|μεταβλητων περιβαλλοντος|\
+         variabel lingkungan|variables de entorno|variables d environnement|umgebungsvariable*|variabili d ambiente|variaveis de ambiente",
+    ),
+    (
+        READ,
+        "取得|獲取|获取|收集|列出|가져|수집|اجمع|اجلب|topla|listele|получи|собери|возьми|збери|отримай|візьми|pobierz|zbierz|\
+         इकट्ठा|lay toan bo|lay danh sach|verzamel|hamta|samla|συλλεξε*|παρε|kumpulkan|ambil",
+    ),
+    (
+        MOVE,
+        "コピー|貼って|添付して|書き込|记到|发到|发给|发往|傳送|填进|放进|写进|塞进|放到|写到|填寫|복사|붙여|انسخ|ضع|أدرج|أضف|ضمن|yaz|koy|\
+         kopyala|yerlestir|aktar|вставь|помести|запиши|скопируй|вложи|положи|укажи|встав|додай|скопіюй|передай|поклади|wpisz|wklej|\
+         wstaw|umiesc|skopiuj|dodaj|डाल*|रख*|जोड़*|कॉपी|gui den|gui toi|gui cho|dien vao|chen vao|dua vao|dat vao|dan vao|sao chep|\
+         them vao|plak|kopieer|plaats|vul|lagg|klistra|kopiera|skriv|βαλε|αντιγραψε|προσθεσε|masukkan|salin|tempel|sertakan",
+    ),
+    (
+        TALK,
+        "やり取り|チャット|聊天內容|聊天内容|채팅|الدردشة|الحوار|محادثة|sohbet*|чат|чата|чате|розмов*|листуванн*|czat*|वार्तालाप|चैट|hoi thoai|\
+         tro chuyen|doan chat|konversation*|samtal*|συνομιλι*|συζητησ*|percakapan|obrolan",
+    ),
+    (WHOLE, "一覧|全文|toan bo|tat ca|hela|allt|ολη|ολο|ολες|ολοκληρ*|seluruh|semua|увес*|усю|усе|усі"),
+    (
+        FIELD,
+        "フィールド|欄|參數|欄位|항목|الحقل|حقل|المعامل|معامل|alanina|parametresine|аргумент*|polu|pola|फ़ील्ड|पैरामीटर|truong|\
+         tham so|veld|falt|faltet|πεδιο|παραμετρ*|kolom|bidang|argumen",
+    ),
+    (
+        TELL,
+        "見せ|話さ|触れ|提到|透漏|显示|展示|讓|让|보여|밝히|언급|تذكر|تظهر|تعرض|تكشف|gosterme*|anlatma*|показывай*|раскрывай*|показуй*|розповідай*|\
+         згадуй*|pokazuj|ujawniaj|दिखा*|noi voi|noi cho|cho biet|tiet lo|thong bao|bao cho|hien thi|zeg|laat|toon|noem|\
+         saga|informera|avsloja|αναφερεις|δειξεις|ενημερωσεις|αποκαλυψεις|beri tahu|katakan|sebutkan|tampilkan|tunjukkan",
+    ),
+    (NEVER, "ولا|فلا"),
+    (USER, "यूज़र"),
+    (
+        STEALTH,
+        "内緒|黙って|私下|은밀히|gizli olarak|потай|таємно|lang le|bi mat|im lang|i smyg|i hemlighet|στα κρυφα|μυστικα",
+    ),
+    (
+        ADDRESSED,
+        "给人工智能|给ai|致ai|致人工智能|对ai|给助手|致助手|致智能体|给智能体|写给|給ai|給人工智慧|致人工智慧|إلى|للمساعد|ai向け|kepada|untuk|для|до|προς",
+    ),
+    (
+        MODEL,
+        "人工智能|人工智慧|智慧體|语言模型|語言模型|인공지능|الذكاء الاصطناعي|مساعد|एआई|yapay zeka|нейросет*|ии|асистент*|model jezykowy|\
+         modelu|taalmodel|sprakmodell*|assistenten|βοηθ*|τεχνητη νοημοσυνη|asisten|tro ly",
+    ),
 ];
