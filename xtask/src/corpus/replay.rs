@@ -45,8 +45,8 @@ pub(super) fn all(cases: &[Value]) -> Result<BTreeMap<String, Answer>> {
     Ok(answers.into_inner().unwrap_or_default())
 }
 
-/// Whether something was logged as a warning or told as a breach while a case was under way, which is how the transport
-/// tells.
+/// Whether something was logged as a warning, or told as a breach or as no message, while a case was under way, which is how
+/// the transport tells.
 #[derive(Clone, Default)]
 struct Warned {
     warnings: Arc<AtomicUsize>,
@@ -76,9 +76,12 @@ impl BreachSink for Warned {
     }
 
     fn notice(&self, _: &ServerName, notice: Notice) {
-        if matches!(notice, Notice::Retry { .. }) {
-            self.waits.fetch_add(1, Ordering::Relaxed);
-        }
+        match notice {
+            Notice::Retry { .. } => self.waits.fetch_add(1, Ordering::Relaxed),
+            // Whoever uses the transport says so; mcp-client once an hour.
+            Notice::Chatter { .. } => self.warnings.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
     }
 }
 
