@@ -484,8 +484,7 @@ pub(crate) fn output(server: &ServerName, reply: Reply<ToolOutput>) -> Result<To
     let is_error = result.get("isError").and_then(Value::as_bool).unwrap_or(false)
         || blocks.iter().any(|block| block.get("isError").and_then(Value::as_bool) == Some(true));
     // One block that cannot be read costs itself; where it is all there is, nothing was answered.
-    let is_no_text =
-        |block: &Value| block["type"] == "text" && block.get("text").is_some_and(|text| !text.is_string());
+    let is_no_text = |block: &Value| block["type"] == "text" && !block["text"].is_string();
     if !blocks.is_empty() && blocks.iter().all(is_no_text) && !result.contains_key("structuredContent") {
         return Err(malformed("the texts of its tool's result are no texts".to_owned()));
     }

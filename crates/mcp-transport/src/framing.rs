@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rmcp::RoleClient;
-use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -246,7 +246,21 @@ where
             line
         });
         let outbox = self.outbox.clone();
-        async move { outbox.send(&line?).await }
+        let opens = matches!(&message, JsonRpcMessage::Request(request) if matches!(
+            request.request,
+            ClientRequest::DiscoverRequest(_) | ClientRequest::InitializeRequest(_)
+        ));
+        async move {
+            match outbox.send(&line?).await {
+                // A program that ended at once, as one that only prints how it is used: what it said is still to be read, and
+                // `receive` finds the end behind it.
+                Err(error) if opens => {
+                    tracing::debug!(%error, "the server took no first request");
+                    Ok(())
+                }
+                sent => sent,
+            }
+        }
     }
 
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
@@ -308,9 +322,7 @@ impl<R, W> Drop for LineTransport<R, W> {
 
 #[cfg(test)]
 mod tests {
-    use rmcp::model::{
-        CallToolRequest, CallToolRequestParams, ClientRequest, JsonRpcMessage, NumberOrString,
-    };
+    use rmcp::model::{CallToolRequest, CallToolRequestParams, NumberOrString};
     use serde_json::json;
     use tokio::io::AsyncWriteExt;
 
@@ -370,6 +382,27 @@ mod tests {
         assert_eq!(messages.len(), 2, "{messages:?}");
         assert_eq!(messages[0]["method"], "log");
         assert_eq!(messages[1]["id"], 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_program_said_that_takes_no_first_request_is_read() {
+        for (method, rest) in [
+            (
+                "initialize",
+                json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}),
+            ),
+            ("tools/call", json!({"name": "t"})),
+        ] {
+            // Whose other end is gone, as that of a pipe to a process that ended.
+            let (write, _) = tokio::io::duplex(1);
+            let line: &[u8] = b"{\"jsonrpc\":\"2.0\",\"method\":\"log\",\"params\":{\"m\":1}}\n";
+            let mut transport = LineTransport::new(line, write, 1000);
+            let request = json!({"jsonrpc": "2.0", "id": 0, "method": method, "params": rest});
+            let sent = transport.send(serde_json::from_value(request).unwrap()).await;
+            assert_eq!(sent.is_ok(), method == "initialize", "{method}: {sent:?}");
+            assert!(transport.receive().await.is_some(), "{method}");
+            assert!(transport.receive().await.is_none(), "{method}");
+        }
     }
 
     /// Opens the session in a revision, then reads an array that answers two calls.
