@@ -153,7 +153,7 @@ struct Envelope<'a> {
 }
 
 /// The only revision that knows several messages in one array.
-const WITH_ARRAYS: &str = "2025-03-26";
+pub(crate) const WITH_ARRAYS: &str = "2025-03-26";
 
 /// What the answer to the handshake says about the revision.
 #[derive(Deserialize)]

@@ -109,7 +109,7 @@ async fn a_server_that_ends_while_it_starts_is_tried_again_and_told_of_once() {
 #[tokio::test]
 async fn a_program_whose_list_does_not_end_is_given_up_for_that_and_not_for_its_end() {
     let script = (0..=10_000)
-        .fold(ServerScript::new(), |script, number| script.tool(ToolScript::echo(&format!("t{number}"))));
+        .fold(ServerScript::new(), |script, number| script.tool(ToolScript::echo(format!("t{number}"))));
     let script = script.launch();
     let (client, _) = start([child("srv", &script)], restarts(1));
     let one = client.client("srv").unwrap();

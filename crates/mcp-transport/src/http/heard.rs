@@ -38,12 +38,16 @@ struct Head<'a> {
     error: Option<&'a RawValue>,
 }
 
+/// Whether this is several messages in one array, which only revision 2025-03-26 allows.
+pub(crate) fn is_array(data: &[u8]) -> bool {
+    data.trim_ascii_start().starts_with(b"[")
+}
+
 /// Reads a body, or the data of an event, for whoever asked under this id.
 pub(crate) fn all(data: Bytes, id: u64) -> impl Iterator<Item = Heard> {
-    let is_list = data.trim_ascii_start().starts_with(b"[");
+    let is_list = is_array(&data);
     let mut list = Vec::new();
     if is_list {
-        // Revision 2025-03-26 allows several messages in one array.
         match serde_json::from_slice::<Vec<&RawValue>>(&data) {
             Ok(messages) => {
                 list.extend(messages.iter().map(|message| one(data.slice_ref(message.get().as_bytes()), id)))

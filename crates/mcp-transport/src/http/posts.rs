@@ -36,6 +36,7 @@ use super::reconnects::{self, Reconnects};
 use super::response::{Kind, Response};
 use super::unpack;
 use crate::breach::{Breach, Breaches, Notice};
+use crate::decoder::WITH_ARRAYS;
 use crate::oauth::{self, AuthorizedClient};
 use crate::options::ProgressSender;
 use crate::raw::{self, Ids, Request};
@@ -158,6 +159,8 @@ pub(crate) struct Posts {
     headers: HeaderMap,
     session: SessionId,
     modern: bool,
+    /// The revision is one whose messages may come several in one array.
+    arrays: bool,
     /// The largest answer, and the longest silence in one.
     limits: Limits,
     ids: Ids,
@@ -218,6 +221,7 @@ impl Posts {
             headers,
             session,
             modern: false,
+            arrays: false,
             limits,
             ids: Ids::default(),
             tools: Mutex::default(),
@@ -229,6 +233,7 @@ impl Posts {
 
     /// The same for the protocol revision that was agreed on.
     pub(crate) fn speaking(mut self, version: &str, modern: bool) -> Self {
+        self.arrays = version == WITH_ARRAYS;
         if let Ok(version) = HeaderValue::from_str(version) {
             self.headers.insert(VERSION, version);
         }
@@ -335,7 +340,7 @@ impl Posts {
             Body::Error(error) => Ok(error),
             Body::Whole(response) => {
                 let whole = read(response, self.limits).await?;
-                let answer = self.take(whole.clone(), id, progress).await;
+                let answer = self.take(whole.clone(), id, progress).await?;
                 answer.ok_or_else(|| nonsense(&whole))
             }
             Body::Stream(response) => self.follow(response, id, progress, session).await,
@@ -425,7 +430,7 @@ impl Posts {
                 }
                 match event {
                     Some(event @ Event { .. }) if event.is_message() && !event.data.is_empty() => {
-                        if let Some(answer) = self.take(event.data.freeze(), id, progress).await {
+                        if let Some(answer) = self.take(event.data.freeze(), id, progress).await? {
                             response.done();
                             return Ok(answer);
                         }
@@ -500,7 +505,16 @@ impl Posts {
     }
 
     /// Takes what a response brings: the answer, where it is that.
-    async fn take(&self, data: Bytes, id: u64, progress: Option<&ProgressSender>) -> Option<Bytes> {
+    async fn take(
+        &self,
+        data: Bytes,
+        id: u64,
+        progress: Option<&ProgressSender>,
+    ) -> Result<Option<Bytes>, Error> {
+        if !self.arrays && heard::is_array(&data) {
+            tracing::warn!("the server sent several messages in one array, which its revision does not know");
+            return Err(nonsense(&data));
+        }
         let mut answer = None;
         for heard in heard::all(data, id) {
             match heard {
@@ -523,7 +537,7 @@ impl Posts {
                 }
             }
         }
-        answer
+        Ok(answer)
     }
 }
 

@@ -73,13 +73,20 @@ async fn a_list_of_32_mib_is_taken_and_one_byte_more_is_told() {
 pub(crate) fn server(
     calls: impl Fn(&HttpRequest, &Value) -> HttpReply + Send + Sync + 'static,
 ) -> HttpServer {
+    server_of("2025-11-25", calls)
+}
+
+fn server_of(
+    version: &'static str,
+    calls: impl Fn(&HttpRequest, &Value) -> HttpReply + Send + Sync + 'static,
+) -> HttpServer {
     HttpServer::start(Arc::new(move |request| {
         let message = request.json();
         match (request.method.as_str(), message["method"].as_str()) {
             ("POST", Some("initialize")) => HttpReply::json(
                 200,
                 &json!({"jsonrpc": "2.0", "id": message["id"], "result": {
-                    "protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                    "protocolVersion": version, "capabilities": {"tools": {}},
                     "serverInfo": {"name": "web", "version": "1"}}}),
             )
             .header("mcp-session-id", "s-1"),
@@ -92,6 +99,13 @@ pub(crate) fn server(
             _ => HttpReply::empty(405),
         }
     }))
+}
+
+/// A notice and an answer together.
+fn array(message: &Value) -> Value {
+    let notice =
+        json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1}});
+    json!([notice, result(message, "one of many")])
 }
 
 pub(crate) fn result(message: &Value, text: &str) -> Value {
@@ -385,12 +399,8 @@ async fn a_response_that_is_no_answer_says_why() {
                 &json!({"jsonrpc": "2.0", "id": null,
                 "error": {"code": -32000, "message": "no room"}}),
             ),
-            "array" => HttpReply::json(
-                200,
-                &json!([
-                {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1}},
-                result(message, "one of many")]),
-            ),
+            "array" => HttpReply::json(200, &array(message)),
+            "arrays" => sse(format!("data: {}\n\n", array(message))),
             "noise" => sse(format!(": hello\n\ndata: noise\n\ndata: {}\n\n", result(message, "after noise"))),
             "spaced" => HttpReply::new(
                 200,
@@ -412,6 +422,8 @@ async fn a_response_that_is_no_answer_says_why() {
         ("large", "1000 bytes"),
         ("endless", "1000 bytes"),
         ("both", "both result and error"),
+        ("array", "does not answer"),
+        ("arrays", "does not answer"),
     ] {
         match soon(session.call_tool(&tool("do"), object(json!({"case": case})), None)).await {
             Err(error @ (ToolError::Malformed { .. } | ToolError::TooLarge { limit: 1000, .. })) => {
@@ -420,13 +432,30 @@ async fn a_response_that_is_no_answer_says_why() {
             other => panic!("{case}: {other:?}"),
         }
     }
-    for (case, expected) in [("array", "one of many"), ("noise", "after noise"), ("spaced", "pretty")] {
+    for (case, expected) in [("noise", "after noise"), ("spaced", "pretty")] {
         let output = soon(session.call_tool(&tool("do"), object(json!({"case": case})), None)).await.unwrap();
         assert_eq!(output.to_text(), expected);
     }
     let error =
         soon(session.call_tool(&tool("do"), object(json!({"case": "error"})), None)).await.unwrap_err();
     assert!(matches!(error, ToolError::Server { code: -32000, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_array_is_several_messages_in_the_one_revision_that_knows_it() {
+    let server = server_of("2025-03-26", |request, message| match request.method.as_str() {
+        "POST" if message["params"]["arguments"]["streams"] == true => {
+            HttpReply::sse(Body::Whole(format!("data: {}\n\n", array(message)).into_bytes()))
+        }
+        "POST" => HttpReply::json(200, &array(message)),
+        _ => HttpReply::empty(405),
+    });
+    let session = open(&server.url("/mcp"), SessionOptions::default()).await;
+    for streams in [false, true] {
+        let arguments = object(json!({"streams": streams}));
+        let output = soon(session.call_tool(&tool("do"), arguments, None)).await.unwrap();
+        assert_eq!(output.to_text(), "one of many");
+    }
 }
 
 #[tokio::test]
