@@ -112,7 +112,7 @@ impl AgentTools {
         let refused = match holder {
             // Held back, or away with its server.
             Some((part, (server, tool))) if part.permits(&server, &tool) => part.client.refuse(call),
-            Some((part, _)) => return part.client.refused(call, unknown()),
+            Some((part, _)) => return part.client.deny(call, unknown()),
             None => match self.parts.first() {
                 Some(part) => part.client.refuse(call),
                 None => return unknown(),

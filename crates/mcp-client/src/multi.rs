@@ -282,7 +282,7 @@ impl MultiMcpClient {
     }
 
     /// Puts on record that a call ended before it came here, because its tool is not offered to whoever called.
-    pub fn refused(&self, call: &ToolCall, error: ToolError) -> ToolError {
+    pub fn deny(&self, call: &ToolCall, error: ToolError) -> ToolError {
         Trail::begin(self.fleet.observer.clone(), call, self.target(&call.tool)).deny(error, NOT_OFFERED)
     }
 }
@@ -349,7 +349,7 @@ impl ToolService for Scoped {
             Some((server, tool)) if self.permits(&server, &tool) => self.client.call(call),
             _ => Box::pin(async move {
                 let error = ToolError::unknown_tool(call.tool.clone(), &self.catalogue());
-                Err(self.client.refused(&call, error))
+                Err(self.client.deny(&call, error))
             }),
         }
     }

@@ -1,19 +1,12 @@
 //! A person at a real terminal: what is asked there, and what becomes of the answers.
 
-use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use massgen_testkit::http::{HttpReply, HttpRequest, HttpServer};
 use massgen_testkit::process::{self, Signal};
 use massgen_testkit::{
     CallReply, ModelEndpoint, ModelScript, Outcome, PATIENCE, ScriptedServer, ServerScript, ToolScript, Turn,
 };
 use rustix::termios::LocalModes;
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::seat::Seat;
 use crate::support::Place;
@@ -379,140 +372,4 @@ fn a_secret_is_typed_without_an_echo_and_found_by_the_configuration() {
     let (code, screen) = seat.end();
     assert_eq!(code, Some(0), "{screen}");
     assert!(!screen.contains("tok-very-secret-value"), "it is taken out of what the server says: {screen}");
-}
-
-/// A remote server and its authorization server in one: `write` needs a token of more than the first login.
-fn realm() -> HttpServer {
-    let logins = Arc::new(AtomicUsize::new(0));
-    HttpServer::start(Arc::new(move |request: &HttpRequest| {
-        let base = format!("http://{}", request.header("host").unwrap());
-        match request.path.as_str() {
-            "/mcp" => serve(request, &base),
-            "/.well-known/oauth-protected-resource/mcp" => HttpReply::json(
-                200,
-                &json!({"resource": format!("{base}/mcp"), "authorization_servers": [base], "scopes_supported": ["read"]}),
-            ),
-            "/.well-known/oauth-authorization-server" => HttpReply::json(
-                200,
-                &json!({
-                    "issuer": base, "authorization_endpoint": format!("{base}/authorize"),
-                    "token_endpoint": format!("{base}/token"), "registration_endpoint": format!("{base}/register"),
-                    "response_types_supported": ["code"], "code_challenge_methods_supported": ["S256"],
-                }),
-            ),
-            "/register" => HttpReply::json(
-                201,
-                &json!({"client_id": "registered", "redirect_uris": request.json()["redirect_uris"]}),
-            ),
-            "/token" => {
-                let token = format!("token-{}", logins.fetch_add(1, Ordering::Relaxed) + 1);
-                HttpReply::json(200, &json!({"access_token": token, "token_type": "Bearer"}))
-            }
-            _ => HttpReply::empty(404),
-        }
-    }))
-}
-
-fn serve(request: &HttpRequest, base: &str) -> HttpReply {
-    let place = format!("Bearer resource_metadata=\"{base}/.well-known/oauth-protected-resource/mcp\"");
-    let Some(token) = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "))
-    else {
-        return HttpReply::empty(401).header("www-authenticate", place);
-    };
-    if request.method != "POST" {
-        return HttpReply::empty(405);
-    }
-    let message = request.json();
-    let result = match message["method"].as_str() {
-        Some("initialize") => json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
-            "serverInfo": {"name": "realm", "version": "1"}}),
-        Some("tools/list") => json!({"tools": [{"name": "write", "inputSchema": {"type": "object"}}]}),
-        Some("tools/call") if token == "token-1" => {
-            let more = format!("{place}, error=\"insufficient_scope\", scope=\"write\"");
-            return HttpReply::empty(403).header("www-authenticate", more);
-        }
-        Some("tools/call") => json!({"content": [{"type": "text", "text": "written"}], "isError": false}),
-        Some("server/discover") => {
-            let error = json!({"code": -32601, "message": "Method not found"});
-            return HttpReply::json(200, &json!({"jsonrpc": "2.0", "id": message["id"], "error": error}));
-        }
-        _ => return HttpReply::empty(202),
-    };
-    HttpReply::json(200, &json!({"jsonrpc": "2.0", "id": message["id"], "result": result}))
-}
-
-/// The page that is on the screen, and the address that it sends the user back to.
-pub(crate) fn page(seat: &mut Seat) -> (String, String) {
-    seat.see("open this page:");
-    let shown = seat.see("\r\n\r\n  ") + &seat.see("\r\n");
-    let page = shown.trim().to_owned();
-    let url = url(&page);
-    let query: HashMap<_, _> = url.query_pairs().into_owned().collect();
-    let back = format!("{}?code=a-code&state={}", query["redirect_uri"], query["state"]);
-    (query["scope"].clone(), back)
-}
-
-fn url(text: &str) -> Url {
-    Url::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_login_is_made_by_hand_and_more_rights_are_asked_for() {
-    let realm = realm();
-    let mut place = Place::new();
-    place.write("play.yaml", "turns: [{ answer: x }]");
-    place.config(&json!({
-        "mcp_servers": {"s": {"url": realm.url("/mcp"), "security": {"allow_localhost": true}}},
-        "agent": {"id": "a", "backend": {"type": "scripted", "script": "play.yaml"}},
-    }));
-    place.set("MASSGEN_SECRETS", "file");
-    place.set("MASSGEN_SECRETS_PASSPHRASE", "correct horse");
-    // No browser of this machine may start.
-    place.set("PATH", place.path().display().to_string());
-
-    let mut seat = Seat::take(&place, &["mcp", "auth", "s", "--no-browser", "--config", "team.yaml"]);
-    let (scope, back) = page(&mut seat);
-    assert_eq!(scope, "read");
-    seat.answer("The address you were sent to:", "https://elsewhere.example/");
-    seat.see("It begins with");
-    seat.answer("The address you were sent to:", &back);
-    let (code, screen) = seat.end();
-    assert!(code == Some(0) && screen.contains("The login is kept in the encrypted file"), "{screen}");
-    let kept = std::fs::read_to_string(place.path().join(".local/state/massgen/secrets.json")).unwrap();
-    let login = format!("login:{0} {0}/mcp", realm.url(""));
-    assert!(kept.contains(&login) && !kept.contains("token-1"), "{kept}");
-
-    let call = ["mcp", "call", "s", "write", "--config", "team.yaml"];
-    let mut seat = Seat::take(&place, &call);
-    let shown = seat.see("go there?");
-    assert!(
-        shown.contains("server s wants more rights than its login has") && shown.contains("write"),
-        "{shown}"
-    );
-    seat.type_line("n");
-    let (code, screen) = seat.end();
-    assert!(code != Some(0) && screen.contains("forbids this"), "{screen}");
-    // Nobody is there: nothing is granted.
-    assert_ne!(place.run(&call).code, Some(0));
-
-    let mut seat = Seat::take(&place, &call);
-    seat.answer("go there?", "y");
-    let (scope, back) = page(&mut seat);
-    assert!(scope.contains("read") && scope.contains("write"), "{scope}");
-    visit(&back);
-    let (code, screen) = seat.end();
-    assert!(code == Some(0) && screen.contains("written"), "{screen}");
-    // The new login is kept.
-    assert!(place.run(&call).expect_code(0).stdout.contains("written"));
-}
-
-/// What a browser does when it is sent back.
-fn visit(address: &str) {
-    let url = url(address);
-    let mut stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap())).unwrap();
-    let request = format!("GET {}?{} HTTP/1.1\r\nhost: x\r\n\r\n", url.path(), url.query().unwrap());
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains("You can close this page"), "{answer}");
 }
