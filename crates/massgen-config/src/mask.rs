@@ -46,7 +46,7 @@ pub(crate) struct Masked<'a> {
 
 impl<'a> Masked<'a> {
     pub(crate) fn new(line: &'a str) -> Self {
-        let mut found = tokens(line);
+        let (mut found, references) = (tokens(line), references(line));
         let (mut start, mut from) = (0, 0);
         while let Some(at) = line[from..].find([':', '=']).map(|at| from + at) {
             let name = line[start..at].trim_end_matches(['"', '\'']);
@@ -54,11 +54,11 @@ impl<'a> Masked<'a> {
             let scheme = ["${env", "${keyring", "${file"].iter().any(|scheme| line[..at].ends_with(scheme));
             from = at + 1;
             if !scheme && hides_value(name) {
-                from = hide_value(line, from, &mut found);
+                from = hide_value(line, from, &references, &mut found);
             }
             start = from;
         }
-        Self { line, hidden: without(found, &references(line)) }
+        Self { line, hidden: without(found, &references) }
     }
 
     pub(crate) fn text(&self) -> String {
@@ -110,11 +110,11 @@ fn is_of_name(c: char) -> bool {
 }
 
 /// Hides the value that begins at `from`, and says where what follows it begins. Where that is not sure, all of the line is hidden.
-fn hide_value(line: &str, from: usize, hidden: &mut Vec<Range<usize>>) -> usize {
+fn hide_value(line: &str, from: usize, references: &[Range<usize>], hidden: &mut Vec<Range<usize>>) -> usize {
     let start = line.len() - line[from..].trim_start().len();
     match line[start..].chars().next() {
         None | Some('#') => start,
-        Some('{' | '[') => hide_collection(line, start, hidden),
+        Some('{' | '[') => hide_collection(line, start, references, hidden),
         Some(quote @ ('"' | '\'')) => hide_quoted(line, start, quote, hidden),
         Some(_) => hide_rest(line, start, hidden),
     }
@@ -151,7 +151,12 @@ fn closing(line: &str, open: usize, quote: char) -> Option<usize> {
 }
 
 /// Hides every value of a collection in flow style, and shows its keys.
-fn hide_collection(line: &str, open: usize, hidden: &mut Vec<Range<usize>>) -> usize {
+fn hide_collection(
+    line: &str,
+    open: usize,
+    references: &[Range<usize>],
+    hidden: &mut Vec<Range<usize>>,
+) -> usize {
     let (mut at, mut depth) = (open, 0_usize);
     while let Some(c) = line[at..].chars().next() {
         match c {
@@ -163,8 +168,10 @@ fn hide_collection(line: &str, open: usize, hidden: &mut Vec<Range<usize>>) -> u
             _ => {
                 at = match key(line, at) {
                     Some(after) if line[after..].trim_start().starts_with(['{', '[']) => after,
-                    Some(after) => hide_item(line, line.len() - line[after..].trim_start().len(), hidden),
-                    None => hide_item(line, at, hidden),
+                    Some(after) => {
+                        hide_item(line, line.len() - line[after..].trim_start().len(), references, hidden)
+                    }
+                    None => hide_item(line, at, references, hidden),
                 };
                 continue;
             }
@@ -185,11 +192,14 @@ fn key(line: &str, start: usize) -> Option<usize> {
 }
 
 /// Hides one scalar of a collection.
-fn hide_item(line: &str, start: usize, hidden: &mut Vec<Range<usize>>) -> usize {
+fn hide_item(line: &str, start: usize, references: &[Range<usize>], hidden: &mut Vec<Range<usize>>) -> usize {
     if let Some(quote @ ('"' | '\'')) = line[start..].chars().next() {
         return hide_quoted(line, start, quote, hidden);
     }
-    let inside = |at: usize| references(line).iter().any(|reference| reference.contains(&at));
+    let inside = |at: usize| {
+        let next = references.partition_point(|reference| reference.end <= at);
+        references.get(next).is_some_and(|reference| reference.contains(&at))
+    };
     let end = line[start..].char_indices().map(|(at, c)| (start + at, c));
     let end = end.filter(|(at, c)| matches!(c, ',' | '}' | ']') && !inside(*at)).map(|(at, _)| at).next();
     let end = end.unwrap_or(line.len());
@@ -200,10 +210,11 @@ fn hide_item(line: &str, start: usize, hidden: &mut Vec<Range<usize>>) -> usize 
 /// The places of `${...}` that have no default: what they stand for is elsewhere.
 fn references(line: &str) -> Vec<Range<usize>> {
     let begun = line.match_indices("${").filter_map(|(at, _)| {
-        let length = line[at..].find('}')? + 1;
-        let inner = &line[at + 2..at + length - 1];
         let names = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/' | '~');
-        (!inner.is_empty() && inner.chars().all(names) && !inner.contains(":-")).then(|| at..at + length)
+        let rest = &line[at + 2..];
+        let (inner, after) = rest.split_at(rest.find(|c| !names(c))?);
+        let is_one = after.starts_with('}') && !inner.is_empty() && !inner.contains(":-");
+        is_one.then(|| at..at + 2 + inner.len() + 1)
     });
     begun.collect()
 }
@@ -221,7 +232,8 @@ fn without(mut ranges: Vec<Range<usize>>, kept: &[Range<usize>]) -> Vec<Range<us
     let mut left = Vec::new();
     for range in merged {
         let mut from = range.start;
-        for kept in kept.iter().filter(|kept| range.start <= kept.start && kept.end <= range.end) {
+        let first = kept.partition_point(|kept| kept.start < range.start);
+        for kept in kept[first..].iter().take_while(|kept| kept.end <= range.end) {
             left.push(from..kept.start);
             from = kept.end;
         }
@@ -252,11 +264,12 @@ fn tokens(line: &str) -> Vec<Range<usize>> {
         found.extend(line[start..end].rfind('@').map(|at| start..start + at));
     }
     for prefix in PREFIXES {
-        found.extend(line.match_indices(prefix).map(|(at, _)| {
-            let end =
+        let mut from = 0;
+        while let Some(at) = line[from..].find(prefix).map(|at| from + at) {
+            from =
                 until(at + prefix.len(), |c| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '}' | ']'));
-            at..end
-        }));
+            found.push(at..from);
+        }
     }
     found
 }
@@ -300,6 +313,21 @@ mod tests {
         ] {
             assert_eq!(Masked::new(line).text(), masked);
         }
+    }
+
+    /// With a look along the whole line for each item of it, this test would not end.
+    #[test]
+    fn a_long_line_is_looked_along_once() {
+        let count = 100_000;
+        let line = format!(
+            "env: {{ {}}}, x: {}{}",
+            "A: ${B} c, ".repeat(count),
+            "sk-".repeat(count),
+            "${".repeat(count)
+        );
+        let text = Masked::new(&line).text();
+        assert_eq!(text.matches("A: ${B}***,").count(), count);
+        assert!(!text.contains(" c,") && !text.contains("sk-"));
     }
 
     #[test]
