@@ -1,6 +1,5 @@
 //! A person at a real terminal: what is asked there, and what becomes of the answers.
 
-
 use massgen_testkit::process::{self, Signal};
 use massgen_testkit::{
     CallReply, ModelEndpoint, ModelScript, Outcome, PATIENCE, ScriptedServer, ServerScript, ToolScript, Turn,
